@@ -1,0 +1,41 @@
+"""The lock: what resolving chose, with hashes (PEP 751), and our records beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lading.model.decisions import Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lock:
+    """A lock file as a value.
+
+    ``document`` is the PEP 751 part (``lock-version``, ``requires-python``, ``packages`` …) as TOML data, without ``[tool.lading]``.
+    ``sources`` maps each file that was read for its dependencies to the SHA-256 of its content. ``fingerprint`` is the plan's.
+    ``tools`` maps a tool's name to the version that made the lock.
+    """
+
+    document: Mapping[str, Any]
+    fingerprint: str
+    target: Mapping[str, str]
+    sources: Mapping[str, str] = field(default_factory=dict)
+    decisions: tuple[Decision, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def packages(self) -> tuple[Mapping[str, Any], ...]:
+        """The ``[[packages]]`` tables."""
+        return tuple(self.document.get("packages", ()))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version by package name; packages without one (a local folder) are left out."""
+        return {package["name"]: package["version"] for package in self.packages if "version" in package}
+
+    @property
+    def has_local_packages(self) -> bool:
+        """Whether a package is a folder of the project, so that its environment belongs to this checkout alone."""
+        return any("directory" in package for package in self.packages)

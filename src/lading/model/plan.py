@@ -1,0 +1,136 @@
+"""The plan: everything that resolving needs, and why it is so. Pure data, the same for the same project and target."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from lading.model.decisions import Decision
+from lading.model.files import fold_hashes
+from lading.model.project import Api, ProjectKind
+from lading.model.requirements import Declared, IndexOptions
+from lading.model.secrets import Secret, SecretUrl
+from lading.model.target import Target
+
+
+class Role(StrEnum):
+    """What became of a file that was found."""
+
+    USED = "used"
+    IGNORED = "ignored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A file that was found: used or ignored, and why. ``sha256`` is of its content, for used files."""
+
+    path: str
+    role: Role
+    format: str
+    because: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BoundIndex:
+    """Packages that come from one index and no other: a framework's build index, or a line's own ``--index-url``.
+
+    ``kind`` is ``index`` or ``find-links``.
+    """
+
+    name: str
+    url: SecretUrl
+    packages: tuple[str, ...]
+    kind: str = "index"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be resolved, for whom, from where.
+
+    ``variant`` names a set of APIs with dependencies of their own; the empty name is the default one.
+    """
+
+    variant: str
+    kind: ProjectKind
+    apis: tuple[Api, ...]
+    target: Target
+    sources: tuple[Source, ...]
+    requirements: tuple[Declared, ...]
+    constraints: tuple[Declared, ...] = ()
+    options: IndexOptions = field(default_factory=IndexOptions)
+    bound: tuple[BoundIndex, ...] = ()
+    python_because: str = ""
+    system_packages: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def lock_path(self) -> str:
+        """The lock file's name, beside the project's configuration (PEP 751 names: ``pylock.<name>.toml``)."""
+        return f"pylock.lading-{self.variant}.toml" if self.variant else "pylock.lading.toml"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all that resolving depends on; credentials, comments and line numbers do not count."""
+        facts = self._facts()
+        return fold_hashes([json.dumps(facts, sort_keys=True, ensure_ascii=False)])
+
+    def _facts(self) -> dict[str, Any]:
+        options = self.options
+        return {
+            "target": self.target.as_json(),
+            "requirements": [_dependency_facts(declared) for declared in self.requirements],
+            "constraints": [_dependency_facts(declared) for declared in self.constraints],
+            "index": options.index_url.without_credentials() if options.index_url else None,
+            "extra": [url.without_credentials() for url in options.extra_index_urls],
+            "find_links": [url.without_credentials() for url in options.find_links],
+            "flags": [options.no_index, options.pre, options.require_hashes],
+            "binary": [list(options.no_binary), list(options.only_binary)],
+            "bound": [[index.url.without_credentials(), sorted(index.packages), index.kind] for index in self.bound],
+        }
+
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every credential in the plan, for a `Redactor`."""
+        urls = [declared.url for declared in (*self.requirements, *self.constraints) if declared.url]
+        urls += [declared.index for declared in self.requirements if declared.index]
+        urls += [declared.find_links for declared in self.requirements if declared.find_links]
+        urls += [*self.options.secrets(), *(index.url for index in self.bound)]
+        return tuple(url for url in urls if url.has_credentials)
+
+    def as_json(self) -> dict[str, Any]:
+        """The plan as JSON data, credentials masked."""
+        return {
+            "variant": self.variant,
+            "kind": str(self.kind),
+            "apis": [{"name": api.name, "style": str(api.style), "file": api.file, "object": api.object} for api in self.apis],
+            "target": {**self.target.as_json(), "python_because": self.python_because},
+            "sources": [
+                {key: value for key, value in (("path", source.path), ("role", str(source.role)), ("format", source.format),
+                                               ("because", source.because), ("sha256", source.sha256)) if value}
+                for source in self.sources
+            ],
+            "requirements": [declared.as_json() for declared in self.requirements],
+            "constraints": [declared.as_json() for declared in self.constraints],
+            "indexes": {
+                "default": str(self.options.index_url) if self.options.index_url else None,
+                "extra": [str(url) for url in self.options.extra_index_urls],
+                "find_links": [str(url) for url in self.options.find_links],
+                "no_index": self.options.no_index,
+                "bound": [{"url": str(index.url), "packages": list(index.packages), "kind": index.kind} for index in self.bound],
+            },
+            "system_packages": list(self.system_packages),
+            "decisions": [decision.as_json() for decision in self.decisions],
+            "lock": self.lock_path,
+            "fingerprint": self.fingerprint,
+        }
+
+
+def _dependency_facts(declared: Declared) -> list[Any]:
+    url = declared.url.without_credentials() if declared.url else None
+    return [
+        declared.name, list(declared.extras), declared.specifier, declared.marker, url, declared.path, declared.editable,
+        sorted(declared.hashes), declared.index.without_credentials() if declared.index else None,
+        declared.find_links.without_credentials() if declared.find_links else None, [list(option) for option in declared.options],
+    ]

@@ -1,0 +1,115 @@
+"""Secrets are a type: what must not be printed cannot print itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+MASK = "****"
+_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/\s?#]*)@")
+
+
+def redact_urls(text: str) -> str:
+    """``text`` with the user part of every URL masked.
+
+    A lone user name is masked as well: it is how tokens are passed (``https://TOKEN@host``). ``git`` as in
+    ``ssh://git@host`` is no secret and stays, as do ``${VARIABLES}``.
+    """
+    return _USERINFO.sub(_mask, text)
+
+
+def _mask(match: re.Match[str]) -> str:
+    userinfo = match["userinfo"]
+    user, colon, _ = userinfo.partition(":")
+    if userinfo == "git" or re.fullmatch(r"\$\{[A-Z0-9_]+\}(:\$\{[A-Z0-9_]+\})?", userinfo):
+        return match[0]
+    return f"{match['scheme']}{user if colon else ''}{':' if colon else ''}{MASK}@"
+
+
+class Secret:
+    """A text that prints as ``****``; `reveal` is the only way to the value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself, for the one call that needs it."""
+        return self._value
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __format__(self, spec: str) -> str:
+        return format(str(self), spec)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._value))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret cannot be pickled")
+
+
+class SecretText(Secret):
+    """A text that may hold URLs with credentials; prints with those masked."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return redact_urls(self._value)
+
+
+class SecretUrl(SecretText):
+    """A URL that may hold credentials; prints with those masked."""
+
+    __slots__ = ()
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether a user part is there that is not just ``git``."""
+        return redact_urls(self._value) != self._value
+
+    @property
+    def password_or_token(self) -> str | None:
+        """The secret part of the user part, decoded: the password, or a lone user name."""
+        parts = urlsplit(self._value)
+        secret = parts.password if parts.password is not None else parts.username
+        return unquote(secret) if secret and self.has_credentials else None
+
+    def without_credentials(self) -> str:
+        """The URL without its user part (``ssh://git@`` stays), fit for a lock file."""
+        if not self.has_credentials:
+            return self._value
+        parts = urlsplit(self._value)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+class Redactor:
+    """Masks known secret values, and the user part of URLs, in any text: for the output of other programs."""
+
+    def __init__(self, values: Iterable[Secret] = ()) -> None:
+        self._values = sorted({text for value in values for text in _spellings(value)}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        for value in self._values:
+            text = text.replace(value, MASK)
+        return redact_urls(text)
+
+
+def _spellings(secret: Secret) -> Iterable[str]:
+    value = secret.password_or_token if isinstance(secret, SecretUrl) else secret.reveal()
+    if value and len(value) > 2:
+        yield value
+    if isinstance(secret, SecretUrl):
+        parts = urlsplit(secret.reveal())
+        raw = parts.password if parts.password is not None else parts.username
+        if value and raw and len(raw) > 2:
+            yield raw

@@ -1,0 +1,58 @@
+"""What is served: predictors with the environments they run in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lading.model.project import ProjectKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """How to start one worker process.
+
+    ``python`` is the interpreter of the model's environment, ``root`` the project's absolute path (the worker's working directory).
+    ``signature`` is the static signature as JSON data (see ``lading.schema``), None for Cortex predictors, whose payload is untyped.
+    ``env`` are variables added to the process's environment.
+    """
+
+    python: str
+    root: str
+    style: str
+    file: str
+    object: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    python_path: str | None = None
+    signature: Mapping[str, Any] | None = None
+    log_level: str = "info"
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedApi:
+    """One predictor behind routes. ``processes`` workers run it. ``openapi`` is the schema of its predictor (Cog style)."""
+
+    name: str
+    worker: WorkerSpec
+    endpoint: str | None = None
+    processes: int = 1
+    openapi: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSpec:
+    """Everything that one server serves on one port."""
+
+    kind: ProjectKind
+    title: str
+    apis: tuple[ServedApi, ...]
+    host: str = "127.0.0.1"
+    port: int = 5000
+    max_body_bytes: int = 100 * 1024 * 1024
+    max_queue: int = 256
+    setup_timeout: float | None = None
+    predict_timeout: float | None = None
+    drain_seconds: float = 30.0
