@@ -93,6 +93,14 @@ class _Misfit(Exception):  # noqa: N818 - not an error of ours, a property of a 
         self.kind = kind
 
 
+class _Misfits(Exception):  # noqa: N818 - see `_Misfit`
+    """Everything that one input's constraints found."""
+
+    def __init__(self, found):
+        super().__init__(found)
+        self.found = found
+
+
 class Verbatim:
     """Stands in for the worker's ``files``: leaves values as they are, for checking without making anything."""
 
@@ -131,6 +139,8 @@ def bind(signature, value, files, enums=None):
     for field in signature["inputs"]:
         try:
             _bind_field(field, value, arguments, _Maker(files, (enums or {}).get(field["name"])))
+        except _Misfits as misfits:
+            problems.extend(_detail(field["name"], misfit) for misfit in misfits.found)
         except _Misfit as misfit:
             problems.append(_detail(field["name"], misfit))
     if problems:
@@ -224,46 +234,46 @@ def _convert_field(field, value, maker):
     if value is None and field.get("nullable"):
         return None
     converted = _convert(field["type"], value, maker)
-    _check_constraints(field, value)
+    misfits = list(_broken_constraints(field, field["type"], value))
+    if misfits:
+        raise _Misfits(misfits)
     return converted
 
 
-def _check_constraints(field, value):
-    """``ge`` … ``choices`` of one input; on a list they hold for each item."""
+def _broken_constraints(field, kind, value):
+    """``ge`` … ``choices`` of one input that a value breaks; on a list they hold for each item."""
     if not any(name in field for name in CONSTRAINTS):
         return
-    if isinstance(value, list) and field["type"]["kind"] == "list":
+    if isinstance(value, list) and kind["kind"] == "list":
         for index, item in enumerate(value):
-            try:
-                _check_constraints(dict(field, type=field["type"]["items"]), item)
-            except _Misfit as misfit:
-                raise _Misfit(misfit.message, (index, *misfit.path)) from None
+            for misfit in _broken_constraints(field, kind["items"], item):
+                yield _Misfit(misfit.message, (index, *misfit.path))
         return
-    shown = _HIDDEN if _holds_secret(field["type"]) else _show(value)
+    shown = _HIDDEN if _holds_secret(kind) else _show(value)
     if field.get("choices") and not _is_one_of(value, field["choices"]):
-        raise _Misfit(f"{shown} is not one of {_listing(field['choices'])}")
+        yield _not_one_of(shown, field["choices"])
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        _check_bounds(field, value, shown)
+        yield from _broken_bounds(field, value, shown)
     if isinstance(value, str):
-        _check_text(field, value, shown)
+        yield from _broken_text(field, value, shown)
 
 
-def _check_bounds(field, value, shown):
+def _broken_bounds(field, value, shown):
     low, high = field.get("ge"), field.get("le")
     if low is not None and value < low:
-        raise _Misfit(f"{shown} is less than the minimum of {_number(low)}")
+        yield _Misfit(f"{shown} is less than the minimum of {_number(low)}")
     if high is not None and value > high:
-        raise _Misfit(f"{shown} is greater than the maximum of {_number(high)}")
+        yield _Misfit(f"{shown} is greater than the maximum of {_number(high)}")
 
 
-def _check_text(field, value, shown):
+def _broken_text(field, value, shown):
     shortest, longest, pattern = field.get("min_length"), field.get("max_length"), field.get("regex")
     if shortest is not None and len(value) < shortest:
-        raise _Misfit(f"{shown} is shorter than {_characters(shortest)}")
+        yield _Misfit(f"{shown} is shorter than {_characters(shortest)}")
     if longest is not None and len(value) > longest:
-        raise _Misfit(f"{shown} is longer than {_characters(longest)}")
+        yield _Misfit(f"{shown} is longer than {_characters(longest)}")
     if pattern is not None and not _matches(pattern, value):
-        raise _Misfit(f"{shown} does not match {_show(pattern)}")
+        yield _Misfit(f"{shown} does not match {_show(pattern)}")
 
 
 def _matches(pattern, value):
@@ -353,14 +363,14 @@ def _to_object(kind, value, maker, exact):
 
 def _to_literal(kind, value, maker, exact):
     if not _is_one_of(value, kind["values"]):
-        raise _Misfit(f"{_show(value)} is not one of {_listing(kind['values'])}")
+        raise _not_one_of(_show(value), kind["values"])
     return value
 
 
 def _to_enum(kind, value, maker, exact):
     values = list(kind["members"].values())
     if not _is_one_of(value, values):
-        raise _Misfit(f"{_show(value)} is not one of {_listing(values)}")
+        raise _not_one_of(_show(value), values)
     return maker.member(value)
 
 
@@ -418,16 +428,17 @@ def _holds_secret(kind):
 
 
 def _detail(name, misfit):
-    return {"loc": ["body", "input", name, *misfit.path], "msg": misfit.message, "type": misfit.kind}
+    """One entry of Cog's 422. Inside an input the place is a JSON pointer in one text (``xs/1``), as coglet 0.23.1 writes it."""
+    inside = [str(key).replace("~", "~0").replace("/", "~1") for key in misfit.path]
+    return {"loc": ["body", "input", "/".join([name, *inside])], "msg": misfit.message, "type": misfit.kind}
 
 
 def _not_a(name, shown):
     return f'{shown} is not of type "{name}"'
 
 
-def _listing(values):
-    shown = [_show(value) for value in values]
-    return ", ".join(shown[:-1]) + " or " + shown[-1] if len(shown) > 1 else "".join(shown)
+def _not_one_of(shown, values):
+    return _Misfit("{} is not one of [{}]".format(shown, ",".join(map(_show, values))))
 
 
 def _number(value):
