@@ -73,14 +73,18 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over all that resolving depends on; credentials, comments and line numbers do not count."""
+        """SHA-256 over all that resolving depends on.
+
+        Credentials, comments, line numbers and Python's patch version do not count: a colleague's 3.11.9 runs a lock made on 3.11.7.
+        """
         facts = self._facts()
         return fold_hashes([json.dumps(facts, sort_keys=True, ensure_ascii=False)])
 
     def _facts(self) -> dict[str, Any]:
         options = self.options
+        target = {**self.target.as_json(), "python": ".".join(self.target.python.split(".")[:2])}
         return {
-            "target": self.target.as_json(),
+            "target": target,
             "requirements": [_dependency_facts(declared) for declared in self.requirements],
             "constraints": [_dependency_facts(declared) for declared in self.constraints],
             "index": options.index_url.without_credentials() if options.index_url else None,
@@ -107,8 +111,17 @@ class Plan:
             "apis": [{"name": api.name, "style": str(api.style), "file": api.file, "object": api.object} for api in self.apis],
             "target": {**self.target.as_json(), "python_because": self.python_because},
             "sources": [
-                {key: value for key, value in (("path", source.path), ("role", str(source.role)), ("format", source.format),
-                                               ("because", source.because), ("sha256", source.sha256)) if value}
+                {
+                    key: value
+                    for key, value in (
+                        ("path", source.path),
+                        ("role", str(source.role)),
+                        ("format", source.format),
+                        ("because", source.because),
+                        ("sha256", source.sha256),
+                    )
+                    if value
+                }
                 for source in self.sources
             ],
             "requirements": [declared.as_json() for declared in self.requirements],
@@ -130,7 +143,15 @@ class Plan:
 def _dependency_facts(declared: Declared) -> list[Any]:
     url = declared.url.without_credentials() if declared.url else None
     return [
-        declared.name, list(declared.extras), declared.specifier, declared.marker, url, declared.path, declared.editable,
-        sorted(declared.hashes), declared.index.without_credentials() if declared.index else None,
-        declared.find_links.without_credentials() if declared.find_links else None, [list(option) for option in declared.options],
+        declared.name,
+        list(declared.extras),
+        declared.specifier,
+        declared.marker,
+        url,
+        declared.path,
+        declared.editable,
+        sorted(declared.hashes),
+        declared.index.without_credentials() if declared.index else None,
+        declared.find_links.without_credentials() if declared.find_links else None,
+        [list(option) for option in declared.options],
     ]

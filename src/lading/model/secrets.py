@@ -99,6 +99,7 @@ class Redactor:
         self._values = sorted({text for value in values for text in _spellings(value)}, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
+        """``text`` with every known value and every URL's user part masked."""
         for value in self._values:
             text = text.replace(value, MASK)
         return redact_urls(text)

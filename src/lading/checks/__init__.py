@@ -1,0 +1,1 @@
+"""What can be known about a project before anything runs. One file per check: `check(api or project, files) -> problems`. Pure."""

@@ -1,0 +1,1 @@
+"""The command line: one file per verb. Parses, calls the pipeline, prints; decides nothing itself."""

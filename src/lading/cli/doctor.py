@@ -1,0 +1,124 @@
+"""``lading doctor``: what this machine and this project are fit for."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lading import pipeline
+from lading.cli.options import add_json, add_project, pipeline_options
+from lading.cli.output import Output
+from lading.explain.text import count, render_problem, wrap
+from lading.model.problems import LadingError, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: what it is, what was seen, and what is wrong with it, if anything."""
+
+    subject: str
+    seen: str
+    problems: tuple[Problem, ...] = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    add_project(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    options = pipeline_options(arguments, arguments.project)
+    checks: list[Callable[[pipeline.Options], Finding]] = [_uv, _store, _interpreters, _accelerator, _index, _project, _lock]
+    findings = []
+    for check in checks:
+        try:
+            findings.append(check(options))
+        except LadingError as error:
+            findings.append(Finding(check.__name__.lstrip("_"), "see below", error.problems))
+    problems = [problem for finding in findings for problem in finding.problems]
+    if output.as_json:
+        output.json({"findings": [_record(finding) for finding in findings], "healthy": not problems})
+    else:
+        _show(findings, output)
+    return int(problems[0].code) if problems else 0
+
+
+def _record(finding: Finding) -> dict[str, object]:
+    return {"subject": finding.subject, "seen": finding.seen, "problems": [problem.as_json() for problem in finding.problems]}
+
+
+def _show(findings: list[Finding], output: Output) -> None:
+    style = output.out_style
+    for finding in findings:
+        mark = style.paint("x", "red") if finding.problems else style.paint("✓", "green")
+        output.data(f"{mark} {wrap(f'{finding.subject}: {finding.seen}', style, '', '    ')}")
+        for problem in finding.problems:
+            output.data(render_problem(problem, style))
+
+
+def _uv(_options: pipeline.Options) -> Finding:
+    import subprocess
+
+    import uv
+
+    seen = subprocess.run([uv.find_uv_bin(), "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    return Finding("uv", seen or "it does not run")
+
+
+def _store(_options: pipeline.Options) -> Finding:
+    import shutil
+
+    from lading.cli.env import size
+    from lading.environments.home import home, require_writable
+
+    require_writable()
+    return Finding("store", f"{home()}, {size(shutil.disk_usage(home()).free)} free")
+
+
+def _interpreters(options: pipeline.Options) -> Finding:
+    from lading.environments.interpreters import find_interpreters
+
+    found = find_interpreters(options.environ)
+    return Finding("Pythons", ", ".join(f"{one.version} ({one.found_by})" for one in found) or "none")
+
+
+def _accelerator(options: pipeline.Options) -> Finding:
+    from lading.environments.host import describe_accelerator
+
+    return Finding("accelerator", describe_accelerator(options.accelerator))
+
+
+def _index(options: pipeline.Options) -> Finding:
+    """Whether the default index answers; not asked with ``--offline``."""
+    if options.offline:
+        return Finding("package index", "not asked (--offline)")
+    from lading.planner.indexes import environment_options
+    from lading.resolvers.uv import DEFAULT_INDEX, check_index
+
+    url = environment_options(options.environ).index_url
+    problem = check_index(url)
+    return Finding("package index", str(url or DEFAULT_INDEX), (problem,) if problem else ())
+
+
+def _project(options: pipeline.Options) -> Finding:
+    project = pipeline.read(options)
+    names = ", ".join(f"{api.name} ({api.file}:{api.object})" for api in project.config.apis)
+    return Finding("project", f"{project.config.kind}, {count(len(project.config.apis), 'API')}: {names}")
+
+
+def _lock(options: pipeline.Options) -> Finding:
+    try:
+        project = pipeline.read(options)
+    except LadingError:
+        return Finding("lock", "not checked: the project cannot be read")
+    planned = pipeline.plan(project, options)
+    return Finding("lock", "; ".join(f"{one.plan.lock_path} {_lock_state(one)}" for one in planned))
+
+
+def _lock_state(planned: pipeline.Planned) -> str:
+    if planned.existing is None:
+        return "is not made yet"
+    return "is out of date: " + ", ".join(planned.stale) if planned.stale else "is up to date"

@@ -1,0 +1,61 @@
+"""``lading env list`` and ``lading env prune``: what is in the store."""
+
+from __future__ import annotations
+
+import argparse
+
+from lading.cli.options import add_json
+from lading.cli.output import Output
+from lading.explain.text import count
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    parser.add_argument("action", choices=("list", "prune"), help="list the environments, or remove those that nothing uses")
+    parser.add_argument("--older-than", type=float, metavar="DAYS", default=30.0, help="prune: not used for so many days (default: 30)")
+    parser.add_argument("--all", action="store_true", help="prune: every environment that no process uses")
+    parser.add_argument("--dry-run", action="store_true", help="prune: only say what would be removed")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    return _list(output) if arguments.action == "list" else _prune(arguments, output)
+
+
+def _list(output: Output) -> int:
+    from lading.environments.store import list_environments
+
+    stored = list_environments()
+    if output.as_json:
+        output.json({"environments": [one.as_json() for one in stored]})
+        return 0
+    for one in stored:
+        output.data(f"{one.key}  {size(one.bytes):>9}  Python {one.python_version:8}  {one.path}")
+    if not stored:
+        output.say("The store holds no environment.")
+    return 0
+
+
+def _prune(arguments: argparse.Namespace, output: Output) -> int:
+    from lading.environments.store import prune
+
+    days = 0.0 if arguments.all else arguments.older_than
+    removed = prune(older_than=days * 86400, dry_run=arguments.dry_run)
+    if output.as_json:
+        output.json({"removed": [one.as_json() for one in removed], "dry_run": arguments.dry_run})
+        return 0
+    for one in removed:
+        output.data(f"{one.key}  {size(one.bytes):>9}  {one.path}")
+    verb = "Would remove" if arguments.dry_run else "Removed"
+    output.say(f"{verb} {count(len(removed), 'environment')}, {size(sum(one.bytes for one in removed))}.")
+    return 0
+
+
+def size(number: int) -> str:
+    """Bytes as a person reads them, in powers of 1024."""
+    amount, units = float(number), ["B", "KiB", "MiB", "GiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount /= 1024
+        units.pop(0)
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"

@@ -1,0 +1,72 @@
+"""``lading exec CMD``: a command inside the project's environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from lading.cli.install import prepare
+from lading.cli.options import pipeline_options
+from lading.cli.output import Output
+from lading.cli.serve import add_environment, variables
+from lading.model.problems import LadingError, Problem
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    parser.add_argument("--api", metavar="NAME", help="the API whose environment to use, when they differ")
+    add_environment(parser)
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise LadingError(Problem(rule="usage", what="No command was given.", instead="Write `lading exec python --version`."))
+    project, installed = prepare(pipeline_options(arguments), output)
+    chosen = next((one for one in installed for api in one.apis if arguments.api in (None, api.name)), None)
+    if chosen is None:
+        names = ", ".join(api.name for api in project.config.apis)
+        raise LadingError(Problem(rule="usage", what=f"There is no API {arguments.api}.", instead=f"The APIs are {names}."))
+    from lading.environments.store import hold
+
+    environ = _environ(chosen.environment.path, chosen.environment.python, variables(arguments.env))
+    with hold(chosen.environment):
+        return _run(command, environ, str(project.root))
+
+
+def _environ(path: str, python: str, extra: dict[str, str]) -> dict[str, str]:
+    """As an activated environment has it."""
+    environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    environ["PATH"] = str(Path(python).parent) + os.pathsep + environ.get("PATH", os.defpath)
+    return {**environ, "VIRTUAL_ENV": path, **extra}
+
+
+def _run(command: list[str], environ: dict[str, str], cwd: str) -> int:
+    """Run in the foreground: the command gets Ctrl-C itself, and its exit status is ours."""
+    import shutil
+
+    program = shutil.which(command[0], path=environ["PATH"])
+    if program is None:
+        raise LadingError(
+            Problem(
+                rule="command-not-found",
+                what=f"There is no command {command[0]} in the environment or on PATH.",
+                instead="Add the package that brings it to the requirements.",
+            )
+        )
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = subprocess.Popen([program, *command[1:]], env=environ, cwd=cwd, preexec_fn=_default_sigint)  # noqa: PLW1509 -- one thread
+        status = process.wait()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return 128 - status if status < 0 else status
+
+
+def _default_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,0 +1,50 @@
+"""``lading explain NAME``: every decision about one package."""
+
+from __future__ import annotations
+
+import argparse
+
+from packaging.utils import canonicalize_name
+
+from lading import pipeline
+from lading.cli.options import add_json, pipeline_options
+from lading.cli.output import Output
+from lading.explain.package import Explanation, explain_package, render_explanation
+from lading.model.problems import LadingError, Problem
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    parser.add_argument("name", metavar="NAME", help="a package, or `python`")
+    parser.add_argument("project", nargs="?", metavar="PROJECT", help="a folder, a configuration file, or file.py:Name (default: here)")
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    options = pipeline_options(arguments, arguments.project)
+    project = pipeline.read(options)
+    planned = pipeline.plan(project, options)
+    name = str(canonicalize_name(arguments.name))
+    found = [explain_package(name, one.plan, one.existing) for one in planned]
+    known = [one for one in found if one is not None]
+    if not known:
+        raise LadingError(_unknown(arguments.name, planned))
+    if output.as_json:
+        output.json({"name": name, "explanations": [one.as_json() for one in known]})
+        return 0
+    output.data("\n\n".join(render_explanation(one, output.out_style) for one in known))
+    return 0
+
+
+def _unknown(name: str, planned: tuple[pipeline.Planned, ...]) -> Problem:
+    unlocked = any(one.existing is None for one in planned)
+    return Problem(
+        rule="package-unknown",
+        what=f"Nothing here declares or locks {name}.",
+        why="There is no lock yet, so packages that others bring are not known." if unlocked else None,
+        instead="Run `lading lock` first." if unlocked else "`lading plan` lists what is declared.",
+    )
+
+
+__all__ = ["Explanation", "add_arguments", "run"]

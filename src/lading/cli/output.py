@@ -1,0 +1,66 @@
+"""Standard output is data, standard error is talk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lading.explain.progress import make_reporter
+from lading.explain.style import Style, style_for
+from lading.explain.text import render_decisions, render_problems
+from lading.model.decisions import Decision, Kind
+from lading.model.events import Reporter
+from lading.model.problems import Problem
+
+
+class Output:
+    """Where one run's data and talk go."""
+
+    def __init__(
+        self, *, as_json: bool = False, quiet: bool = False, verbose: int = 0, no_color: bool = False, progress: str = "auto"
+    ) -> None:
+        columns = shutil.get_terminal_size(fallback=(0, 0)).columns or None
+        self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
+        self.out_style: Style = style_for(sys.stdout, os.environ, no_color=no_color, columns=columns)
+        self.talk_style: Style = style_for(sys.stderr, os.environ, no_color=no_color, columns=columns)
+        mode = "quiet" if quiet and progress == "auto" else progress
+        self.reporter: Reporter = make_reporter(mode, sys.stderr, self.talk_style, verbose=verbose > 0)
+
+    def data(self, text: str) -> None:
+        """A line (or several) of data."""
+        print(text)
+
+    def json(self, record: Any) -> None:
+        """Data as JSON."""
+        print(json.dumps(record, indent=2, ensure_ascii=False))
+
+    def say(self, text: str) -> None:
+        """Talk, unless ``-q``."""
+        if not self.quiet:
+            self.pause()
+            print(text, file=sys.stderr, flush=True)
+
+    def decisions(self, decisions: Iterable[Decision], *, kept: bool = True) -> None:
+        """The decisions the user should know of, at normal verbosity."""
+        shown = [decision for decision in decisions if kept or decision.kind is not Kind.KEPT]
+        if shown:
+            self.say(render_decisions(shown, self.talk_style))
+
+    def problems(self, problems: Sequence[Problem]) -> None:
+        """All problems: on standard error, or as JSON data with ``--json``. Shown even with ``-q``."""
+        self.pause()
+        if self.as_json:
+            code = problems[0].code
+            self.json({"error": code.name.lower(), "exit_code": int(code), "problems": [problem.as_json() for problem in problems]})
+        else:
+            print(render_problems(problems, self.talk_style), file=sys.stderr, flush=True)
+
+    def pause(self) -> None:
+        """Take a live progress line away before something else is printed."""
+        close = getattr(self.reporter, "close", None)
+        if close is not None:
+            close()

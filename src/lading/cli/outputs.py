@@ -1,0 +1,98 @@
+"""A prediction's output on standard output or in files, as Cog writes it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from lading.cli.output import Output
+from lading.model.origin import Origin
+from lading.model.problems import LadingError, Problem
+
+
+def write_output(result: Any, path: str | None, output: Output) -> None:
+    """Write a successful result: files to files, text and JSON to standard output or to ``path``.
+
+    A file output without ``-o`` becomes ``output.<suffix>`` in the current folder (several: ``output.0.png``, ``output.1.png``).
+    """
+    if result.body is not None:
+        _write_bytes(result.body, path, output)
+    else:
+        _write_value(result.output, path, output)
+
+
+def _write_value(value: Any, path: str | None, output: Output) -> None:
+    files = _data_urls(value)
+    if files is None:
+        text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+        if path:
+            _write_file(Path(path), (text + "\n").encode(), output)
+        else:
+            output.data(text)
+        return
+    for number, (content, suffix) in enumerate(files):
+        place = Path(path) if path else Path(f"output{suffix}")
+        if len(files) > 1:
+            place = place.with_name(f"{place.stem}.{number}{place.suffix or suffix}")
+        _write_file(place, content, output)
+        output.data(str(place))
+
+
+def _write_bytes(body: bytes, path: str | None, output: Output) -> None:
+    if path:
+        _write_file(Path(path), body, output)
+        return
+    if sys.stdout.isatty() and _is_binary(body):
+        raise LadingError(
+            Problem(
+                rule="output-binary",
+                what=f"The answer is {len(body)} bytes that are no text.",
+                instead="Write them to a file with -o PATH.",
+            )
+        )
+    sys.stdout.buffer.write(body + (b"" if body.endswith(b"\n") or _is_binary(body) else b"\n"))
+    sys.stdout.flush()
+
+
+def _is_binary(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return True
+    return b"\0" in body
+
+
+def _write_file(path: Path, content: bytes, output: Output) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise LadingError(
+            Problem(
+                rule="output-not-written",
+                what=f"{path} cannot be written: {error.strerror}.",
+                origin=Origin("-o"),
+                instead="Name a file in a folder that you may write to.",
+            )
+        ) from error
+    output.say(f"Wrote {path} ({len(content)} bytes).")
+
+
+def _data_urls(value: Any) -> list[tuple[bytes, str]] | None:
+    """The files in an output that is a data URL or a list of them, with their suffixes; None for any other output."""
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(one, str) and one.startswith("data:") and "," in one for one in values):
+        return None
+    return [_decode(one) for one in values]
+
+
+def _decode(url: str) -> tuple[bytes, str]:
+    head, _, data = url[5:].partition(",")
+    mime = head.partition(";")[0] or "text/plain"
+    content = base64.b64decode(data) if head.endswith(";base64") else unquote_to_bytes(data)
+    return content, mimetypes.guess_extension(mime) or ""

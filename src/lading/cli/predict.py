@@ -1,0 +1,152 @@
+"""``lading predict``: one prediction, without a server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from lading import pipeline
+from lading.cli.install import prepare
+from lading.cli.options import add_project, pipeline_options
+from lading.cli.output import Output
+from lading.cli.outputs import write_output
+from lading.cli.serve import add_environment, add_timeouts, variables
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.project import Api, Style
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    add_project(parser)
+    parser.add_argument(
+        "-i", "--input", action="append", default=[], metavar="NAME=VALUE", help="an input; @path takes a file; repeat for a list"
+    )
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="INPUT",
+        help="alone: the whole answer as JSON; with a value: all inputs as JSON (text, @file, or - for standard input)",
+    )
+    parser.add_argument("-o", "--output", metavar="PATH", help="write the output to PATH")
+    parser.add_argument("--api", metavar="NAME", help="the API to ask, when the project has several")
+    add_timeouts(parser)
+    add_environment(parser)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    _sort_out_json(arguments)
+    options = pipeline_options(arguments, arguments.project)
+    project = pipeline.read(options)
+    api = _api(project, arguments.api)
+    payload = _payload(arguments, project, api)
+    project, installed = prepare(options, output)
+    spec = pipeline.with_variables(pipeline.describe_service(project, installed), variables(arguments.env))
+    served = next(one for one in spec.apis if one.name == api.name)
+
+    from lading.service.once import predict_once
+
+    result = predict_once(served, payload, output.reporter, setup_timeout=arguments.setup_timeout, predict_timeout=arguments.timeout)
+    if output.as_json:
+        output.json(result.as_json())
+    elif result.ok:
+        write_output(result, arguments.output, output)
+    if not result.ok and not output.as_json:
+        raise LadingError(_failed(result.error or "it failed", api))
+    return 0 if result.ok else int(ExitCode.MODEL)
+
+
+def _sort_out_json(arguments: argparse.Namespace) -> None:
+    """``--json PROJECT`` means the flag and a project: a value counts as input only if it looks like JSON, ``@file`` or ``-``."""
+    value = arguments.json
+    if isinstance(value, str) and value != "-" and value[:1] not in tuple('{["@') and arguments.project is None:
+        arguments.json, arguments.project = True, value
+
+
+def _api(project: pipeline.Project, name: str | None) -> Api:
+    apis = project.config.apis
+    chosen = [api for api in apis if name in (None, api.name)]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(api.name for api in apis)
+    what = f"There is no API {name}." if name else f"The project has {len(apis)} APIs."
+    raise LadingError(Problem(rule="usage", what=what, origin=Origin("--api"), instead=f"Name one with --api: {names}."))
+
+
+def _payload(arguments: argparse.Namespace, project: pipeline.Project, api: Api) -> Any:
+    """The inputs, converted and checked before anything is resolved, built or started."""
+    from lading.schema import arguments as schema_arguments
+
+    given = _json_input(arguments.json) if isinstance(arguments.json, str) else None
+    if api.style is Style.CORTEX:
+        pairs = schema_arguments.convert_untyped(arguments.input, _read_file)
+        if given is not None and pairs:
+            raise LadingError(Problem(rule="usage", what="Inputs are given twice, by -i and by --json.", instead="Use one of them."))
+        return given if given is not None else pairs
+    from lading.schema.static import read_signature
+
+    signature = read_signature(project.files, api.file, api.object)
+    values = schema_arguments.convert(signature, arguments.input, _read_file)
+    if given is not None:
+        if not isinstance(given, dict):
+            raise LadingError(
+                Problem(
+                    rule="input-invalid",
+                    what="The inputs are not a JSON object.",
+                    origin=Origin("--json"),
+                    instead="Write --json '{\"name\": value}'.",
+                )
+            )
+        values = {**given, **values}
+    schema_arguments.check(signature, values)
+    return values
+
+
+def _json_input(text: str) -> Any:
+    source, origin = text, Origin("--json")
+    if text in ("-", "@-"):
+        source, origin = sys.stdin.read(), Origin("standard input")
+    elif text.startswith("@"):
+        source, origin = _read_file(text[1:]).decode("utf-8", "replace"), Origin(text[1:])
+    try:
+        return json.loads(source)
+    except ValueError as error:
+        line = getattr(error, "lineno", None)
+        raise LadingError(
+            Problem(
+                rule="input-invalid",
+                what=f"The input is not JSON: {error}.",
+                origin=Origin(origin.path, line),
+                instead="Write --json '{\"name\": value}', or -i name=value.",
+            )
+        ) from error
+
+
+def _read_file(path: str) -> bytes:
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise LadingError(
+            Problem(
+                rule="input-file",
+                what=f"The file {path} cannot be read: {error.strerror}.",
+                origin=Origin("-i"),
+                instead="Name an existing file after the @, relative to the current folder.",
+            )
+        ) from error
+
+
+def _failed(error: str, api: Api) -> Problem:
+    return Problem(
+        rule="prediction-failed",
+        what=f"The prediction failed: {error}",
+        origin=Origin(api.file),
+        why="The model raised it; its traceback is above.",
+        code=ExitCode.MODEL,
+    )

@@ -1,0 +1,113 @@
+"""Running one verb: parse, call, and turn every way of failing into a message and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import Any, Protocol, cast
+
+from lading.cli.options import WITH_VALUE, make_parser
+from lading.cli.output import Output
+from lading.cli.verbs import ALIASES, VERBS
+from lading.model.problems import ExitCode, LadingError, Problem
+
+
+class Verb(Protocol):
+    """What a module under ``lading.cli`` offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Put the verb's own options on its parser."""
+
+    def run(self, arguments: argparse.Namespace, output: Output) -> int:
+        """Do it; returns the exit status."""
+
+
+def run(words: list[str]) -> int:
+    """Run the verb that ``words`` names."""
+    try:
+        verb, rest = split_verb(words)
+        module = cast("Verb", importlib.import_module(f"lading.cli.{VERBS[verb][0]}"))
+        parser = make_parser(verb, VERBS[verb][1])
+        module.add_arguments(parser)
+        arguments = parser.parse_args(rest)
+    except LadingError as error:
+        Output(as_json=_wants_json(words)).problems(error.problems)
+        return int(error.exit_code)
+    output = _output(arguments)
+    return _guarded(module, arguments, output)
+
+
+def _guarded(module: Verb, arguments: argparse.Namespace, output: Output) -> int:
+    try:
+        return module.run(arguments, output)
+    except LadingError as error:
+        output.problems(error.problems)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        output.pause()
+        print("interrupted", file=sys.stderr)
+        return int(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nobody is left to tell, and Python must not try at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        output.problems((_system_problem(error),))
+        return int(ExitCode.USAGE)
+    finally:
+        output.pause()
+
+
+def _system_problem(error: OSError) -> Problem:
+    place = error.filename if isinstance(error.filename, str) else None
+    return Problem(
+        rule="system",
+        what=f"The system refused: {error.strerror or error}{f' ({place})' if place else ''}.",
+        why="Lading undid what it had begun; the project and the store are as they were.",
+        instead="Free some space, or correct the permissions, and try again.",
+    )
+
+
+def split_verb(words: list[str]) -> tuple[str, list[str]]:
+    """The verb and everything else: options may also stand before the verb.
+
+    Raises:
+        LadingError: if there is no verb, or one that does not exist.
+    """
+    before: list[str] = []
+    rest = list(words)
+    while rest and rest[0].startswith("-"):
+        before.append(rest.pop(0))
+        if before[-1] in WITH_VALUE and rest:
+            before.append(rest.pop(0))
+    if not rest:
+        raise LadingError(Problem(rule="usage", what="No verb was given.", instead="See `lading --help`."))
+    name = ALIASES.get(rest[0], rest[0])
+    if name not in VERBS:
+        raise LadingError(_unknown_verb(rest[0]))
+    return name, before + rest[1:]
+
+
+def _unknown_verb(name: str) -> Problem:
+    import difflib
+
+    near = difflib.get_close_matches(name, [*VERBS, *ALIASES], n=1)
+    hint = f"Did you mean `lading {near[0]}`?" if near else f"The verbs are {', '.join(VERBS)}."
+    return Problem(rule="usage", what=f'There is no verb "{name}".', instead=hint)
+
+
+def _wants_json(words: list[str]) -> bool:
+    return "--json" in words
+
+
+def _output(arguments: argparse.Namespace) -> Output:
+    wants: Any = getattr(arguments, "json", False)
+    return Output(
+        as_json=wants is True,
+        quiet=arguments.quiet,
+        verbose=arguments.verbose,
+        no_color=arguments.no_color,
+        progress=arguments.progress,
+    )

@@ -1,0 +1,22 @@
+"""``lading schema``: the OpenAPI document, from the source alone."""
+
+from __future__ import annotations
+
+import argparse
+
+from lading import pipeline
+from lading.cli.options import add_json, add_project, pipeline_options
+from lading.cli.output import Output
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    add_project(parser)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    project = pipeline.read(pipeline_options(arguments, arguments.project))
+    output.json(pipeline.openapi(project))
+    return 0

@@ -1,0 +1,84 @@
+"""``lading serve``: from the folder to predictions over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from lading import pipeline
+from lading.cli.install import prepare
+from lading.cli.options import add_json, add_project, pipeline_options
+from lading.cli.output import Output
+from lading.model.origin import Origin
+from lading.model.problems import LadingError, Problem
+
+DEFAULT_PORT = 5000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    add_project(parser)
+    add_json(parser)
+    parser.add_argument("-p", "--port", type=int, help=f"the port (default: PORT, else {DEFAULT_PORT}); 0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    add_timeouts(parser)
+    add_environment(parser)
+
+
+def add_timeouts(parser: argparse.ArgumentParser) -> None:
+    """Limits on the model's time."""
+    parser.add_argument("--setup-timeout", type=float, metavar="SECONDS", help="give up when setup takes longer")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop a prediction that takes longer")
+
+
+def add_environment(parser: argparse.ArgumentParser) -> None:
+    """Variables for the model's process."""
+    parser.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE", help="set a variable for the model")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    port = _port(arguments)
+    options = pipeline_options(arguments, arguments.project)
+    project, installed = prepare(options, output)
+    spec = pipeline.describe_service(
+        project,
+        installed,
+        host=arguments.host,
+        port=port,
+        setup_timeout=arguments.setup_timeout,
+        predict_timeout=arguments.timeout,
+    )
+    spec = pipeline.with_variables(spec, variables(arguments.env))
+    from lading.service.server import serve
+
+    return serve(spec, output.reporter)
+
+
+def _port(arguments: argparse.Namespace) -> int:
+    if arguments.port is not None:
+        port, origin = arguments.port, "-p"
+    else:
+        text, origin = os.environ.get("PORT") or str(DEFAULT_PORT), "PORT"
+        port = int(text) if text.isdigit() else -1
+    if not 0 <= port <= 65535:
+        raise LadingError(
+            Problem(rule="usage", what="The port is not a number from 0 to 65535.", origin=Origin(origin), instead="Write -p 5000.")
+        )
+    return port
+
+
+def variables(pairs: list[str]) -> dict[str, str]:
+    """``-e NAME=VALUE`` pairs; ``-e NAME`` takes the value from the current environment.
+
+    Raises:
+        LadingError: for a pair without a name, or a variable that is not set.
+    """
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or (not equals and name not in os.environ):
+            what = f"The variable {name} is not set here." if name else f'"{pair}" has no name.'
+            raise LadingError(Problem(rule="usage", what=what, origin=Origin("-e"), instead="Write -e NAME=VALUE."))
+        values[name] = value if equals else os.environ[name]
+    return values

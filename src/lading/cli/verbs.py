@@ -1,0 +1,42 @@
+"""The table of verbs. Imports nothing: ``lading --help`` is printed from here."""
+
+from __future__ import annotations
+
+# name → (module under lading.cli, what it does); aliases point to another name
+VERBS = {
+    "serve": ("serve", "serve the project's predictions over HTTP"),
+    "predict": ("predict", "make one prediction (alias: run)"),
+    "plan": ("plan", "show what was found, used, ignored, and every decision; changes nothing"),
+    "lock": ("lock", "resolve the dependencies into pylock.lading.toml"),
+    "install": ("install", "build the locked environment in the store"),
+    "exec": ("exec_", "run a command inside the environment"),
+    "explain": ("explain", "show every decision about one package"),
+    "schema": ("schema", "print the OpenAPI schema, read without running the model"),
+    "doctor": ("doctor", "check the project and this machine"),
+    "init": ("init", "write a starter project"),
+    "env": ("env", "list or prune the environments in the store"),
+}
+ALIASES = {"run": "predict"}
+
+
+def overview() -> str:
+    """The text of ``lading --help``."""
+    width = max(len(name) for name in VERBS)
+    lines = [
+        "usage: lading VERB [PROJECT] [options]",
+        "",
+        "From a machine-learning project's folder to an explained, locked environment and a running prediction service.",
+        "PROJECT is a folder (default: this one), a cog.yaml, a cortex.yaml, or a predictor as file.py:Name.",
+        "",
+        "verbs:",
+        *(f"  {name:{width}}  {text}" for name, (_module, text) in VERBS.items()),
+        "",
+        "on every verb:",
+        "  -C, --directory DIR   work in DIR          -f, --file FILE   the configuration or predictor to use",
+        "  --json                data as JSON         -q, -v            less talk, more talk",
+        "  --locked, --frozen    never change the lock; use it as it is   --offline   no network",
+        "  --python, --accelerator   what to build for   --progress, --no-color   how to show it",
+        "",
+        "`lading VERB --help` tells the rest. `lading --version` prints the version.",
+    ]
+    return "\n".join(lines)

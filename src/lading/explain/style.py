@@ -1,0 +1,32 @@
+"""Colour, or none: the only place that knows escape codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TextIO
+
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How text for one stream looks: with colour or without, and how many columns there are."""
+
+    colour: bool = False
+    width: int = 80
+
+    def paint(self, text: str, *names: str) -> str:
+        """``text`` in the named colours, or as it is where colour is off."""
+        if not self.colour or not text:
+            return text
+        codes = ";".join(_CODES[name] for name in names)
+        return f"\x1b[{codes}m{text}\x1b[0m"
+
+
+def style_for(stream: TextIO, environ: Mapping[str, str], *, no_color: bool = False, columns: int | None = None) -> Style:
+    """The style of a stream: no colour off a terminal, with ``--no-color``, ``NO_COLOR`` (any value) or ``TERM=dumb``."""
+    terminal = stream.isatty()
+    colour = terminal and not no_color and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    width = columns or (int(environ["COLUMNS"]) if environ.get("COLUMNS", "").isdigit() else 0) or 100
+    return Style(colour=colour, width=max(30, min(width, 120)))

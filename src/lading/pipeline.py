@@ -1,0 +1,386 @@
+"""The table of contents: what each verb does, stage by stage.
+
+::
+
+    read -> plan -> lock -> install -> serve | predict | exec
+
+Each function takes what the one before it returned. `read` and `plan` change nothing; `lock` writes one file beside the project's
+configuration; `install` adds an environment to the store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lading.model.events import Event, Phase, Reporter, silent
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
+
+if TYPE_CHECKING:
+    from lading.environments.folder import FolderFiles
+    from lading.model.environment import Environment
+    from lading.model.lock import Lock
+    from lading.model.plan import Plan
+    from lading.model.project import Api, ProjectConfig
+    from lading.model.service import ServedApi, ServiceSpec
+    from lading.model.target import Interpreter
+    from lading.planner.python import PythonChoice
+    from lading.planner.sources import Chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asked for, beside what the project declares.
+
+    ``file`` names a configuration or a predictor relative to ``directory``. ``python`` is a version, a range or a path;
+    ``accelerator`` is ``auto``, ``cpu`` or a build label. ``locked``: never change the lock, fail if it is stale. ``frozen``: use the
+    lock without looking whether it is stale. ``upgrade``: forget the versions of the existing lock.
+    """
+
+    directory: Path = field(default_factory=Path)
+    file: str | None = None
+    python: str | None = None
+    accelerator: str = "auto"
+    locked: bool = False
+    frozen: bool = False
+    offline: bool = False
+    upgrade: bool = False
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A project that was read: its folder, its files, its configuration, and the declarations that count."""
+
+    root: Path
+    files: FolderFiles
+    config: ProjectConfig
+    chosen: tuple[Chosen, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan with the interpreter it is for. ``existing`` is the lock on disk, ``stale`` why it does not hold any more."""
+
+    plan: Plan
+    interpreter: Interpreter
+    existing: Lock | None = None
+    stale: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Locked:
+    """A lock that holds, with its text. ``before`` is what it replaced; ``changed`` whether the file was written."""
+
+    planned: Planned
+    lock: Lock
+    text: str
+    before: Lock | None = None
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """A locked set of APIs with its environment on this machine."""
+
+    locked: Locked
+    environment: Environment
+
+    @property
+    def apis(self) -> tuple[Api, ...]:
+        """The APIs that run in this environment."""
+        return self.locked.planned.plan.apis
+
+
+def read(options: Options, reporter: Reporter = silent) -> Project:
+    """Read the project's configuration and its dependency declarations.
+
+    Raises:
+        LadingError: with every problem found.
+    """
+    from lading.environments.folder import FolderFiles
+    from lading.planner.find import find_config
+    from lading.planner.sources import choose_sources
+
+    reporter(Event(step="Reading dependencies", phase=Phase.STARTED))
+    files = FolderFiles(options.directory)
+    config = find_config(files, options.file, options.environ)
+    problems = ProblemCollector()
+    chosen: tuple[Chosen, ...] = ()
+    with problems.catching():
+        chosen = choose_sources(config, files, options.environ)
+    problems.add(*check(config, files))
+    problems.raise_if_any()
+    reporter(Event(step="Reading dependencies", phase=Phase.FINISHED))
+    return Project(root=options.directory, files=files, config=config, chosen=chosen)
+
+
+def check(config: ProjectConfig, files: FolderFiles) -> tuple[Problem, ...]:
+    """Look at the predictors as far as one can without running them."""
+    from lading.checks.predictor import check_predictor
+
+    return tuple(problem for api in config.apis for problem in check_predictor(api, files))
+
+
+def plan(project: Project, options: Options, reporter: Reporter = silent) -> tuple[Planned, ...]:
+    """Choose the interpreter, the target and the builds; compare with the lock on disk. Changes nothing.
+
+    Raises:
+        LadingError: if no Python fits, or what is declared contradicts itself.
+    """
+    reporter(Event(step="Choosing builds", phase=Phase.STARTED))
+    planned = tuple(_plan_one(project, chosen, options, reporter) for chosen in project.chosen)
+    reporter(Event(step="Choosing builds", phase=Phase.FINISHED))
+    return planned
+
+
+def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Reporter) -> Planned:
+    from lading.environments.host import host_target
+    from lading.locks.staleness import check as stale_reasons
+    from lading.planner.lock_target import adopt
+    from lading.planner.make import make_plan
+    from lading.planner.python import choose_python
+
+    variant = _variant(chosen.variant, options)
+    existing = read_lock(project, variant)
+    python = choose_python(
+        project.config,
+        chosen.declaration,
+        project.files,
+        asked=options.python,
+        locked=existing.target.get("python") if existing else None,
+    )
+    interpreter = _interpreter(python, options, reporter)
+    accelerator = _declared_accelerator(project.config, options)
+    target = adopt(host_target(interpreter, accelerator), existing, accelerator)
+    decision = python.decide(interpreter.version, interpreter.found_by)
+    made = make_plan(project.config, chosen, target, project.files, options.environ, variant=variant, python=decision)
+    return Planned(plan=made, interpreter=interpreter, existing=existing, stale=stale_reasons(existing, made) if existing else ())
+
+
+def _variant(of_api: str, options: Options) -> str:
+    """A lock for another target than the machine's own has a name of its own."""
+    python = "" if options.python is None or "/" in options.python else "py" + "".join(c for c in options.python if c.isalnum())
+    accelerator = "" if options.accelerator == "auto" else options.accelerator
+    return "-".join(part for part in (of_api, accelerator, python) if part)
+
+
+def _declared_accelerator(config: ProjectConfig, options: Options) -> str:
+    """``--accelerator``, else what the configuration says (``build.gpu``, ``build.cuda``), else what the machine has."""
+    if options.accelerator != "auto":
+        return options.accelerator
+    if config.gpu and config.cuda:
+        return "cu" + "".join(config.cuda.split(".")[:2])
+    return "auto"
+
+
+def _interpreter(python: PythonChoice, options: Options, reporter: Reporter) -> Interpreter:
+    from lading.environments.interpreters import choose_interpreter, find_interpreters, probe_named
+
+    if python.path is not None:
+        return probe_named(python.path)
+    asked_by = python.request.origin if python.request.specifier else None
+    return choose_interpreter(python.specifier, find_interpreters(options.environ, reporter), asked_by)
+
+
+def read_lock(project: Project, variant: str) -> Lock | None:
+    """The lock on disk for a variant, or None.
+
+    Raises:
+        LadingError: if the file is there and cannot be read.
+    """
+    from lading.locks.lockfile import read as read_lock_text
+
+    path = f"pylock.lading-{variant}.toml" if variant else "pylock.lading.toml"
+    content = project.files.read(path)
+    return None if content is None else read_lock_text(content.decode("utf-8", "replace"), path)
+
+
+def lock(planned: tuple[Planned, ...], project: Project, options: Options, reporter: Reporter = silent) -> tuple[Locked, ...]:
+    """Use the lock if it holds, else resolve and write it.
+
+    Raises:
+        LadingError: if resolving fails, or the lock is stale and must not be changed.
+    """
+    problems = ProblemCollector()
+    locked = []
+    for one in planned:
+        with problems.catching():
+            locked.append(_lock_one(one, project, options, reporter))
+    problems.raise_if_any()
+    return tuple(locked)
+
+
+def _lock_one(planned: Planned, project: Project, options: Options, reporter: Reporter) -> Locked:
+    from lading.locks.lockfile import write
+
+    existing = planned.existing
+    if existing is not None and (options.frozen or (not planned.stale and not options.upgrade)):
+        return Locked(planned=planned, lock=existing, text=write(existing), before=existing)
+    if options.locked or options.frozen:
+        raise LadingError(_lock_problem(planned))
+    made = _resolve(planned, project, options, reporter)
+    text = write(made)
+    if existing is None or write(existing) != text:
+        _write_beside(project.root / planned.plan.lock_path, text)
+    return Locked(planned=planned, lock=made, text=text, before=existing, changed=True)
+
+
+def _lock_problem(planned: Planned) -> Problem:
+    path = planned.plan.lock_path
+    if planned.existing is None:
+        return Problem(
+            rule="lock-missing",
+            what=f"There is no {path}, and it may not be made (--locked or --frozen).",
+            origin=Origin(path),
+            instead="Run `lading lock` and keep the file with the project.",
+            code=ExitCode.LOCK,
+        )
+    return Problem(
+        rule="lock-out-of-date",
+        what=f"{path} is out of date.",
+        origin=Origin(path),
+        why="; ".join(planned.stale),
+        instead="Run `lading lock`, or use --frozen to take the lock as it is.",
+        code=ExitCode.LOCK,
+    )
+
+
+def _resolve(planned: Planned, project: Project, options: Options, reporter: Reporter) -> Lock:
+    from lading.planner.indexes import environment_options
+    from lading.planner.make import name_locked_versions, with_machine_options
+    from lading.resolvers.uv import ResolveOptions, resolve
+
+    asked = with_machine_options(planned.plan, environment_options(options.environ))
+    how = ResolveOptions(offline=options.offline, previous=planned.existing, upgrade=options.upgrade)
+    made = resolve(asked, planned.interpreter, project.root, how, reporter)
+    plan_ = planned.plan
+    decisions = name_locked_versions(plan_, made)
+    sources = {source.path: source.sha256 for source in plan_.sources if source.sha256}
+    return replace(made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, target=plan_.target.as_json())
+
+
+def _write_beside(path: Path, text: str) -> None:
+    """Write a file whole or not at all: into a temporary one in the same folder, then renamed into place."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise LadingError(
+            Problem(
+                rule="lock-not-written",
+                what=f"{path.name} cannot be written: {error.strerror}.",
+                origin=Origin(path.name),
+                why="The lock belongs beside the project's configuration.",
+                instead="Make the folder writable, or run with --frozen and a lock that was made elsewhere.",
+            )
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def install(locked: tuple[Locked, ...], project: Project, options: Options, reporter: Reporter = silent) -> tuple[Installed, ...]:
+    """Make sure that every environment is in the store.
+
+    Raises:
+        LadingError: if an environment cannot be built; the store is then as it was.
+    """
+    from lading.environments.store import create_environment
+    from lading.planner.indexes import environment_options
+    from lading.planner.make import with_machine_options
+
+    machine = environment_options(options.environ)
+    installed = []
+    for one in locked:
+        with_indexes = with_machine_options(one.planned.plan, machine)
+        environment = create_environment(
+            one.lock,
+            one.text,
+            one.planned.interpreter,
+            project.root,
+            plan=with_indexes,
+            reporter=reporter,
+            offline=options.offline,
+        )
+        installed.append(Installed(locked=one, environment=environment))
+    return tuple(installed)
+
+
+def prepare(options: Options, reporter: Reporter = silent) -> tuple[Project, tuple[Installed, ...]]:
+    """From a folder to its environments: read, plan, lock, install."""
+    project = read(options, reporter)
+    locked = lock(plan(project, options, reporter), project, options, reporter)
+    return project, install(locked, project, options, reporter)
+
+
+def describe_service(
+    project: Project, installed: tuple[Installed, ...], *, host: str = "127.0.0.1", port: int = 5000, **limits: float | None
+) -> ServiceSpec:
+    """What to serve: each API with the environment it runs in, its signature and its schema, read without importing the model.
+
+    ``limits`` are fields of `ServiceSpec` (``setup_timeout``, ``predict_timeout``, in seconds).
+    """
+    from lading.model.service import ServiceSpec
+
+    served = tuple(_served_api(project, api, one.environment) for one in installed for api in one.apis)
+    order = [api.name for api in project.config.apis]
+    served = tuple(sorted(served, key=lambda api: order.index(api.name)))
+    spec = ServiceSpec(kind=project.config.kind, title=project.root.name, apis=served, host=host, port=port)
+    return replace(spec, **{name: value for name, value in limits.items() if value is not None})  # type: ignore[arg-type] # by contract
+
+
+def _served_api(project: Project, api: Api, environment: Environment) -> ServedApi:
+    from lading.model.project import Style
+    from lading.model.service import ServedApi, WorkerSpec
+
+    signature = openapi = None
+    if api.style is Style.COG:
+        from lading.schema.openapi import make_openapi
+        from lading.schema.static import read_signature
+
+        read_ = read_signature(project.files, api.file, api.object)
+        signature, openapi = read_.as_json(), make_openapi(read_, title=project.root.name)
+    worker = WorkerSpec(
+        python=environment.python,
+        root=str(project.root),
+        style=str(api.style),
+        file=api.file,
+        object=api.object,
+        config=api.config,
+        env=dict(api.env),
+        python_path=api.python_path,
+        signature=signature,
+        log_level=api.log_level,
+        threads=api.threads,
+    )
+    return ServedApi(name=api.name, worker=worker, endpoint=api.endpoint, processes=api.processes, openapi=openapi)
+
+
+def with_variables(spec: ServiceSpec, variables: Mapping[str, str]) -> ServiceSpec:
+    """The service with variables added to every worker's environment; they win over the configuration's."""
+    apis = tuple(replace(api, worker=replace(api.worker, env={**api.worker.env, **variables})) for api in spec.apis)
+    return replace(spec, apis=apis)
+
+
+def openapi(project: Project) -> Mapping[str, object]:
+    """The project's OpenAPI document, without an environment and without importing the model.
+
+    Raises:
+        LadingError: if a signature cannot be read.
+    """
+    from lading.model.project import Style
+    from lading.schema.openapi import make_cortex_openapi, make_openapi
+    from lading.schema.static import read_signature
+
+    first = project.config.apis[0]
+    if first.style is Style.CORTEX:
+        return make_cortex_openapi(project.config.apis)
+    return make_openapi(read_signature(project.files, first.file, first.object), title=project.root.name)

@@ -1,0 +1,151 @@
+"""Which Python: who asks for one, in which order, and whether they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from lading.formats import python_version
+from lading.model.decisions import Decision, Kind
+from lading.model.files import ProjectFiles
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.project import ProjectConfig
+from lading.model.requirements import Declaration
+from lading.model.target import PythonRequest
+
+ANY = PythonRequest(specifier="", text="", origin=Origin("nothing"))
+
+
+@dataclass(frozen=True, slots=True)
+class PythonChoice:
+    """The request that rules, and the others that it must agree with. ``path`` is an interpreter that the user named."""
+
+    request: PythonRequest
+    others: tuple[PythonRequest, ...] = ()
+    path: str | None = None
+
+    @property
+    def specifier(self) -> str:
+        """What every one of the requests allows."""
+        parts = [request.specifier for request in (self.request, *self.others) if request.specifier]
+        return ",".join(dict.fromkeys(parts))
+
+    def decide(self, version: str, found_by: str) -> Decision:
+        """The record of the interpreter that was chosen."""
+        if self.path:
+            because = "it was named on the command line"
+        elif self.request.specifier:
+            because = f"{self.request.origin} asks for it"
+        else:
+            because = "nothing in the project asks for a Python, and this one is here"
+        return Decision(
+            rule="python-chosen",
+            kind=Kind.CHOSEN,
+            subject="python",
+            asked=self.request.text or "nothing",
+            chose=f"{version} ({found_by})",
+            because=because,
+            origin=self.request.origin if self.request.specifier else None,
+            instead="--python 3.X, or a .python-version file",
+        )
+
+
+def choose_python(
+    config: ProjectConfig,
+    declaration: Declaration | None,
+    files: ProjectFiles,
+    *,
+    asked: str | None = None,
+    locked: str | None = None,
+) -> PythonChoice:
+    """Find every request for a Python and put the strongest first.
+
+    Order: ``--python``, the configuration, .python-version, the lock, the declaration's requires-python, runtime.txt. The
+    declaration's requires-python and the strongest must agree.
+
+    Args:
+        config: The project's configuration.
+        declaration: The declaration that counts.
+        files: The project.
+        asked: ``--python`` as given: a version, a specifier, or an interpreter's path.
+        locked: The Python of the existing lock, a full version.
+
+    Raises:
+        LadingError: if two requests contradict each other, or one cannot be understood.
+    """
+    if asked and ("/" in asked or "\\" in asked):
+        return PythonChoice(PythonRequest(specifier="", text=asked, origin=Origin("--python")), path=asked)
+    declared = declaration.python if declaration else None
+    requests = [
+        _from_command_line(asked) if asked else None,
+        config.python,
+        _from_file(files, ".python-version"),
+        _from_lock(locked),
+        _from_file(files, "runtime.txt"),
+    ]
+    strong = [request for request in requests if request is not None]
+    if not strong:
+        return PythonChoice(declared or ANY)
+    first = strong[0]
+    if declared is not None:
+        _must_agree(first, declared)
+    return PythonChoice(first, (declared,) if declared else ())
+
+
+def _from_command_line(text: str) -> PythonRequest:
+    return PythonRequest(specifier=_specifier(text, Origin("--python")), text=text, origin=Origin("--python"))
+
+
+def _specifier(text: str, origin: Origin) -> str:
+    text = text.strip()
+    try:
+        if text[:1].isdigit():
+            release = Version(text).release
+            return f"=={text}.*" if len(release) < 3 else f"=={text}"
+        return str(SpecifierSet(text))
+    except (InvalidVersion, InvalidSpecifier) as error:
+        raise LadingError(
+            Problem(
+                rule="python-version-invalid",
+                what=f'"{text}" is not a Python version.',
+                origin=origin,
+                why="A version is 3.11 or 3.11.7, a range is >=3.9,<3.12, and a path has a slash.",
+                instead="Write --python 3.11.",
+            )
+        ) from error
+
+
+def _from_file(files: ProjectFiles, path: str) -> PythonRequest | None:
+    return None if files.read(path) is None else python_version.parse(path, files).python
+
+
+def _from_lock(version: str | None) -> PythonRequest | None:
+    if version is None:
+        return None
+    minor = ".".join(version.split(".")[:2])
+    return PythonRequest(specifier=f"=={minor}.*", text=version, origin=Origin("pylock.lading.toml"))
+
+
+def _must_agree(first: PythonRequest, other: PythonRequest) -> None:
+    if any(_allows(first.specifier, version) and _allows(other.specifier, version) for version in _candidates()):
+        return
+    raise LadingError(
+        Problem(
+            rule="python-requests-disagree",
+            what=f'{first.origin} asks for Python "{first.text}", and {other.origin} for "{other.text}": no version is both.',
+            origin=first.origin,
+            instead=f"Change one of them; {other.origin} is what the project's own package declares.",
+            code=ExitCode.RESOLUTION,
+        )
+    )
+
+
+def _allows(specifier: str, version: str) -> bool:
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _candidates() -> tuple[str, ...]:
+    return tuple(f"3.{minor}.{patch}" for minor in range(30) for patch in range(40))
