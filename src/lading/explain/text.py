@@ -29,15 +29,20 @@ def wrap(text: str, style: Style, indent: str = "", hang: str | None = None) -> 
 def render_problem(problem: Problem, style: Style) -> str:
     """A problem: what, where, why, and the fix; supporting text below."""
     where = f"{problem.origin}: " if problem.origin else ""
-    label = style.paint("error:", "red", "bold")
-    lines = [f"{label} {wrap(where + problem.what, style, '', '       ').lstrip()}"]
+    lines = [_labelled("error:", where + problem.what, style, "red", "bold")]
     if problem.why:
-        lines.append(wrap(f"  why: {problem.why}", style, "", "       "))
+        lines.append(_labelled("  why:", problem.why, style, "dim"))
     if problem.detail:
         lines.append(textwrap.indent(problem.detail.rstrip(), "    ", lambda _line: True))
     if problem.instead:
-        lines.append(style.paint("  fix:", "green") + wrap(f"  fix: {problem.instead}", style, "", "       ")[6:])
+        lines.append(_labelled("  fix:", problem.instead, style, "green"))
     return "\n".join(lines)
+
+
+def _labelled(label: str, text: str, style: Style, *colours: str) -> str:
+    """Wrapped first and painted then, so that escape codes count no columns."""
+    wrapped = wrap(f"{label} {text}", style, label[: len(label) - len(label.lstrip())], " " * (len(label) + 1))
+    return wrapped.replace(label.strip(), style.paint(label.strip(), *colours), 1)
 
 
 def render_problems(problems: Sequence[Problem], style: Style) -> str:
@@ -50,15 +55,15 @@ def render_problems(problems: Sequence[Problem], style: Style) -> str:
 
 def render_decision(decision: Decision, style: Style) -> str:
     """A decision: asked, chosen, why, from where, and what to write for something else."""
-    mark = style.paint(_MARKS[decision.kind], _COLOURS[decision.kind])
     head = decision.asked if decision.kind is Kind.KEPT else f"{decision.asked} -> {decision.chose}"
     if decision.kind is Kind.KEPT and decision.chose not in (decision.asked, ""):
         head = f"{decision.asked} (kept: {decision.chose})"
     origin = f" ({decision.origin})" if decision.origin else ""
-    lines = [f"{mark} {wrap(head + origin, style, '', '    ').lstrip()}"]
-    lines.append(wrap(f"    because {decision.because} [{decision.rule}]", style, "", "    "))
+    mark = _MARKS[decision.kind]
+    lines = [_labelled(mark, head + origin, style, _COLOURS[decision.kind])]
+    lines.append(wrap(f"because {decision.because} [{decision.rule}]", style, "    ", "    "))
     if decision.instead:
-        lines.append(wrap(f"    for something else: {decision.instead}", style, "", "      "))
+        lines.append(wrap(f"for something else: {decision.instead}", style, "    ", "      "))
     return "\n".join(lines)
 
 
