@@ -1,0 +1,1 @@
+"""What a predictor takes and gives: read from its source without importing it, told as OpenAPI, checked against arguments."""
