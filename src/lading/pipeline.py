@@ -227,6 +227,7 @@ def _lock_one(planned: Planned, project: Project, options: Options, reporter: Re
     text = write(made)
     if existing is None or write(existing) != text:
         _write_beside(project.root / planned.plan.lock_path, text)
+        project.files.wrote(planned.plan.lock_path, text.encode())
     return Locked(planned=planned, lock=made, text=text, before=existing, changed=True)
 
 
@@ -314,30 +315,102 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
     return tuple(installed)
 
 
-def prepare(options: Options, reporter: Reporter = silent) -> tuple[Project, tuple[Installed, ...]]:
-    """From a folder to its environments: read, plan, lock, install."""
-    project = read(options, reporter)
-    locked = lock(plan(project, options, reporter), project, options, reporter)
-    return project, install(locked, project, options, reporter)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A project whose environments are all in the store: what serving, predicting and running commands need.
+
+    ``environments`` is by API name; ``variants`` says for each environment which lock it has and which APIs run in it.
+    """
+
+    root: Path
+    files: FolderFiles
+    config: ProjectConfig
+    environments: Mapping[str, Environment]
+    variants: tuple[Variant, ...]
 
 
-def describe_service(
-    project: Project, installed: tuple[Installed, ...], *, host: str = "127.0.0.1", port: int = 5000, **limits: float | None
-) -> ServiceSpec:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One set of APIs that share a lock and an environment."""
+
+    name: str
+    lock: str
+    apis: tuple[str, ...]
+    environment: Environment
+    changed: bool = False
+
+
+def unchanged(options: Options) -> Ready | None:
+    """What the last run left, if nothing that it read has changed since: no planning, resolving or installing is needed then."""
+    from lading.environments.folder import FolderFiles
+    from lading.environments.stamp import find_fresh
+    from lading.model.environment import Environment
+    from lading.planner.find import find_config
+
+    if options.frozen or options.upgrade:
+        return None
+    stamp = find_fresh(str(options.directory), identity(options), environ=options.environ)
+    if stamp is None:
+        return None
+    variants = []
+    for name, lock_path, *apis in (line.split("\t") for line in stamp.note.splitlines()):
+        path = stamp.environments[name]
+        environment = Environment(path=path, python=str(Path(path) / "bin" / "python"), key=Path(path).name, reused=True)
+        variants.append(Variant(name=name, lock=lock_path, apis=tuple(apis), environment=environment))
+    files = FolderFiles(options.directory)
+    return _ready(options.directory, files, find_config(files, options.file, options.environ), tuple(variants))
+
+
+def identity(options: Options) -> tuple[str, ...]:
+    """The options that lead to another environment."""
+    return (options.file or "", options.python or "", options.accelerator)
+
+
+def _ready(root: Path, files: FolderFiles, config: ProjectConfig, variants: tuple[Variant, ...]) -> Ready:
+    environments = {api: variant.environment for variant in variants for api in variant.apis}
+    return Ready(root=root, files=files, config=config, environments=environments, variants=variants)
+
+
+def remember(options: Options, project: Project, installed: tuple[Installed, ...]) -> Ready:
+    """Leave a record of what was read and what it led to, so that the next run can see at a glance that nothing changed."""
+    from lading.environments.stamp import save
+
+    variants = tuple(_variant_of(one) for one in installed)
+    project.files.inputs.add_program(installed[0].locked.planned.interpreter.path)
+    for one in installed:
+        for package in one.locked.lock.packages:
+            if "directory" in package:
+                project.files.inputs.add_tree(str(project.root / package["directory"]["path"]))
+    note = "\n".join("\t".join([variant.name, variant.lock, *variant.apis]) for variant in variants)
+    paths = {variant.name: variant.environment.path for variant in variants}
+    save(str(project.root), identity(options), project.files.inputs, paths, environ=options.environ, note=note)
+    return _ready(project.root, project.files, project.config, variants)
+
+
+def _variant_of(installed: Installed) -> Variant:
+    made = installed.locked.planned.plan
+    return Variant(
+        name=made.variant,
+        lock=made.lock_path,
+        apis=tuple(api.name for api in made.apis),
+        environment=installed.environment,
+        changed=installed.locked.changed,
+    )
+
+
+def describe_service(ready: Ready, *, host: str = "127.0.0.1", port: int = 5000, **limits: float | None) -> ServiceSpec:
     """What to serve: each API with the environment it runs in, its signature and its schema, read without importing the model.
 
     ``limits`` are fields of `ServiceSpec` (``setup_timeout``, ``predict_timeout``, in seconds).
     """
     from lading.model.service import ServiceSpec
 
-    served = tuple(_served_api(project, api, one.environment) for one in installed for api in one.apis)
-    order = [api.name for api in project.config.apis]
-    served = tuple(sorted(served, key=lambda api: order.index(api.name)))
-    spec = ServiceSpec(kind=project.config.kind, title=project.root.name, apis=served, host=host, port=port)
+    served = tuple(_served_api(ready, api, ready.environments[api.name]) for api in ready.config.apis)
+    spec = ServiceSpec(kind=ready.config.kind, title=ready.root.name, apis=served, host=host, port=port)
     return replace(spec, **{name: value for name, value in limits.items() if value is not None})  # type: ignore[arg-type] # by contract
 
 
-def _served_api(project: Project, api: Api, environment: Environment) -> ServedApi:
+def _served_api(ready: Ready, api: Api, environment: Environment) -> ServedApi:
     from lading.model.project import Style
     from lading.model.service import ServedApi, WorkerSpec
 
@@ -346,11 +419,11 @@ def _served_api(project: Project, api: Api, environment: Environment) -> ServedA
         from lading.schema.openapi import make_openapi
         from lading.schema.static import read_signature
 
-        read_ = read_signature(project.files, api.file, api.object)
-        signature, openapi = read_.as_json(), make_openapi(read_, title=project.root.name)
+        read_ = read_signature(ready.files, api.file, api.object)
+        signature, openapi = read_.as_json(), make_openapi(read_, title=ready.root.name)
     worker = WorkerSpec(
         python=environment.python,
-        root=str(project.root),
+        root=str(ready.root),
         style=str(api.style),
         file=api.file,
         object=api.object,

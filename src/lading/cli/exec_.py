@@ -27,16 +27,16 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
         raise LadingError(Problem(rule="usage", what="No command was given.", instead="Write `lading exec python --version`."))
-    project, installed = prepare(pipeline_options(arguments), output)
-    chosen = next((one for one in installed for api in one.apis if arguments.api in (None, api.name)), None)
-    if chosen is None:
-        names = ", ".join(api.name for api in project.config.apis)
+    ready = prepare(pipeline_options(arguments), output)
+    environment = ready.environments.get(arguments.api or ready.config.apis[0].name)
+    if environment is None:
+        names = ", ".join(ready.environments)
         raise LadingError(Problem(rule="usage", what=f"There is no API {arguments.api}.", instead=f"The APIs are {names}."))
     from lading.environments.store import hold
 
-    environ = _environ(chosen.environment.path, chosen.environment.python, variables(arguments.env))
-    with hold(chosen.environment):
-        return _run(command, environ, str(project.root))
+    environ = _environ(environment.path, environment.python, variables(arguments.env))
+    with hold(environment):
+        return _run(command, environ, str(ready.root))
 
 
 def _environ(path: str, python: str, extra: dict[str, str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from lading import pipeline
-from lading.cli.fast import remember
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked
@@ -19,31 +18,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
-    options = pipeline_options(arguments, arguments.project)
-    _project, installed = prepare(options, output)
+    ready = prepare(pipeline_options(arguments, arguments.project), output)
     if output.as_json:
-        output.json({"environments": [_record(one) for one in installed]})
+        output.json({"environments": [_record(variant) for variant in ready.variants]})
     else:
-        for one in installed:
-            output.data(one.environment.path)
+        for variant in ready.variants:
+            output.data(variant.environment.path)
     return 0
 
 
-def prepare(options: pipeline.Options, output: Output) -> tuple[pipeline.Project, tuple[pipeline.Installed, ...]]:
-    """Read, plan, lock and install, telling the user on the way; remembers that it was done."""
+def prepare(options: pipeline.Options, output: Output) -> pipeline.Ready:
+    """Make sure of the project's environments, telling the user on the way; does nothing where nothing changed."""
+    ready = pipeline.unchanged(options)
+    if ready is not None:
+        return ready
     project = pipeline.read(options, output.reporter)
     planned = pipeline.plan(project, options, output.reporter)
     locked = pipeline.lock(planned, project, options, output.reporter)
     report_locked(locked, output)
     installed = pipeline.install(locked, project, options, output.reporter)
-    remember(options, project, installed)
-    return project, installed
+    return pipeline.remember(options, project, installed)
 
 
-def _record(installed: pipeline.Installed) -> dict[str, object]:
+def _record(variant: pipeline.Variant) -> dict[str, object]:
     return {
-        "variant": installed.locked.planned.plan.variant,
-        "lock": installed.locked.planned.plan.lock_path,
-        "lock_changed": installed.locked.changed,
-        **installed.environment.as_json(),
+        "variant": variant.name,
+        "apis": list(variant.apis),
+        "lock": variant.lock,
+        "lock_changed": variant.changed,
+        **variant.environment.as_json(),
     }

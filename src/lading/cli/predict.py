@@ -46,8 +46,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     project = pipeline.read(options)
     api = _api(project, arguments.api)
     payload = _payload(arguments, project, api)
-    project, installed = prepare(options, output)
-    spec = pipeline.with_variables(pipeline.describe_service(project, installed), variables(arguments.env))
+    spec = pipeline.with_variables(pipeline.describe_service(prepare(options, output)), variables(arguments.env))
     served = next(one for one in spec.apis if one.name == api.name)
 
     from lading.service.once import predict_once

@@ -40,10 +40,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     port = _port(arguments)
     options = pipeline_options(arguments, arguments.project)
-    project, installed = prepare(options, output)
+    ready = prepare(options, output)
     spec = pipeline.describe_service(
-        project,
-        installed,
+        ready,
         host=arguments.host,
         port=port,
         setup_timeout=arguments.setup_timeout,
