@@ -72,6 +72,8 @@ class Declared:
         if self.via is Via.INDEX:
             return f"{self.name}{extras}{self.specifier}{marker}"
         place = self.path
+        if place is not None and not place.startswith((".", "/")):
+            place = f"./{place}"  # without it, an installer takes `pkg` for a package of the index
         if self.url is not None:
             place = self.url.reveal() if reveal else str(self.url)
         if self.name and self.via is not Via.PATH:

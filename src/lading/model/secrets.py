@@ -68,14 +68,32 @@ class SecretText(Secret):
 
 
 class SecretUrl(SecretText):
-    """A URL that may hold credentials; prints with those masked."""
+    """A URL that may hold credentials; prints with those masked.
 
-    __slots__ = ()
+    ``variables`` are the names and values of the variables that were expanded in it: any of them may be a secret, wherever it
+    stands (``https://host/${TOKEN}/simple``), so the URL prints, and is stored, with their names.
+    """
+
+    __slots__ = ("variables",)
+
+    def __init__(self, value: str, variables: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(value)
+        self.variables = tuple((name, text) for name, text in variables if text and text in value)
+
+    def __str__(self) -> str:
+        return redact_urls(self._unexpanded())
+
+    def _unexpanded(self) -> str:
+        if not self.variables:
+            return self._value
+        names = {text: f"${{{name}}}" for name, text in self.variables}
+        longest_first = sorted(names, key=len, reverse=True)
+        return re.sub("|".join(map(re.escape, longest_first)), lambda found: names[found[0]], self._value)
 
     @property
     def has_credentials(self) -> bool:
-        """Whether a user part is there that is not just ``git``."""
-        return redact_urls(self._value) != self._value
+        """Whether a user part is there that is not just ``git``, or a variable was expanded."""
+        return bool(self.variables) or redact_urls(self._value) != self._value
 
     @property
     def password_or_token(self) -> str | None:
@@ -85,10 +103,11 @@ class SecretUrl(SecretText):
         return unquote(secret) if secret and self.has_credentials else None
 
     def without_credentials(self) -> str:
-        """The URL without its user part (``ssh://git@`` stays), fit for a lock file."""
-        if not self.has_credentials:
-            return self._value
-        parts = urlsplit(self._value)
+        """The URL without its user part (``ssh://git@`` stays) and with its variables unexpanded, fit for a lock file."""
+        text = self._unexpanded()
+        if redact_urls(self._value) == self._value:
+            return text
+        parts = urlsplit(text)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
@@ -114,3 +133,5 @@ def _spellings(secret: Secret) -> Iterable[str]:
         raw = parts.password if parts.password is not None else parts.username
         if value and raw and len(raw) > 2:
             yield raw
+        # A variable that is (part of) the host is no secret, and masking it would hide which index failed.
+        yield from (text for _, text in secret.variables if len(text) > 2 and text not in parts.netloc.rpartition("@")[2])

@@ -1,0 +1,445 @@
+"""One logical line of pip's language: a requirement with its options, an include, or options for the whole file.
+
+Nothing on a line is passed over: what pip would ignore in silence is refused with the fix, or given the one meaning that it can have.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from lading.formats._paths import exists, joined, normal, outside
+from lading.formats._pip_options import Option, OptionError, parse_options, split_line
+from lading.formats._place import Place, expand
+from lading.formats._requirement import canonical, read_editable, read_requirement
+from lading.model.decisions import Decision, Kind
+from lading.model.files import ProjectFiles
+from lading.model.origin import Origin
+from lading.model.problems import LadingError
+from lading.model.requirements import Declared, IndexOptions, Via
+from lading.model.secrets import SecretUrl
+
+_PER_REQUIREMENT = ("hash", "config-settings", "global-option")
+_INDEXES = ("index-url", "extra-index-url")
+_HASH = re.compile(r"(sha256|sha384|sha512):([0-9a-fA-F]+)")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|file:", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """``-r path`` or ``-c path``, relative to the project's root."""
+
+    path: str
+    constraint: bool
+    origin: Origin
+
+
+@dataclass(slots=True)
+class Options:
+    """The options of a file and its includes while they are read, with pip's rules for later ones."""
+
+    index_url: SecretUrl | None = None
+    extra_index_urls: list[SecretUrl] = field(default_factory=list)
+    find_links: list[SecretUrl] = field(default_factory=list)
+    no_binary: list[str] = field(default_factory=list)
+    only_binary: list[str] = field(default_factory=list)
+    trusted_hosts: list[str] = field(default_factory=list)
+    flags: set[str] = field(default_factory=set)
+    decisions: list[Decision] = field(default_factory=list)
+
+    def frozen(self) -> IndexOptions:
+        """The options as they are at the end of the file."""
+        return IndexOptions(
+            index_url=self.index_url,
+            extra_index_urls=tuple(dict.fromkeys(self.extra_index_urls)),
+            find_links=tuple(dict.fromkeys(self.find_links)),
+            no_index="no-index" in self.flags,
+            pre="pre" in self.flags,
+            prefer_binary="prefer-binary" in self.flags,
+            require_hashes="require-hashes" in self.flags,
+            no_binary=tuple(self.no_binary),
+            only_binary=tuple(self.only_binary),
+            trusted_hosts=tuple(dict.fromkeys(self.trusted_hosts)),
+        )
+
+    def set_binary(self, option: str, value: str) -> None:
+        """``--no-binary`` and ``--only-binary``: a package is in one list at most, ``:all:`` begins anew, ``:none:`` empties."""
+        target, other = (self.no_binary, self.only_binary) if option == "no-binary" else (self.only_binary, self.no_binary)
+        for name in value.split(","):
+            if name == ":all:":
+                target[:] = [":all:"]
+                other.clear()
+            elif name == ":none:":
+                target.clear()
+            elif name:
+                _move(canonical(name), other, target)
+
+
+def _move(name: str, source: list[str], target: list[str]) -> None:
+    if name in source:
+        source.remove(name)
+    if name not in target:
+        target.append(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads the lines of one declaration: a requirements file with its includes, or a list in a configuration."""
+
+    files: ProjectFiles
+    environ: Mapping[str, str]
+    options: Options = field(default_factory=Options)
+
+    def read(self, text: str, origin: Origin, *, constraint: bool = False, raw: str | None = None) -> Declared | Include | None:
+        """Read one logical line, without comment; options are applied to `options`.
+
+        Args:
+            text: The line, with continuations joined.
+            origin: Where it begins.
+            constraint: Whether it stands in a constraints file.
+            raw: The line as written, when that differs.
+
+        Raises:
+            LadingError: with the line's problem.
+        """
+        place = Place(raw or text, origin, self.files, (), constraint, posixpath.dirname(origin.path))
+        if "${" in text:
+            text, place = expand(text, place, self.environ)
+        requirement, rest = split_line(text.strip())
+        options = _options(rest, place, alone=not requirement) if rest else []
+        if requirement:
+            return self._requirement(read_requirement(requirement, place), options, place)
+        editables = [value for name, value in options if name == "editable"]
+        if editables:
+            return self._editable(editables, options, place)
+        includes = [(name, value) for name, value in options if name in ("requirement", "constraint")]
+        if includes:
+            return _include(includes, options, place)
+        self._apply(options, place)
+        return None
+
+    def _requirement(self, declared: Declared, options: list[Option], place: Place) -> Declared:
+        if place.constraint and declared.extras:
+            raise place.error(
+                "constraint-invalid",
+                f"A constraint cannot have extras: {place.shown}",
+                instead=f"Write {declared.name}{declared.specifier} here, and the extras in the requirements.",
+            )
+        hashes = tuple(_hash(value, place) for name, value in options if name == "hash")
+        settings = tuple((name, _setting(value, place)) for name, value in options if name == "config-settings")
+        for name, value in options:
+            self._on_requirement(name, value, declared, place)
+        if hashes or settings:
+            declared = replace(declared, hashes=hashes, options=settings)
+        if declared.name == "sklearn":
+            self.options.decisions.append(_sklearn(declared, place))
+        return self._bound(declared, options, place)
+
+    def _on_requirement(self, name: str, value: str, declared: Declared, place: Place) -> None:
+        """An option on a requirement's line that is not about its files' place."""
+        if name in ("no-binary", "only-binary"):
+            self.options.set_binary(name, value)
+        elif name == "global-option":
+            raise place.error(
+                "global-option-gone",
+                "pip has removed --global-option, and no installer passes it on any more.",
+                instead=f'Write --config-settings="--build-option={value}" if the package builds with setuptools.',
+            )
+        elif name not in ("hash", "config-settings", "find-links", *_INDEXES):
+            raise _two_things(name, declared, place)
+
+    def _bound(self, declared: Declared, options: list[Option], place: Place) -> Declared:
+        """An index or a find-links place on the requirement's own line serves this requirement alone."""
+        indexes = dict.fromkeys(_index_url(value, place) for name, value in options if name in _INDEXES)
+        links = dict.fromkeys(_find_links(value, place) for name, value in options if name == "find-links")
+        if not indexes and not links:
+            return declared
+        if declared.via is not Via.INDEX or place.constraint:
+            raise place.error(
+                "index-without-use",
+                f"An index on this line has no effect: {place.shown}",
+                why="A constraint installs nothing." if place.constraint else "The line itself says where the package comes from.",
+                instead="Write the index on a line of its own.",
+            )
+        if len(indexes) > 1 or len(links) > 1:
+            raise place.error(
+                "several-indexes-on-line",
+                f"This line names {max(len(indexes), len(links))} places for one package: {place.shown}",
+                instead="Keep one on this line; write the others on lines of their own, where they count for all packages.",
+            )
+        index, link = next(iter(indexes), None), next(iter(links), None)
+        self.options.decisions.append(_bound_decision(declared, index or link, place))
+        return replace(declared, index=index, find_links=link)
+
+    def _editable(self, editables: list[str], options: list[Option], place: Place) -> Declared:
+        others = [name for name, _ in options if name not in ("editable", "config-settings")]
+        if len(editables) > 1 or others:
+            raise place.error(
+                "two-things-on-a-line",
+                f"pip reads the first -e of a line and passes over the rest: {place.shown}",
+                instead="Write one -e a line, and options on lines of their own.",
+            )
+        if place.constraint:
+            raise place.error(
+                "constraint-invalid",
+                f"A constraint cannot be editable: {place.shown}",
+                instead="Write it in a requirements file (-r) instead.",
+            )
+        declared = read_editable(editables[0], place)
+        settings = tuple((name, _setting(value, place)) for name, value in options if name == "config-settings")
+        if declared.via is not Via.PATH:
+            self.options.decisions.append(_not_editable(declared, place))
+        return replace(declared, options=settings) if settings else declared
+
+    def _apply(self, options: list[Option], place: Place) -> None:
+        for name, value in options:
+            if name == "index-url":
+                self._set_index(_index_url(value, place), place)
+            elif name == "extra-index-url":
+                self.options.extra_index_urls.append(_index_url(value, place))
+            elif name == "find-links":
+                self.options.find_links.append(_find_links(value, place))
+            elif name in ("no-binary", "only-binary"):
+                self.options.set_binary(name, value)
+            elif name == "trusted-host":
+                self.options.trusted_hosts.append(value)
+            elif name == "no-require-hashes":
+                self.options.flags.discard("require-hashes")
+            elif name in ("no-index", "pre", "prefer-binary", "require-hashes"):
+                self.options.flags.add(name)
+            else:
+                self._without_place(name, value, place)
+
+    def _without_place(self, name: str, value: str, place: Place) -> None:
+        """Options of pip that cannot be kept as they are."""
+        if name == "use-feature":
+            self.options.decisions.append(_pip_only(name, value, place))
+        elif (name, value) == ("all-releases", ":all:"):
+            self.options.flags.add("pre")
+        elif name in ("all-releases", "only-final"):
+            raise place.error(
+                "option-not-supported",
+                f"--{name} for single packages is not read by this version of Lading.",
+                instead="Write --pre for all packages, or name a pre-release in a package's version: NAME>=2.0rc1",
+            )
+        else:
+            raise place.error(
+                "option-without-requirement",
+                f"--{name} belongs to a requirement, and this line has none: {place.shown}",
+                why="pip would pass over it.",
+                instead="Write it on the requirement's line, or end the line before with a backslash.",
+            )
+
+    def _set_index(self, url: SecretUrl, place: Place) -> None:
+        before = self.options.index_url
+        if before is not None and before != url:
+            self.options.decisions.append(_replaced_index(before, url, place))
+        if self.options.extra_index_urls:
+            self.options.decisions.append(_kept_extra(self.options.extra_index_urls, place))
+        self.options.index_url = url
+
+
+def _options(text: str, place: Place, *, alone: bool) -> list[Option]:
+    try:
+        options, others = parse_options(text)
+    except OptionError as error:
+        raise _option_problem(error, place) from error
+    if not others:
+        return options
+    if alone and others[0] == "-":
+        raise place.error(
+            "yaml-list-item",
+            f"This line begins with a hyphen, as in a YAML list: {place.shown}",
+            why="pip takes it for an empty option, installs nothing, and reports success.",
+            instead=f"Write: {place.masked(' '.join(others[1:]))}",
+        )
+    raise place.error(
+        "two-things-on-a-line",
+        f"pip would pass over `{place.masked(' '.join(others))}` on this line: {place.shown}",
+        why="After the first option, pip reads options only.",
+        instead="Write one requirement or option a line, with the requirement before its options.",
+    )
+
+
+def _option_problem(error: OptionError, place: Place) -> LadingError:
+    instead = _COMMAND_LINE_ONLY.get(
+        error.word.partition("=")[0], "Remove it, or give it on the command line of the tool that it belongs to."
+    )
+    return place.error(
+        "option-unknown", f"The options of this line cannot be read: {place.shown}", why=place.masked(str(error)), instead=instead
+    )
+
+
+_COMMAND_LINE_ONLY = {
+    "--no-deps": "Remove it. To keep out one dependency, pin the others in a constraints file (-c).",
+    "--timeout": "Remove it; set UV_HTTP_TIMEOUT instead.",
+    "--default-timeout": "Remove it; set UV_HTTP_TIMEOUT instead.",
+    "--upgrade": "Remove it; `lading lock` resolves anew.",
+    "-U": "Remove it; `lading lock` resolves anew.",
+    "--no-cache-dir": "Remove it; a cache does not change what is installed.",
+    "--user": "Remove it; packages go into the project's own environment.",
+    "--no-build-isolation": "Remove it; this version of Lading builds every package in isolation.",
+}
+
+
+def _two_things(name: str, declared: Declared, place: Place) -> LadingError:
+    return place.error(
+        "two-things-on-a-line",
+        f"pip passes over --{name} when it stands on a requirement's line: {place.shown}",
+        instead=f"Write --{name} on a line of its own"
+        + (f", or name a pre-release: {declared.name}>=1.0rc1" if name == "pre" else "")
+        + ".",
+    )
+
+
+def _hash(value: str, place: Place) -> str:
+    found = _HASH.fullmatch(value)
+    if not found:
+        raise place.error(
+            "hash-invalid",
+            f"--hash={value} is not a hash that pip accepts.",
+            instead="Write --hash=sha256:HEX (or sha384, sha512), as `pip hash FILE` prints it.",
+        )
+    return f"{found[1]}:{found[2].lower()}"
+
+
+def _setting(value: str, place: Place) -> str:
+    if "=" not in value:
+        raise place.error(
+            "config-settings-invalid", f"--config-settings={value} has no value.", instead="Write --config-settings=KEY=VALUE."
+        )
+    return value
+
+
+def _include(includes: list[Option], options: list[Option], place: Place) -> Include:
+    if len(options) > 1:
+        raise place.error(
+            "two-things-on-a-line",
+            f"pip reads the first include of a line and passes over the rest: {place.shown}",
+            instead="Write one -r, -c or other option a line.",
+        )
+    kind, written = includes[0]
+    if _SCHEME.match(written):
+        raise place.error(
+            "include-url",
+            f"{place.masked(written)} would be downloaded while reading, and could be different next time.",
+            instead=f"Save it in the project and write: -{'c' if kind == 'constraint' else 'r'} {written.rpartition('/')[2] or 'FILE'}",
+        )
+    path = joined(place.folder, written)
+    if outside(path):
+        raise place.error(
+            "include-outside-project",
+            f"{place.masked(written)} is outside of the project.",
+            why="The project must be readable on another machine, and in an image.",
+            instead="Copy the file into the project, or run Lading in the folder that holds both (-C).",
+        )
+    return Include(path, kind == "constraint", place.origin)
+
+
+def _index_url(value: str, place: Place) -> SecretUrl:
+    if _SCHEME.match(value) or value.startswith(("/", "./", "../")):
+        return place.url(value)
+    if place.files.is_folder(value):
+        return place.url(normal(value))
+    raise place.error(
+        "index-invalid",
+        f"An index is a URL, and this is none: {place.masked(value)}",
+        instead=f"Write https://{place.masked(value).lstrip('/')}",
+    )
+
+
+def _find_links(value: str, place: Place) -> SecretUrl:
+    """A page's URL, or a folder or page in the project: relative to the file that names it, else to the root, as for pip."""
+    if _SCHEME.match(value):
+        return place.url(value)
+    near, from_root = joined(place.folder, value), normal(value)
+    for path in (near, from_root):
+        if outside(path) or place.files.is_folder(path) or exists(path, place.files):
+            return place.url(path)
+    raise place.error(
+        "find-links-not-found",
+        f"The folder {place.masked(value)} does not exist.",
+        why="Packages that are to come from it would be taken from an index instead.",
+        instead=f"Create it, or write the page's whole URL: https://{place.masked(value)}"
+        if "." in value.partition("/")[0]
+        else "Create it.",
+    )
+
+
+def _bound_decision(declared: Declared, url: SecretUrl | None, place: Place) -> Decision:
+    return Decision(
+        rule="index-on-line",
+        kind=Kind.CHOSEN,
+        subject=declared.name or "",
+        asked=place.shown,
+        chose=f"{url} for {declared.name} only",
+        because="pip passes over an index that stands on a requirement's line; there it can only be meant for that requirement",
+        origin=place.origin,
+        instead="the index on a line of its own, to use it for all packages",
+    )
+
+
+def _not_editable(declared: Declared, place: Place) -> Decision:
+    return Decision(
+        rule="git-not-editable",
+        kind=Kind.CHOSEN,
+        subject=declared.name or str(declared.url),
+        asked=place.shown,
+        chose="an ordinary installation of that commit",
+        because="an editable git checkout could change after it was locked",
+        origin=place.origin,
+        instead="a clone inside the project, named with -e ./FOLDER",
+    )
+
+
+def _replaced_index(before: SecretUrl, url: SecretUrl, place: Place) -> Decision:
+    return Decision(
+        rule="index-url-replaced",
+        kind=Kind.KEPT,
+        subject="indexes",
+        asked=f"{before}, then {url}",
+        chose=str(url),
+        because="the last --index-url counts, as in pip",
+        origin=place.origin,
+        instead="--extra-index-url for one of them, to use both",
+    )
+
+
+def _kept_extra(extra: list[SecretUrl], place: Place) -> Decision:
+    return Decision(
+        rule="extra-index-kept",
+        kind=Kind.CHOSEN,
+        subject="indexes",
+        asked=place.shown,
+        chose=f"that index, and {', '.join(str(url) for url in extra)} as well",
+        because="pip forgets every --extra-index-url that stands before --index-url; the order of lines should not matter",
+        origin=place.origin,
+        instead="the file without the extra index, if it is not wanted",
+    )
+
+
+def _pip_only(name: str, value: str, place: Place) -> Decision:
+    return Decision(
+        rule="pip-option-without-effect",
+        kind=Kind.ADVICE,
+        subject=f"--{name}",
+        asked=f"--{name}={value}",
+        chose="no effect",
+        because="it switches on a feature of pip's own, and Lading installs with uv",
+        origin=place.origin,
+    )
+
+
+def _sklearn(declared: Declared, place: Place) -> Decision:
+    return Decision(
+        rule="sklearn-is-scikit-learn",
+        kind=Kind.ADVICE,
+        subject="sklearn",
+        asked=declared.pep508,
+        chose=declared.pep508,
+        because="`sklearn` is a placeholder on the index, and its newer versions refuse to install; the package is called scikit-learn",
+        origin=place.origin,
+        instead="scikit-learn",
+    )
