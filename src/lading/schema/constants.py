@@ -159,18 +159,17 @@ class _Evaluator:
             return _KNOWN_NAMES[found.name]
         if isinstance(found, Defined) and (members := enum_members(found)):
             return list(members)
+        if isinstance(found, Assigned) and (member := self._member(node)):
+            return member
         if not isinstance(found, Assigned) or found.value is None or self.depth > 20:
             raise UnknownValueError(node)
-        value = _Evaluator(found.module, {}, self.depth + 1, self.steps).value(found.value)
-        return self._as_member(node, value)
+        return _Evaluator(found.module, {}, self.depth + 1, self.steps).value(found.value)
 
-    def _as_member(self, node: ast.expr, value: Any) -> Any:
+    def _member(self, node: ast.expr) -> Member | None:
         """``Size.SMALL`` is a member of its enum, not just the value that the class body assigns."""
-        if isinstance(node, ast.Attribute):
-            owner = self.module.sources.resolve(self.module, node.value)
-            if isinstance(owner, Defined):
-                return next((member for member in enum_members(owner) if member.name == node.attr), value)
-        return value
+        owner = self.module.sources.resolve(self.module, node.value) if isinstance(node, ast.Attribute) else None
+        members = enum_members(owner) if isinstance(owner, Defined) else ()
+        return next((member for member in members if isinstance(node, ast.Attribute) and member.name == node.attr), None)
 
     def _list(self, node: ast.List) -> Any:
         return list(self._items(node.elts))

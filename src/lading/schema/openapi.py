@@ -180,7 +180,7 @@ def _union_schema(types: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _title(name: str) -> str:
-    return " ".join(word[:1].upper() + word[1:] for word in name.split("_"))
+    return " ".join(word[:1].upper() + word[1:] for word in name.split("_") if word)
 
 
 def _envelopes() -> dict[str, Any]:
