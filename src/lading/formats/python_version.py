@@ -67,7 +67,7 @@ def _request(text: str, origin: Origin, path: str) -> PythonRequest:
             )
         )
     bare = _PREFIX.sub("", text, count=1)
-    request = exact_request(bare, origin, rule="python-version-invalid", what=path + " has")
+    request = exact_request(bare, origin, rule="python-version-invalid", what=f"In {path},")
     return PythonRequest(specifier=request.specifier, text=text, origin=origin)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lading.model.decisions import Decision
 from lading.model.origin import Origin
-from lading.model.requirements import Declared
+from lading.model.requirements import Declared, IndexOptions
 from lading.model.target import PythonRequest
 
 
@@ -73,7 +73,8 @@ class Api:
 class ProjectConfig:
     """A project's configuration file, read; a plain project has one with ``path`` None.
 
-    ``requirements`` is Cog's ``python_requirements``, ``packages`` its ``python_packages``.
+    ``requirements`` is Cog's ``python_requirements``, ``packages`` its ``python_packages``, ``options`` the index options among those
+    (``--pre``, ``--find-links URL`` as list items of their own).
     """
 
     kind: ProjectKind
@@ -81,6 +82,7 @@ class ProjectConfig:
     apis: tuple[Api, ...] = ()
     requirements: PathRef | None = None
     packages: tuple[Declared, ...] = ()
+    options: IndexOptions = field(default_factory=IndexOptions)
     python: PythonRequest | None = None
     gpu: bool = False
     cuda: str | None = None
