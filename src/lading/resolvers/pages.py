@@ -1,0 +1,82 @@
+"""A look at an index's own page, after a failure: what it answers and which versions it has. uv tells neither for a bound index."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from html import unescape
+from urllib.parse import unquote, urlsplit
+
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
+
+from lading.model.secrets import SecretUrl
+
+_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+_LINK = re.compile(r"<a\b[^>]*>([^<]+)</a>", re.IGNORECASE)
+_TIMEOUT = 10.0
+_LIMIT = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What an index says about one package. ``status`` is None when it did not answer; ``versions`` are in ascending order."""
+
+    url: SecretUrl
+    status: int | None
+    versions: tuple[str, ...] = ()
+
+    @property
+    def host(self) -> str:
+        """Host and port of the index."""
+        return urlsplit(self.url.without_credentials()).netloc
+
+
+def look(url: SecretUrl, name: str, *, flat: bool = False) -> Page:
+    """Ask an index about a package (``flat``: ``url`` is a page of links). Never raises: what cannot be read is not known."""
+    place = url.without_credentials()
+    if urlsplit(place).scheme not in ("http", "https"):
+        return Page(url, None)
+    request = urllib.request.Request(  # noqa: S310  (the scheme is checked above)
+        place if flat else f"{place.rstrip('/')}/{canonicalize_name(name)}/", headers={"Accept": _ACCEPT, **_authorization(url)}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310  (the scheme is checked above)
+            return Page(url, answer.status, _versions(answer.read(_LIMIT).decode("utf-8", "replace"), name))
+    except urllib.error.HTTPError as error:
+        with error:
+            return Page(url, error.code)
+    except (OSError, ValueError):
+        return Page(url, None)
+
+
+def _authorization(url: SecretUrl) -> dict[str, str]:
+    parts = urlsplit(url.reveal())
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def _versions(text: str, name: str) -> tuple[str, ...]:
+    found = {version for filename in _filenames(text) if (version := _version_of(filename, name))}
+    return tuple(str(version) for version in sorted(found))
+
+
+def _filenames(text: str) -> Iterable[str]:
+    if text.lstrip().startswith("{"):
+        return [str(file.get("filename", "")) for file in json.loads(text).get("files", ())]
+    return [unescape(link).strip() for link in _LINK.findall(text)]
+
+
+def _version_of(filename: str, name: str) -> Version | None:
+    try:
+        found, version = parse_wheel_filename(filename)[:2] if filename.endswith(".whl") else parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return version if found == canonicalize_name(name) else None

@@ -1,0 +1,71 @@
+"""Running another program: its words read line by line, and no trace of it left when the user interrupts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PATIENCE = 5.0
+"""Seconds between asking a program to end and killing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended, and all that it wrote to standard error."""
+
+    returncode: int
+    stderr: str
+
+
+def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, heard: Callable[[str], None]) -> Finished:
+    """Run a program in a process group of its own; ``heard`` gets each line of its standard error as it comes.
+
+    Whatever interrupts the wait (Ctrl-C, an error in ``heard``) ends the program and its children before it goes on.
+
+    Raises:
+        OSError: if the program cannot be started.
+    """
+    lines = []
+    with subprocess.Popen(
+        command,
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            for line in process.stderr:
+                lines.append(line)
+                heard(line.rstrip("\n"))
+            process.wait()
+        except BaseException:
+            _end(process)
+            raise
+    return Finished(process.returncode, "".join(lines))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """SIGTERM to the group, then SIGKILL: a build's compiler must not outlive the build."""
+    _signal_group(process, signal.SIGTERM)
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return

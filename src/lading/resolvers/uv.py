@@ -1,0 +1,274 @@
+"""Resolving with uv: a plan in, a lock out.
+
+uv is called as a program (``uv pip compile``), with a generated project, an environment of its own and no configuration but the plan's.
+Its words are shown with every credential masked; its failures become problems that name the user's own lines.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import uv
+
+from lading import __version__
+from lading.model.decisions import Decision, Kind
+from lading.model.events import Event, Phase, Reporter, silent
+from lading.model.lock import Lock
+from lading.model.plan import Plan, Role
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.requirements import Declared, Via
+from lading.model.secrets import Redactor
+from lading.model.target import Interpreter
+from lading.resolvers import settings
+from lading.resolvers.bindings import bindings
+from lading.resolvers.cases import Case, mentions
+from lading.resolvers.command import OUTPUT, Call, prepare
+from lading.resolvers.documents import finish, preferences
+from lading.resolvers.failures import explain
+from lading.resolvers.process import Finished, run
+
+STEP = "Resolving"
+_YANKED = re.compile(r"^warning: `(?P<name>[^`=]+)==(?P<version>[^`]+)` is yanked(?: \(reason: \"?(?P<reason>.*?)\"?\))?\.?$", re.MULTILINE)
+_FIRST_INDEX = "By default, uv will only consider versions that are published on the first index"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolveOptions:
+    """How to resolve.
+
+    ``offline``: from uv's cache alone. ``previous``: a lock whose versions are kept where they still fit. ``upgrade``: do not keep
+    them, or not for these packages. ``cache_dir``: uv's cache, None for its own choice.
+    """
+
+    offline: bool = False
+    previous: Lock | None = None
+    upgrade: bool | frozenset[str] = False
+    cache_dir: Path | None = None
+
+
+def resolve(
+    plan: Plan,
+    interpreter: Interpreter | None,
+    root: Path,
+    options: ResolveOptions = ResolveOptions(),
+    reporter: Reporter = silent,
+) -> Lock:
+    """Choose every package for the plan's target, with hashes.
+
+    ``interpreter`` builds source distributions whose metadata cannot be read otherwise; without one, Lading's own Python does.
+    ``root`` is the project's folder: relative paths of requirements start there, and the lock's paths are relative to it.
+    The lock's decisions are the plan's, followed by what was decided here.
+
+    Raises:
+        LadingError: if there is no solution, an index cannot be reached, a build fails; exit code 3 or 5.
+    """
+    reporter(Event(step=STEP, phase=Phase.STARTED, message=_headline(plan)))
+    try:
+        lock = _Session(plan, interpreter, root.resolve(), options, reporter).lock()
+    except BaseException:
+        reporter(Event(step=STEP, phase=Phase.FAILED))
+        raise
+    count = len(lock.packages)
+    reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{count} packages", done=count, total=count, unit="packages"))
+    return lock
+
+
+def _headline(plan: Plan) -> str:
+    count = len(plan.requirements)
+    return f"{count} requirement{'' if count == 1 else 's'} for Python {plan.target.python} on {plan.target.platform}"
+
+
+class _Session:
+    """The calls of uv that one lock takes: mostly one, more when a bound package turns out to be demanded by another."""
+
+    def __init__(self, plan: Plan, interpreter: Interpreter | None, root: Path, options: ResolveOptions, reporter: Reporter) -> None:
+        self.plan, self.root, self.options, self.reporter = plan, root, options, reporter
+        bound = bindings(plan)
+        self.bound_names = frozenset(name for binding in bound for name in binding.packages)
+        required = {declared.name for declared in plan.requirements if declared.via is Via.INDEX and declared.name}
+        self.call = Call(
+            uv=uv.find_uv_bin(),
+            python=interpreter.path if interpreter else sys.executable,
+            root=root,
+            bound=bound,
+            named=self.bound_names & required,
+            offline=options.offline,
+            upgrade=options.upgrade,
+            cache_dir=options.cache_dir,
+            previous=_previous(options),
+            left_out=settings.outside_places(plan, root, os.environ),
+        )
+        self.env = settings.environment(plan, bound, root, self.call.left_out, os.environ)
+        self.redact = Redactor((*plan.secrets(), *settings.secrets(self.env)))
+
+    def lock(self) -> Lock:
+        with tempfile.TemporaryDirectory(prefix="lading-resolve-") as folder:
+            finished, document = self._until_settled(Path(folder).resolve())
+        return Lock(
+            document=finish(document, self.plan, self.root),
+            fingerprint=self.plan.fingerprint,
+            target=self.plan.target.as_json(),
+            sources={source.path: source.sha256 for source in self.plan.sources if source.role is Role.USED and source.sha256},
+            decisions=tuple(dict.fromkeys((*self.plan.decisions, *self._decisions(finished)))),
+            tools={"lading": __version__, "uv": version("uv")},
+        )
+
+    def _until_settled(self, folder: Path) -> tuple[Finished, Mapping[str, Any]]:
+        """Call uv until nothing is left to be done better."""
+        number = 0
+        while True:
+            number += 1
+            here = folder / str(number)
+            here.mkdir()
+            finished = self._run(here)
+            document = tomllib.loads((here / OUTPUT).read_text(encoding="utf-8")) if finished.returncode == 0 else None
+            following = self._following(finished, document)
+            if following is not None:
+                self.call = following
+            elif document is not None:
+                return finished, document
+            else:
+                raise LadingError(*explain(finished, self._case(folder)))
+
+    def _following(self, finished: Finished, document: Mapping[str, Any] | None) -> Call | None:
+        """The next call to make, None when this one stands. Each reason can come once only, so there is an end.
+
+        A bound package that only another package demands comes from the wrong index until the project names it as well.
+        """
+        unnamed = self.bound_names - self.call.named
+        if document is not None:
+            slipped = unnamed & {str(package["name"]) for package in document.get("packages", ())}
+            return replace(self.call, named=self.call.named | slipped) if slipped else None
+        slipped = frozenset(name for name in unnamed if mentions(finished.stderr, name))
+        if slipped:
+            return replace(self.call, named=self.call.named | slipped)
+        if _FIRST_INDEX in " ".join(finished.stderr.split()) and self.call.strategy == "first-index":
+            return replace(self.call, strategy="unsafe-first-match")
+        if "TOML parse error" in finished.stderr and self.call.previous is not None:
+            return replace(self.call, previous=None)
+        return None
+
+    def _run(self, folder: Path) -> Finished:
+        command, credentials = prepare(self.plan, self.call, folder)
+        try:
+            return run(command, env={**self.env, **credentials}, cwd=folder, heard=self._heard)
+        except OSError as error:
+            raise LadingError(_not_started(command[0], error)) from error
+
+    def _heard(self, line: str) -> None:
+        words = line.strip()
+        if words.startswith(("Building", "Built", "Updating", "Updated", "Downloading", "Downloaded", "warning:")):
+            self.reporter(Event(step=STEP, phase=Phase.OUTPUT, message=self.redact(words)))
+
+    def _case(self, folder: Path) -> Case:
+        return Case(
+            plan=self.plan,
+            root=self.root,
+            folder=folder,
+            redact=self.redact,
+            bound=self.call.bound,
+            offline=self.options.offline,
+            left_out=bool(self.call.left_out),
+        )
+
+    def _decisions(self, finished: Finished) -> Iterable[Decision]:
+        for found in _YANKED.finditer(finished.stderr):
+            yield _yanked(self.plan, found["name"], found["version"], self.redact(found["reason"] or ""))
+        if self.call.strategy != "first-index":
+            yield _searched_further(self.plan)
+        if self.call.left_out:
+            yield _left_out()
+        for declared in self.plan.requirements:
+            if declared.editable and declared.via is Via.VCS:
+                yield _not_editable(declared)
+        if self.plan.options.prefer_binary:
+            yield _PREFER_BINARY
+
+
+def _previous(options: ResolveOptions) -> str | None:
+    if options.previous is None or options.upgrade is True:
+        return None
+    return tomli_w.dumps(preferences(options.previous.document))
+
+
+def _not_started(program: str, error: OSError) -> Problem:
+    return Problem(
+        rule="uv-not-started",
+        what=f"uv cannot be started: {error.strerror}.",
+        why=f"Lading resolves with {program}.",
+        instead="Install Lading again, so that its uv comes with it.",
+        code=ExitCode.RESOLUTION,
+    )
+
+
+def _yanked(plan: Plan, name: str, version: str, reason: str) -> Decision:
+    declared = next((one for one in plan.requirements if one.name == name), None)
+    return Decision(
+        rule="version-yanked",
+        kind=Kind.ADVICE,
+        subject=name,
+        asked=declared.pep508 if declared else name,
+        chose=f"{name}=={version}",
+        because=f"its authors have withdrawn this version{f': {reason}' if reason else ''}; it is used as the pin asks for it",
+        origin=declared.origin if declared else None,
+        instead="another version",
+    )
+
+
+def _searched_further(plan: Plan) -> Decision:
+    first = plan.options.extra_index_urls[0] if plan.options.extra_index_urls else "the first index"
+    return Decision(
+        rule="searched-every-index",
+        kind=Kind.CHOSEN,
+        subject="indexes",
+        asked=", ".join(str(url) for url in plan.options.extra_index_urls),
+        chose="every index is searched for the versions that the first one lacks",
+        because="a package is on one index, and the version asked for is only on another; pip searches all of them too",
+        instead=f"--index-url on the line of each package that must come from {first} alone",
+    )
+
+
+def _left_out() -> Decision:
+    return Decision(
+        rule="machine-folder-left-out",
+        kind=Kind.CHOSEN,
+        subject="indexes",
+        asked="the folders outside of the project that this machine's settings (PIP_FIND_LINKS and its like) add",
+        chose="they are not searched",
+        because="a lock travels with the project and cannot name files that only one machine has",
+        instead="--find-links with a folder inside the project",
+    )
+
+
+def _not_editable(declared: Declared) -> Decision:
+    return Decision(
+        rule="git-not-editable",
+        kind=Kind.CHOSEN,
+        subject=declared.name or declared.pep508,
+        asked=f"-e {declared.pep508}",
+        chose="an ordinary installation of the locked commit",
+        because="uv installs folders in editable mode, not repositories; what is imported is the same",
+        origin=declared.origin,
+        instead="a clone inside the project, and -e with its path",
+    )
+
+
+_PREFER_BINARY = Decision(
+    rule="prefer-binary-not-kept",
+    kind=Kind.ADVICE,
+    subject="--prefer-binary",
+    asked="--prefer-binary",
+    chose="wheels where the chosen version has them",
+    because="uv does not step back to an older version for the sake of a wheel",
+    instead="--only-binary :all:",
+)
