@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def _read(name: str) -> Signature:
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_my_predictor_is_read_as_i_meant_it(name: str, update: bool) -> None:
+def test_my_predictor_is_read_as_i_meant_it(name: str, *, update: bool) -> None:
     signature = _read(name).as_json()
     document = {"signature": signature, "schemas": _own_schemas(make_openapi(signature, "Cog", "0.1.0"))}
     golden = GOLDEN / f"{name}.json"
@@ -30,13 +31,13 @@ def test_my_predictor_is_read_as_i_meant_it(name: str, update: bool) -> None:
     assert document == json.loads(golden.read_text())
 
 
-def _own_schemas(document: dict) -> dict:
+def _own_schemas(document: dict[str, Any]) -> dict[str, Any]:
     """The schemas that a predictor makes, without Cog's envelopes, which `test_the_document_is_cogs` holds."""
     fixed = {"PredictionRequest", "PredictionResponse", "Status", "HTTPValidationError", "ValidationError"}
     return {name: schema for name, schema in document["components"]["schemas"].items() if name not in fixed}
 
 
-def test_the_document_is_cogs(update: bool) -> None:
+def test_the_document_is_cogs(*, update: bool) -> None:
     document = make_openapi(_read("cog_runner_streams_text").as_json(), "Cog", "0.1.0")
     golden = GOLDEN / "openapi.json"
     if update:

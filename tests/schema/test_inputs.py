@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator
 from enum import Enum, IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from lading_worker import inputs
 from tests.schema import bind_cases
 
+Type: TypeAlias = dict[str, Any]
 INT, FLOAT, STR, BOOL, ANY = ({"kind": kind} for kind in ("int", "float", "str", "bool", "any"))
 PATH, SECRET = {"kind": "path"}, {"kind": "secret"}
 LITERAL = {"kind": "literal", "values": [1, "a", True]}
@@ -28,11 +29,11 @@ POINT = {
 }
 
 
-def _list(items: dict) -> dict:
+def _list(items: Type) -> Type:
     return {"kind": "list", "items": items}
 
 
-def _union(*types: dict) -> dict:
+def _union(*types: Type) -> Type:
     return {"kind": "union", "types": list(types)}
 
 
@@ -106,14 +107,14 @@ REFUSED: list[tuple[str, dict[str, Any], Any, list[tuple[str, str]]]] = [
 ]
 
 
-def _case(field: dict, value: object) -> dict[str, Any]:
+def _case(field: Type, value: object) -> dict[str, Any]:
     return {"inputs": [{"name": "x", **field}], "value": {} if value is ABSENT else {"x": value}}
 
 
 CASES = [_case(field, value) for _, field, value, _ in (*ACCEPTED, *REFUSED)]
 
 
-def _check(outcomes: list[dict]) -> None:
+def _check(outcomes: list[Type]) -> None:
     for (name, _, _, wanted), outcome in zip(ACCEPTED, outcomes, strict=False):
         assert outcome == {"arguments": {} if wanted is ABSENT else {"x": wanted}}, name
         assert wanted is ABSENT or type(outcome["arguments"]["x"]) is type(wanted), name
@@ -145,7 +146,12 @@ def _older_pythons() -> Iterator[Any]:
 def test_my_model_runs_on_an_old_python_and_inputs_mean_the_same(python: str) -> None:
     root = Path(bind_cases.__file__).parents[2]
     done = subprocess.run(
-        [python, "-I", "-c", f"import sys, runpy; sys.path.insert(0, {str(root / 'src')!r}); runpy.run_path({bind_cases.__file__!r}, run_name='__main__')"],
+        [
+            python,
+            "-I",
+            "-c",
+            f"import sys, runpy; sys.path.insert(0, {str(root / 'src')!r}); runpy.run_path({bind_cases.__file__!r}, run_name='__main__')",
+        ],
         input=json.dumps(CASES),
         stdout=subprocess.PIPE,
         text=True,
@@ -193,7 +199,7 @@ def test_an_older_python_that_does_not_know_the_regex_says_so() -> None:
         inputs.bind(signature, {"a": "x"}, inputs.Verbatim())
 
 
-class Size(str, Enum):
+class Size(str, Enum):  # noqa: UP042 - as models write it that also run before Python 3.11
     S = "s"
     M = "m"
 

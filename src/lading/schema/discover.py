@@ -28,15 +28,16 @@ class Candidate:
         return f"{self.file}:{self.object}"
 
 
-def find_predictor(files: ProjectFiles) -> list[Candidate]:
+def find_predictor(files: ProjectFiles, only: str | None = None) -> list[Candidate]:
     """Every predictor in the Python files at the project's root: those of the usual file names first, then by name.
 
     A predictor is a class that inherits from Cog's ``BasePredictor`` or ``BaseRunner``; a class with ``setup`` and ``predict`` or
     ``run``; a class named ``Predictor`` or ``Runner`` with one of them; a function named ``predict`` with type hints. Several
-    answers are an answer: whoever asks decides. Files that are no Python are passed over.
+    answers are an answer: whoever asks decides. Files that are no Python are passed over. ``only`` asks about one file, which may be
+    anywhere in the project.
     """
     sources = Sources(files)
-    names = [name for name in files.entries() if name.endswith(".py") and not _is_for_others(name)]
+    names = [name for name in files.entries() if name.endswith(".py") and not _is_for_others(name)] if only is None else [only]
     ordered = sorted(names, key=lambda name: (USUAL_FILES.index(name) if name in USUAL_FILES else len(USUAL_FILES), name))
     return [candidate for name in ordered for candidate in _in_file(sources, name)]
 

@@ -296,10 +296,10 @@ class _InputReader:
     def _check_choices(self, kinds: set[str]) -> None:
         choices = self.record["choices"]
         if not kinds & {"int", "str"}:
-            self._wrong_choices(
-                "choices are for str and int", f"the input is {_said_type(self.record['type'])}", "use a Literal or an Enum type"
-            )
-        elif len(choices) < 2:
+            why = f"the input is {_said_type(self.record['type'])}"
+            self._wrong_choices("choices are for str and int", why, "use ge and le, or choices of texts")
+            return
+        if len(choices) < 2:
             self._wrong_choices("choices must name at least two values", f"it names {len(choices)}", "add a value, or remove choices")
         for others in (("ge", "le"), ("min_length", "max_length")):
             if any(name in self.record for name in others):

@@ -177,12 +177,10 @@ class Sources:
             return self.find(wanted.module) or External(canonical(wanted.module))
         home = self.find(wanted.module, module.path, wanted.level)
         if home is not None:
-            found = home.lookup(wanted.name) or self.find(f"{wanted.module}.{wanted.name}".strip("."), module.path, wanted.level)
-            if found is not None:
-                return found
-        elif wanted.level and self.find(wanted.name, module.path, wanted.level) is not None:
+            return home.lookup(wanted.name) or self.find(f"{wanted.module}.{wanted.name}".strip("."), module.path, wanted.level)
+        if wanted.level and self.find(wanted.name, module.path, wanted.level) is not None:
             return self.find(wanted.name, module.path, wanted.level)  # `from . import shapes` without an __init__.py
-        elif not wanted.level:
+        if not wanted.level:
             submodule = self.find(f"{wanted.module}.{wanted.name}")  # a folder without an __init__.py
             return submodule or External(canonical(f"{wanted.module}.{wanted.name}"))
         return External(f"{'.' * wanted.level}{wanted.module}.{wanted.name}")

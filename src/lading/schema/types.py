@@ -336,7 +336,9 @@ class TypeReader:
                 rule="unresolved-type",
                 what=f"{self.what} has the type {_shown(node)}, which the project's files do not explain",
                 origin=origin,
-                why=f"nothing in {origin.path} defines or imports {_shown(node)}" if simple else "it is not a type but an expression",
+                why=f"neither {origin.path} nor a file of the project that it imports from defines {_shown(node)}"
+                if simple
+                else "it is not a type but an expression",
                 instead=f"import or define {_shown(node)}, or use str, int, float, bool, Path, list[...], dict, Optional[...] or Any"
                 if simple
                 else self._advice(node),
