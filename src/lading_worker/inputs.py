@@ -233,7 +233,13 @@ def _default(field, maker):
 def _convert_field(field, value, maker):
     if value is None and field.get("nullable"):
         return None
-    converted = _convert(field["type"], value, maker)
+    try:
+        converted = _convert(field["type"], value, maker)
+    except _Misfit as misfit:
+        if field.get("choices") and field["type"]["kind"] != "list":
+            # coglet checks the choices, too, when the type is already wrong
+            raise _Misfits([_not_one_of(_shown(field["type"], value), field["choices"]), misfit]) from None
+        raise
     misfits = list(_broken_constraints(field, field["type"], value))
     if misfits:
         raise _Misfits(misfits)
@@ -249,7 +255,7 @@ def _broken_constraints(field, kind, value):
             for misfit in _broken_constraints(field, kind["items"], item):
                 yield _Misfit(misfit.message, (index, *misfit.path))
         return
-    shown = _HIDDEN if _holds_secret(kind) else _show(value)
+    shown = _shown(kind, value)
     if field.get("choices") and not _is_one_of(value, field["choices"]):
         yield _not_one_of(shown, field["choices"])
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -329,9 +335,8 @@ def _to_str(kind, value, maker, exact):
 
 
 def _to_file(kind, value, maker, exact):
-    shown = _HIDDEN if kind["kind"] == "secret" else _show(value)
     if not isinstance(value, str):
-        raise _Misfit(_not_a("string", shown))
+        raise _Misfit(_not_a("string", _shown(kind, value)))
     try:
         return getattr(maker.files, kind["kind"])(value)
     except ValueError as error:
@@ -382,8 +387,7 @@ def _to_union(kind, value, maker, exact):
                 return _convert(member, value, maker, strictly)
             except _Misfit:
                 continue
-    shown = _HIDDEN if _holds_secret(kind) else _show(value)
-    raise _Misfit(f"{shown} is not valid under any of the schemas listed in the 'anyOf' keyword")
+    raise _Misfit(f"{_shown(kind, value)} is not valid under any of the schemas listed in the 'anyOf' keyword")
 
 
 _CONVERTERS = {
@@ -445,11 +449,15 @@ def _number(value):
     return _show(int(value) if isinstance(value, float) and value == int(value) else value)
 
 
+def _shown(kind, value):
+    return _HIDDEN if _holds_secret(kind) else _show(value)
+
+
 def _show(value):
     """A value as JSON, shortened; a message must never fail for what a client sends."""
     try:
         # A lone surrogate is a text in JSON and in Python, but nothing that could be written out again.
-        text = json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode("utf-8")
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace").decode("utf-8")
     except (TypeError, ValueError, RecursionError):
         text = "a value of type " + type(value).__name__
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"

@@ -91,6 +91,12 @@ REFUSED: list[tuple[str, dict[str, Any], Any, list[tuple[str, str]]]] = [
         "x",
         [("x", '"x" is shorter than 2 characters'), ("x", '"x" does not match "^a"')],
     ),
+    (
+        "no choice, and no text",
+        {"type": STR, "choices": ["a", "b"]},
+        {"a": [1, 2]},
+        [("x", '{"a":[1,2]} is not one of ["a","b"]'), ("x", '{"a":[1,2]} is not of type "string"')],
+    ),
     ("no choice", {"type": STR, "choices": ["a", "b"]}, "z", [("x", '"z" is not one of ["a","b"]')]),
     ("true for the choice 1", {"type": _union(INT, BOOL), "choices": [1, 2]}, True, [("x", "true is not one of [1,2]")]),
     ("one bad item", {"type": _list(FLOAT)}, [1, "a"], [("x/1", '"a" is not of type "number"')]),
