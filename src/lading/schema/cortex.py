@@ -1,7 +1,7 @@
 """Whether a Cortex predictor can start, as far as its source tells: the class, and the argument names of its methods.
 
-Cortex matches arguments by name and refuses any other name at start-up, even one with a default
-(``cortex_internal``, ``serve/predict.py``; its own words are kept in the messages).
+Cortex matches arguments by name (``getfullargspec``) and refuses any other name at start-up, even one with a default. The messages
+keep its own words.
 """
 
 from __future__ import annotations
