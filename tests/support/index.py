@@ -7,7 +7,6 @@ import html
 import json
 import socket
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,11 +61,13 @@ class LocalIndex:
     ``index.url`` is the main one (named ``simple``); ``index.url_of("cpu")`` another, made at first use. ``index.add`` publishes a
     wheel, ``index.add_sdist`` a source distribution, ``index.publish`` any `Archive`. ``index["cpu"]`` has the switches:
     ``credentials``, ``status`` (answer everything with it), ``delay`` (seconds), ``hashes``, ``metadata``, ``json``, ``wrong_hashes``.
-    ``index.requests`` is the log.
+    ``index.requests`` is the log; ``index.arrived`` is set as soon as the first request has come, before any delay.
     """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
+        self.arrived = threading.Event()
+        self.closing = threading.Event()
         self._indexes: dict[str, SubIndex] = {"simple": SubIndex("simple")}
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -80,6 +81,7 @@ class LocalIndex:
 
     def stop(self) -> None:
         """Close the port; from here on the index is unreachable."""
+        self.closing.set()
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -190,7 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
         sub = self.server.index._indexes.get(name)
         if sub is None:
             return self._answer(404, "text/plain", b"no such index")
-        time.sleep(sub.delay)
+        self.server.index.arrived.set()
+        self.server.index.closing.wait(sub.delay)
         if sub.status is not None:
             return self._answer(sub.status, "text/plain", b"the index is not well")
         if sub.credentials and self._sent_credentials() != sub.credentials:
@@ -242,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(200, _JSON, json.dumps(data).encode())
 
     def _answer(self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
-        whole, status, body, headers = body, *self._ranged(status, body, headers or {})
+        status, body, headers = self._ranged(status, body, headers or {})
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
@@ -251,7 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         credentials = self._sent_credentials()
         self.server.index.requests.append(Request(self.command, self.path, status, credentials[0] if credentials else None))
-        if self.command != "HEAD" and whole is not None:
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def _ranged(self, status: int, body: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:

@@ -71,7 +71,7 @@ class Said:
         """The derivation without uv's frame, and without hints about uv's own options."""
         body, *hints = re.split(r"^hint: ", self.text, flags=re.MULTILINE)
         body = re.sub(r"^error: No solution found when resolving dependencies\s*", "", body, flags=re.MULTILINE)
-        body = re.sub(r"^  cause: ", "", body, flags=re.MULTILINE)
+        body = re.sub(r"^ *cause: ", "", body, flags=re.MULTILINE)
         kept = [hint for hint in hints if " uv " not in f" {hint} " and "`--" not in hint]
         return "\n".join([_dedented(body), *(hint.strip() for hint in kept)]).strip()
 

@@ -117,7 +117,7 @@ def _hash_missing(package: Mapping[str, Any], plan: Plan) -> Problem:
         what=f"{named} is needed and has no hash.",
         origin=origin,
         why="--require-hashes asks for one on every package, those that others need included.",
-        instead=f"Add the line {package['name']}=={package.get('version', 'VERSION')} {' '.join(offered[:1])}".rstrip() + "."
+        instead=f"Add the line: {package['name']}=={package.get('version', 'VERSION')} {offered[0]}"
         if offered
         else "Use a released file instead of a folder or a repository, or drop --require-hashes.",
         code=ExitCode.RESOLUTION,

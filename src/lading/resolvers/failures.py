@@ -28,7 +28,8 @@ _KNOWN: tuple[tuple[str, _Describe], ...] = (
     (r"network was disabled|Network connectivity is disabled", outages.not_cached),
     (r"(?:Failed to fetch: |error sending request for url \()`?(?P<url>[^\s`)]+)", outages.unreachable),
     (r"(?:Distribution not found at: |Failed to read `--find-links` directory: )(?P<place>.+)", unbuilt.path_missing),
-    (r"has no subdirectory `(?P<place>[^`]+)`|does not appear to be a Python project", unbuilt.no_project),
+    (r"`(?P<source>[^`]+)` has no subdirectory `(?P<place>[^`]+)`", unbuilt.no_subdirectory),
+    (r"`(?P<place>[^`]+)` does not appear to be a Python project", unbuilt.no_project),
     (r"metadata name `(?P<found>[^`]+)` does not match given name `(?P<asked>[^`]+)`", unbuilt.wrong_name),
     (r"package name `(?P<asked>[^`]+)` does not match `(?P<found>[^`]+)`", unbuilt.wrong_name),
     (r"conflicting URLs for package `(?P<name>[^`]+)`", unsolved.two_urls),
@@ -37,11 +38,16 @@ _KNOWN: tuple[tuple[str, _Describe], ...] = (
     (r"(?P<name>[\w.-]+)==(?P<version>\S+) depends on Python(?P<python>\S+)", unsolved.python_unfit),
     (r"matching platform tag", unsolved.no_wheel_for_platform),
     (r"is disabled for (?:all packages|`)|has no usable wheels", unsolved.binary_clash),
+    (r"(?P<name>[\w.-]+)==(?P<version>\S+) was yanked(?: \(reason: (?P<reason>.*?)\) )?", unsolved.yanked),
     (r"there is no version of (?P<name>[\w.-]+)", unsolved.version_missing),
     (r"only (?:the following versions of )?(?P<name>[\w.-]+)\S*\s+(?:is|are) available", unsolved.version_missing),
-    (r"(?P<name>[\w.-]+)==(?P<version>\S+) was yanked(?: \(reason: (?P<reason>.*?)\) )?", unsolved.yanked),
     (r"No solution found", unsolved.conflict),
     (r"(?:Failed to (?:download and )?build) `(?P<name>[^`=@ ]+)", unbuilt.build_failed),
+    (
+        r"No interpreter found at path `(?P<path>[^`]+)`|Failed to inspect Python interpreter from [^`]*`(?P<broken>[^`]+)`",
+        unbuilt.no_python,
+    ),
+    (r"invalid value '(?P<value>[^']+)' for '--python-platform", unbuilt.unknown_platform),
     (r"Couldn't parse requirement", unbuilt.not_parsed),
 )
 

@@ -51,7 +51,7 @@ def line(declared: Declared, root: Path, vault: Vault) -> str:
 
 
 def _place(declared: Declared, root: Path, vault: Vault) -> str:
-    subject = declared.name or declared.pep508
+    subject = declared.name or "A requirement"
     if declared.url is None:
         return file_url(checked_path(declared.path or ".", root, subject, declared.origin))
     url = declared.url.reveal()

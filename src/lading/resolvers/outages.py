@@ -12,7 +12,7 @@ from lading.resolvers.cases import Said
 
 HOW_TO_AUTHENTICATE = (
     "Put the credentials into the index's URL as environment variables (https://${INDEX_USER}:${INDEX_TOKEN}@HOST/...), "
-    "or into ~/.netrc (machine HOST login USER password TOKEN)."
+    "or into ~/.netrc (machine NAME login USER password TOKEN)."
 )
 
 
@@ -33,9 +33,13 @@ def refused(said: Said, url: str, status: int) -> Problem:
         what=what,
         origin=_line_with(said, host),
         why=f"It answered {status}.",
-        instead="Check the user name and the password or token." if given else HOW_TO_AUTHENTICATE.replace("HOST", host),
+        instead="Check the user name and the password or token." if given else _how_to_authenticate(host),
         code=ExitCode.NETWORK,
     )
+
+
+def _how_to_authenticate(host: str) -> str:
+    return HOW_TO_AUTHENTICATE.replace("HOST", host).replace("NAME", host.partition(":")[0])
 
 
 def _credentials_given(said: Said, host: str) -> bool:
@@ -97,7 +101,7 @@ def unreachable_host(said: Said, host: str, cause: str) -> Problem:
         rule="index-unreachable",
         what=f"{host} cannot be reached.",
         origin=_line_with(said, host),
-        why=f"{cause.rstrip('.')}." if cause else "It did not answer.",
+        why=f"{cause[:1].upper()}{cause[1:].rstrip('.')}." if cause else "It did not answer.",
         instead="Check the address and the network (proxies: HTTPS_PROXY; own certificates: SSL_CERT_FILE). "
         "With --offline, Lading uses what was downloaded before.",
         code=ExitCode.NETWORK,

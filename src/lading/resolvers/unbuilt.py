@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
+from lading.model.origin import Origin
 from lading.model.problems import ExitCode, Problem
 from lading.resolvers.cases import Said
 
@@ -99,27 +101,44 @@ def git_failed(said: Said) -> Problem:
 def path_missing(said: Said) -> Problem:
     """A folder or file that a requirement names is not there."""
     place = said.found["place"].strip()
-    owner = next((one for one in said.case.plan.requirements if one.path and one.path.rstrip("/").removeprefix("./") in place), None)
     return Problem(
         rule="path-not-found",
         what=f"There is no {place}.",
-        origin=owner.origin if owner else None,
+        origin=_line_with_path(said, place),
         why="A requirement or --find-links names it; such paths start at the project's folder.",
         instead="Correct the path, or remove the line.",
         code=ExitCode.RESOLUTION,
     )
 
 
+def _line_with_path(said: Said, place: str) -> Origin | None:
+    wanted = posixpath.normpath(place)
+    lines = said.case.plan.requirements
+    return next((one.origin for one in lines if one.path and posixpath.normpath(one.path) == wanted), said.origin())
+
+
 def no_project(said: Said) -> Problem:
-    """A folder or repository holds no Python project."""
+    """A folder holds no Python project."""
+    place = said.found["place"]
     return Problem(
         rule="no-python-project",
-        what="A requirement names a folder that holds no Python project.",
-        origin=said.origin(),
+        what=f"{place} is no Python project.",
+        origin=_line_with_path(said, place),
         why="There is no pyproject.toml and no setup.py in it.",
-        instead="Name the folder that has one; in a repository with #subdirectory=FOLDER.",
+        instead="Name the folder that has one.",
         code=ExitCode.RESOLUTION,
-        detail=said.reasons,
+    )
+
+
+def no_subdirectory(said: Said) -> Problem:
+    """A repository or an archive lacks the folder that the requirement names."""
+    return Problem(
+        rule="no-python-project",
+        what=f"{said.found['source']} has no folder {said.found['place']}.",
+        origin=said.origin(),
+        why="The requirement names it as #subdirectory=.",
+        instead="Correct the subdirectory, or the revision after the @.",
+        code=ExitCode.RESOLUTION,
     )
 
 
@@ -145,4 +164,28 @@ def not_parsed(said: Said) -> Problem:
         instead="Correct the requirement.",
         code=ExitCode.USAGE,
         detail=said.reasons,
+    )
+
+
+def no_python(said: Said) -> Problem:
+    """The interpreter that was chosen is gone or does not run."""
+    path = said.found["path"] or said.found["broken"]
+    return Problem(
+        rule="python-does-not-run",
+        what=f"The Python at {path} {'is not there' if said.found['path'] else 'does not run'}.",
+        why="Packages that come as source are built with it.",
+        instead="Install it again, or name another one with --python.",
+        code=ExitCode.USAGE,
+        detail=said.reasons,
+    )
+
+
+def unknown_platform(said: Said) -> Problem:
+    """Uv has no name for the target's platform."""
+    return Problem(
+        rule="platform-not-supported",
+        what=f"Packages cannot be chosen for the platform {said.found['value']}.",
+        why="uv, which resolves for Lading, does not know it.",
+        instead="Use a name like x86_64-manylinux_2_28, aarch64-manylinux_2_28, aarch64-apple-darwin or x86_64-pc-windows-msvc.",
+        code=ExitCode.USAGE,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from packaging.version import InvalidVersion, Version
 
@@ -46,15 +47,16 @@ def version_missing(said: Said) -> Problem | None:
     pages = _pages(said, name)
     if problem := _outage(said, pages):
         return problem
-    asked = re.search(rf"(?:you require|depends? on) ({re.escape(name)}[^\s,]*(?:,[<>=!~][^\s,]+)*)", said.text)
+    asked = re.search(rf"(?:you require|depends? on) ({re.escape(name)}[^\s,]*(?:,[<>=!~][^\s,]+)*)", said.reasons)
     versions = [version for page in pages for version in page.versions]
-    hosts = ", ".join(dict.fromkeys(page.host for page in pages if page.versions))
     return Problem(
         rule="version-not-found",
-        what=f"There is no {asked[1].rstrip('.') if asked else name}.",
+        what=f"No version of {name} fits {asked[1].rstrip('.') if asked else 'what is asked'}{_demanded_by(said, name)}.",
         origin=said.origin(name),
-        why=f"{hosts} has {_shown(versions)}." if versions else _demanded_by(said, name),
-        instead=_nearest(name, asked[1] if asked else "", versions),
+        why=f"{_hosts(page for page in pages if page.versions)} has {_shown(versions)}."
+        if versions
+        else "No index that was asked has one.",
+        instead=_way_out(said, name, asked[1] if asked else "", versions),
         code=ExitCode.RESOLUTION,
         detail=said.detail(),
     )
@@ -67,8 +69,14 @@ def _is_whole_reason(said: Said, name: str) -> bool:
 
 
 def _demanded_by(said: Said, name: str) -> str:
+    """Who asks for a package, when it is not the user."""
     who = [match["who"] for match in _DEMAND.finditer(said.reasons) if match["what"] == name]
-    return f"{', '.join(dict.fromkeys(who))} needs it." if who else "No index that is asked has it."
+    own = any(one.name == name for one in said.case.lines_about(said.text))
+    return f", which {' and '.join(dict.fromkeys(who))} needs" if who and not own else ""
+
+
+def _hosts(pages: Iterable[Page]) -> str:
+    return ", ".join(dict.fromkeys(page.host for page in pages))
 
 
 def _shown(versions: list[str]) -> str:
@@ -77,16 +85,23 @@ def _shown(versions: list[str]) -> str:
     return earlier + ", ".join(unique[-_SHOWN:])
 
 
-def _nearest(name: str, asked: str, versions: list[str]) -> str:
+def _way_out(said: Said, name: str, asked: str, versions: list[str]) -> str:
     if not versions:
         return "Ask for a version that exists, or add the index that has it (--index-url)."
+    if _demanded_by(said, name):
+        return f"Use another version of the package that needs it, or add an index that has this {name}."
+    return f"Write {name}=={_nearest(asked, versions)}, or another version that exists."
+
+
+def _nearest(asked: str, versions: list[str]) -> str:
+    """The highest version that is not above the one asked for, else the highest of all."""
     wanted = re.search(r"[<>=!~]=?=?\s*([\w.+!]+)", asked)
     try:
-        limit = Version(wanted[1]) if wanted else None
+        limit = Version(wanted[1].rstrip(".")) if wanted else None
     except InvalidVersion:
         limit = None
     below = [version for version in versions if limit is None or Version(version) <= limit]
-    return f"Write {name}=={(below or versions)[-1]}, or another version that exists."
+    return max(below or versions, key=Version)
 
 
 def package_missing(said: Said) -> Problem:
@@ -95,13 +110,13 @@ def package_missing(said: Said) -> Problem:
     pages = _pages(said, name)
     if problem := _outage(said, pages):
         return problem
-    asked = ", ".join(dict.fromkeys(page.host for page in pages))
+    asked = _hosts(pages)
     left_out = " A folder outside of the project, named by this machine's settings, was not searched." if said.case.left_out else ""
     return Problem(
         rule="package-not-found",
-        what=f"There is no package {name}{f' on {asked}' if asked else ''}.",
+        what=f"There is no package {name}{f' on {asked}' if asked else ''}{_demanded_by(said, name)}.",
         origin=said.origin(name),
-        why=f"{_demanded_by(said, name)}{left_out}",
+        why=f"No index that was asked has it.{left_out}",
         instead="Check the spelling (the name to install may differ from the name to import), or add the index that has it.",
         code=ExitCode.RESOLUTION,
         detail=said.detail(),
@@ -115,8 +130,10 @@ def _pages(said: Said, name: str) -> list[Page]:
 
 
 def _outage(said: Said, pages: list[Page]) -> Problem | None:
+    """An index that would not answer. Some answer 403 for a package that they do not have, so that counts only if all of them do."""
+    forbidden = bool(pages) and all(page.status == 403 for page in pages)
     for page in pages:
-        if page.status in (401, 403):
+        if page.status == 401 or (page.status is not None and forbidden):
             return refused(said, page.url.without_credentials(), page.status)
     if pages and all(page.status is None and page.host for page in pages):
         return unreachable_host(said, pages[0].host, "")
