@@ -189,6 +189,11 @@ class Fields:
             return None
         return entry.value
 
+    def written(self, key: str) -> str:
+        """A single value as it is written; empty when it is absent."""
+        entry = self.node.get(key)
+        return entry.value.text if entry and isinstance(entry.value, Scalar) else ""
+
     def line(self, key: str) -> int:
         """The line of a key, or of the map when it is absent."""
         entry = self.node.get(key)

@@ -17,7 +17,7 @@ from lading.formats._requirement import canonical, read_editable, read_requireme
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
-from lading.model.problems import LadingError
+from lading.model.problems import LadingError, Problem
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretUrl
 
@@ -105,8 +105,15 @@ class Reader:
             LadingError: with the line's problem.
         """
         place = Place(raw or text, origin, self.files, (), constraint, posixpath.dirname(origin.path))
-        if "${" in text:
-            text, place = expand(text, place, self.environ)
+        if "${" not in text:
+            return self._meaning(text, place)
+        text, place = expand(text, place, self.environ)
+        try:
+            return self._meaning(text, place)
+        except LadingError as error:
+            raise LadingError(*(_masked(problem, place) for problem in error.problems)) from None  # the cause may hold a value
+
+    def _meaning(self, text: str, place: Place) -> Declared | Include | None:
         requirement, rest = split_line(text.strip())
         options = _options(rest, place, alone=not requirement) if rest else []
         if requirement:
@@ -239,6 +246,12 @@ class Reader:
         if self.options.extra_index_urls:
             self.options.decisions.append(_kept_extra(self.options.extra_index_urls, place))
         self.options.index_url = url
+
+
+def _masked(problem: Problem, place: Place) -> Problem:
+    """The problem with variables by name, wherever their values got into its texts."""
+    texts = {key: place.masked(text) for key in ("what", "why", "instead") if (text := getattr(problem, key))}
+    return replace(problem, **texts)
 
 
 def _options(text: str, place: Place, *, alone: bool) -> list[Option]:

@@ -48,9 +48,11 @@ def _must_be_supported(found: re.Match[str], text: str, origin: Origin, rule: st
     raise LadingError(
         Problem(
             rule=rule,
-            what=f'{what} "{text}" asks for a Python that Lading does not run on: 3.6 is the oldest.',
+            what=f'{what} "{text}" asks for a Python that Lading does not run on.',
             origin=origin,
-            why="In YAML, a version without quotes loses its last zero when a tool rewrites it." if likely else None,
+            why="In YAML, a version without quotes loses its last zero when a tool rewrites it."
+            if likely
+            else "3.6 is the oldest, and 4 is not there yet.",
             instead=f'Write "{likely or "3.11"}".' if likely else "Ask for 3.6 or newer, for example 3.11.",
         )
     )

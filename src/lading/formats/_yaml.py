@@ -83,11 +83,16 @@ class _Loader(yaml.SafeLoader):
         return _TAG + ("seq" if kind is yaml.SequenceNode else "map")
 
 
-def read_yaml(path: str, files: ProjectFiles) -> Node | None:
+def read_yaml(path: str, files: ProjectFiles, problems: ProblemCollector) -> Node | None:
     """A YAML file's one document; None when the file holds nothing but comments.
 
+    Args:
+        path: The file, relative to the project's root.
+        files: The project.
+        problems: Takes what does not stop reading: duplicate keys, unknown tags.
+
     Raises:
-        LadingError: for YAML that cannot be read, with all duplicate keys and unknown tags at once.
+        LadingError: for YAML that cannot be read.
     """
     text = read_text(path, files)
     loader = None
@@ -102,10 +107,7 @@ def read_yaml(path: str, files: ProjectFiles) -> Node | None:
         raise LadingError(_bad_escape(path, text, loader)) from error
     if root is None:
         return None
-    conversion = _Conversion(path)
-    node = conversion.convert(root, 0)
-    conversion.problems.raise_if_any()
-    return node
+    return _Conversion(path, problems).convert(root, 0)
 
 
 def _too_deep(path: str) -> Problem:
@@ -167,9 +169,9 @@ def _explained(problem: str, text: str, line: int) -> tuple[str, str]:
 class _Conversion:
     """PyYAML's nodes as ours. Aliases are shared, cycles and explosions refused."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, problems: ProblemCollector) -> None:
         self.path = path
-        self.problems = ProblemCollector()
+        self.problems = problems
         self._done: dict[int, tuple[Node, int]] = {}
         self._open: set[int] = set()
 

@@ -75,10 +75,11 @@ def parse_config(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO
     Raises:
         LadingError: with every problem of the file.
     """
-    root = read_yaml(path, files)
+    config = _Config(path, files, environ)
+    root = read_yaml(path, files, config.check.problems)
     if not isinstance(root, Map):
         raise LadingError(_not_a_config(path, root))
-    return _Config(path, files, environ).read(root)
+    return config.read(root)
 
 
 def _not_a_config(path: str, root: Node | None) -> Problem:

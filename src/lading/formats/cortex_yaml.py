@@ -63,10 +63,10 @@ def parse_config(path: str, files: ProjectFiles) -> ProjectConfig:
     Raises:
         LadingError: with every problem of the file.
     """
-    root = read_yaml(path, files)
+    config = _Config(path, files)
+    root = read_yaml(path, files, config.check.problems)
     if not isinstance(root, Sequence) or not root.items:
         raise LadingError(_not_a_list(path, root))
-    config = _Config(path, files)
     apis = [api for index, item in enumerate(root.items) if (api := config.api(item, index)) is not None]
     config.check_unique(apis)
     config.check.problems.raise_if_any()
@@ -354,27 +354,26 @@ class _Config:
             self.decisions.append(_shell(path, content, named.origin if named else Origin(path)))
 
     def _cluster_sections(self, fields: Fields, predictor: Fields, concurrency: int) -> None:
-        memory = None
+        compute, memory = None, None
         for key in ("compute", "autoscaling", "update_strategy"):
             section = fields.section(key) if fields.node.get(key) else None
             if section is None:
                 continue
             self.for_clusters.append((key, section.node.line))
             if key == "compute":
+                compute = section
                 gpus, memory = check_compute(section)
                 self.gpu = self.gpu or gpus > 0
             elif key == "autoscaling":
                 check_autoscaling(section, concurrency)
             else:
                 check_update_strategy(section)
-        self._shared_memory(predictor, memory)
+        self._shared_memory(predictor, compute, memory)
 
-    def _shared_memory(self, predictor: Fields, memory: float | None) -> None:
+    def _shared_memory(self, predictor: Fields, compute: Fields | None, memory: float | None) -> None:
         shared = predictor.quantity("shm_size", None, least="0")
-        if shared is not None and memory is not None and shared > memory:
-            entry = predictor.node.get("shm_size")
-            text = entry.value.text if entry and isinstance(entry.value, Scalar) else ""
-            message = f"predictor.shm_size ({text}) cannot exceed compute.mem ({memory:g} bytes)"
+        if compute is not None and shared is not None and memory is not None and shared > memory:
+            message = f"predictor.shm_size ({predictor.written('shm_size')}) cannot exceed compute.mem ({compute.written('mem')})"
             predictor.problem(message, predictor.line("shm_size"), "Lower shm_size, or raise compute.mem.")
 
     def check_unique(self, apis: list[Api]) -> None:
