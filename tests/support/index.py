@@ -6,10 +6,12 @@ import base64
 import html
 import json
 import socket
+import subprocess
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, unquote
@@ -53,6 +55,7 @@ class SubIndex:
     metadata: bool = True
     json: bool = True
     wrong_hashes: bool = False
+    folder: Path | None = None
 
 
 class LocalIndex:
@@ -134,6 +137,13 @@ class LocalIndex:
         self[to].files.append(Published(archive, yanked, upload_time))
         return archive
 
+    def share(self, name: str, folder: Path, *, git: bool = False) -> str:
+        """Serve a folder's files as they are; with `git` it is a repository (its ``.git``) that git can clone from the URL."""
+        if git:
+            subprocess.run(["git", "update-server-info"], cwd=folder, check=True)
+        self[name].folder = folder
+        return self.url_of(name)
+
     @property
     def paths(self) -> list[str]:
         """The paths that were asked for, in order."""
@@ -198,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(sub.status, "text/plain", b"the index is not well")
         if sub.credentials and self._sent_credentials() != sub.credentials:
             return self._answer(401, "text/plain", b"who are you?", {"WWW-Authenticate": f'Basic realm="{name}"'})
+        if sub.folder is not None:
+            return self._shared(sub.folder.joinpath(*parts[1:]))
         if parts[0] == "files":
             return self._file(sub, parts[-1])
         if parts[0] == "links":
@@ -239,6 +251,11 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._answer(200, "application/octet-stream", archive.content, _FOREVER)
             if sub.metadata and archive.metadata is not None and filename == f"{archive.filename}.metadata":
                 return self._answer(200, "application/octet-stream", archive.metadata, _FOREVER)
+        return self._answer(404, "text/plain", b"no such file")
+
+    def _shared(self, file: Path) -> None:
+        if file.is_file():
+            return self._answer(200, "application/octet-stream", file.read_bytes())
         return self._answer(404, "text/plain", b"no such file")
 
     def _answer_json(self, data: Any) -> None:
