@@ -33,7 +33,9 @@ def test_an_interruption_ends_the_program_and_its_children(tmp_path: Path, stubb
 
     with pytest.raises(KeyboardInterrupt):
         run(["sh", "-c", f"{stubborn}sleep 100 & echo $$ >&2; wait; sleep 100"], env=os.environ, cwd=tmp_path, heard=interrupted)
-    assert alive_in(groups[0]) == []
+    while left := alive_in(groups[0]):  # a killed process takes a moment to go; the suite's time limit is the bound
+        os.sched_yield()
+    assert left == []
 
 
 def alive_in(group: int) -> list[str]:
