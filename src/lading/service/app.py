@@ -1,0 +1,128 @@
+"""The ASGI application: one table of routes over the adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+
+from lading.model.project import Style
+from lading.model.service import ServiceSpec
+from lading.service.asgi import Receive, Request, Scope, Send, TooLargeError
+from lading.service.cog_http import CogRoutes, method_not_allowed, not_found
+from lading.service.common_http import CommonRoutes
+from lading.service.cortex_http import CortexRoutes
+from lading.service.counters import Counters
+from lading.service.log import ServiceLog
+from lading.service.openapi import cortex_endpoints
+from lading.service.prediction import PredictionService
+from lading.service.webhooks import Webhooks
+
+Handler = Callable[[Request], Awaitable[None]]
+
+
+class App:
+    """An ASGI application that serves every API of a `ServiceSpec`."""
+
+    def __init__(self, max_body: int, counters: Counters) -> None:
+        self.max_body, self.counters = max_body, counters
+        self.methods: dict[str, dict[str, Handler]] = {}
+        self.whole: dict[str, Handler] = {}
+        self.cog: dict[str, CogRoutes] = {}
+        self.plain_404 = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive, send, self.counters)
+        try:
+            await self._dispatch(request)
+        except TooLargeError as error:
+            message = f"The body is larger than the limit of {error.limit} bytes."
+            await request.refuse_body(413, msgspec.json.encode({"error": message, "status": "failed"}))
+
+    async def _dispatch(self, request: Request) -> None:
+        by_method = self.methods.get(request.path)
+        if by_method is not None:
+            handler = by_method.get("GET" if request.method == "HEAD" else request.method)
+            if handler is not None:
+                await handler(request)
+                return
+        whole = self.whole.get(request.path)
+        if whole is not None:
+            await whole(request)
+        elif by_method is not None:
+            await method_not_allowed(request, ", ".join(sorted(by_method)).encode())
+        else:
+            await self._by_segments(request)
+
+    async def _by_segments(self, request: Request) -> None:
+        """Paths with an id in them: cut before decoding, so that an id may hold anything, a slash too."""
+        segments = request.segments()
+        for prefix, routes in self.cog.items():
+            depth = prefix.count("/")
+            head = "".join(f"/{segment.decode('ascii', 'replace')}" for segment in segments[:depth])
+            rest = segments[depth:]
+            if head == prefix and len(rest) > 1 and rest[0] == b"predictions":
+                await routes.one(request, rest[1:])
+                return
+        if self.plain_404:
+            await request.respond(404, b"Not Found", None)
+        else:
+            await not_found(request)
+
+
+def create_app(
+    spec: ServiceSpec,
+    services: Sequence[PredictionService],
+    *,
+    counters: Counters | None = None,
+    webhooks: Webhooks | None = None,
+    shutdown: Callable[[], None] | None = None,
+) -> App:
+    """The application for ``spec``, with one service for each of its APIs, in the same order.
+
+    ``shutdown`` is called for ``POST /shutdown``; None leaves that route out.
+    """
+    counters = counters or Counters()
+    app = App(spec.max_body_bytes, counters)
+    hooks = webhooks or Webhooks(ServiceLog())
+    _add_common(app, CommonRoutes(spec, services, counters, shutdown))
+    for service in services:
+        if service.api.worker.style == Style.CORTEX:
+            _add_cortex(app, service, alone=len(services) == 1)
+        else:
+            _add_cog(app, service, hooks)
+    app.plain_404 = not app.cog
+    return app
+
+
+def _add_common(app: App, common: CommonRoutes) -> None:
+    gets = {
+        "/": common.root,
+        "/health-check": common.health_check,
+        "/livez": common.live,
+        "/readyz": common.ready,
+        "/metrics": common.metrics,
+        "/openapi.json": common.openapi,
+        "/docs": common.docs,
+        "/favicon.ico": common.favicon,
+    }
+    app.methods.update({path: {"GET": handler} for path, handler in gets.items()})
+    if common.stop_server is not None:
+        app.methods["/shutdown"] = {"POST": common.shutdown}
+
+
+def _add_cog(app: App, service: PredictionService, webhooks: Webhooks) -> None:
+    prefix = f"/{service.api.name}" if app.cog else ""
+    routes = CogRoutes(service, app.max_body, webhooks, prefix)
+    app.cog[prefix] = routes
+    app.whole[f"{prefix}/predictions"] = routes.collection
+
+
+def _add_cortex(app: App, service: PredictionService, *, alone: bool) -> None:
+    routes = CortexRoutes(service, app.max_body)
+    for endpoint in cortex_endpoints(service.api, alone=alone):
+        app.whole[endpoint] = routes.endpoint
+        app.whole[f"{endpoint}/"] = routes.redirect

@@ -1,0 +1,165 @@
+"""A request and its answer over ASGI, as thin as can be: no framework, so that a request costs the front as little as possible."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from lading.service.counters import Counters
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+_WATCH_AFTER = 0.05  # seconds before a request is watched for its client's going away
+_LINGER = 2.0  # seconds in which the rest of a refused body is read and dropped
+
+
+class TooLargeError(Exception):
+    """The request's body is over the limit. ``limit`` is in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is larger than {limit} bytes")
+        self.limit = limit
+
+
+class ClientGoneError(Exception):
+    """The client hung up before its request was complete."""
+
+
+class Request:
+    """One HTTP request and the answer to it. ``api`` is the name of the API that it concerns, empty for none."""
+
+    __slots__ = ("_counters", "_send", "api", "headers", "method", "path", "query", "receive", "scope", "status")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, counters: Counters) -> None:
+        self.scope, self.receive, self._send, self._counters = scope, receive, send, counters
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope.get("query_string", b"")
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.api = ""
+        self.status = 0
+
+    def segments(self) -> list[bytes]:
+        """The path's segments, still percent-encoded: an encoded slash does not separate."""
+        raw: bytes = self.scope.get("raw_path") or self.path.encode()
+        return raw.partition(b"?")[0].split(b"/")[1:]
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLargeError: as soon as the body's length is known to be over ``limit`` bytes; at once if the client says it.
+            ClientGoneError: if the client hangs up.
+        """
+        length = self.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length) > limit:
+            raise TooLargeError(limit)
+        message = await self.receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            return self._within(message.get("body", b""), limit)
+        return await self._rest_of_body(message, limit)
+
+    async def _rest_of_body(self, message: Message, limit: int) -> bytes:
+        parts, size = [], 0
+        while True:
+            if message["type"] != "http.request":
+                raise ClientGoneError
+            part = message.get("body", b"")
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise TooLargeError(limit)
+            if not message.get("more_body"):
+                return b"".join(parts)
+            message = await self.receive()
+
+    def _within(self, body: bytes, limit: int) -> bytes:
+        if len(body) > limit:
+            raise TooLargeError(limit)
+        return body
+
+    async def respond(self, status: int, body: bytes = b"", content_type: bytes | None = JSON, headers: Headers = ()) -> None:
+        """Answer at once."""
+        all_headers = [(b"content-length", b"%d" % len(body)), *headers] if status != 204 else list(headers)
+        if content_type is not None and status != 204:
+            all_headers.insert(0, (b"content-type", content_type))
+        self._count(status)
+        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def refuse_body(self, status: int, body: bytes, content_type: bytes = JSON) -> None:
+        """Answer without reading the body. What the client still sends is dropped for a moment, so that it gets to read the answer."""
+        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        self._count(status)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        if b"100-continue" not in self.headers.get(b"expect", b"").lower():
+            await self._drop_body()
+        await self._send({"type": "http.response.body", "body": b""})
+
+    async def _drop_body(self) -> None:
+        try:
+            async with asyncio.timeout(_LINGER):
+                while True:
+                    message = await self.receive()
+                    if message["type"] != "http.request" or not message.get("more_body"):
+                        return
+        except TimeoutError:
+            return
+
+    async def start_stream(self, content_type: bytes, headers: Headers = ()) -> None:
+        """Begin an answer that comes in pieces."""
+        self._count(200)
+        all_headers = [(b"content-type", content_type), (b"cache-control", b"no-store"), *headers]
+        await self._send({"type": "http.response.start", "status": 200, "headers": all_headers})
+
+    async def write(self, piece: bytes) -> None:
+        """Send a piece; waits while the client reads slowly."""
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def end_stream(self) -> None:
+        """The last piece was sent."""
+        await self._send({"type": "http.response.body", "body": b""})
+
+    def _count(self, status: int) -> None:
+        self.status = status
+        self._counters.requested(self.api, self.method, status)
+
+    async def gone(self) -> None:
+        """Return when the client hangs up. Only after the body was read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+class HangUpWatch:
+    """Calls ``on_gone`` if the client hangs up while its request is being worked on.
+
+    The watching task is made only for requests that take a while: most do not.
+    """
+
+    __slots__ = ("_on_gone", "_request", "_task", "_timer")
+
+    def __init__(self, request: Request, on_gone: Callable[[], None]) -> None:
+        self._request, self._on_gone = request, on_gone
+        self._task: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER, self._start)
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def _watch(self) -> None:
+        await self._request.gone()
+        self._on_gone()
+
+    def stop(self) -> None:
+        """The request is done."""
+        self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,246 @@
+"""One prediction as the front keeps it: what was asked, how far it is, what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+LOG_LIMIT = 1024 * 1024
+"""Characters of log kept for one prediction."""
+EVENT_LIMIT = 1024
+"""Events kept for a listener that is slow, or comes late."""
+
+
+class Status(StrEnum):
+    """Where a prediction is, in Cog's words; ``invalid``: its input did not fit, nothing was run."""
+
+    STARTING = "starting"
+    PROCESSING = "processing"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    INVALID = "invalid"
+
+
+class Cause(StrEnum):
+    """Why a prediction failed, when it was not the predictor's own code that raised."""
+
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    REPLACED = "replaced"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one prediction.
+
+    ``output`` is the model's: JSON for Cog style, the answer's body for Cortex style, never decoded. ``detail`` is the JSON list of
+    what does not fit the signature, when the status is INVALID. ``http_status`` and ``headers`` are set for Cortex style.
+    ``predict_time`` is in seconds, as the worker measured it.
+    """
+
+    id: str
+    status: Status
+    output: bytes = b""
+    error: str | None = None
+    logs: str = ""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    predict_time: float | None = None
+    detail: bytes = b""
+    http_status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    cause: Cause | None = None
+
+
+class EventKind(StrEnum):
+    """What happened to a prediction, in the words of Cog's event stream."""
+
+    START = "start"
+    OUTPUT = "output"
+    LOG = "log"
+    METRIC = "metric"
+    COMPLETED = "completed"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class CallEvent:
+    """One thing that happened. ``data`` is a chunk of output as JSON (OUTPUT), the text of a log (LOG); ``facts`` says the rest."""
+
+    kind: EventKind
+    data: bytes = b""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Listener:
+    """Follows a prediction: an asynchronous iterator over its events, the last one COMPLETED.
+
+    ``so_far`` comes first. A listener that falls behind by more than `EVENT_LIMIT` events loses the oldest and is told so by one ERROR.
+    """
+
+    def __init__(self, so_far: Iterable[CallEvent]) -> None:
+        self._events: deque[CallEvent] = deque(so_far)
+        self._skipped = 0
+        self._over = False
+        self._wake = asyncio.Event()
+
+    def put(self, event: CallEvent) -> None:
+        """Add an event; never waits."""
+        if len(self._events) >= EVENT_LIMIT:
+            self._events.popleft()
+            self._skipped += 1
+        self._events.append(event)
+        self._wake.set()
+
+    def __aiter__(self) -> Listener:
+        return self
+
+    async def __anext__(self) -> CallEvent:
+        if self._over:
+            raise StopAsyncIteration
+        while not self._events:
+            self._wake.clear()
+            await self._wake.wait()
+        if self._skipped:
+            skipped, self._skipped = self._skipped, 0
+            return CallEvent(EventKind.ERROR, facts={"error": "this listener was too slow and missed events", "skipped": skipped})
+        event = self._events.popleft()
+        self._over = event.kind is EventKind.COMPLETED
+        return event
+
+
+class Call:
+    """One prediction on its way. Belongs to the event loop's thread.
+
+    ``id`` is the client's name for it (data, never a path), ``number`` ours on the wire. ``head`` and ``body`` are what the worker
+    gets; ``input`` is what snapshots show. ``on_done`` is called once with the result, before the waiting task wakes.
+    """
+
+    __slots__ = (
+        "answer",
+        "body",
+        "cancel_asked",
+        "chunks",
+        "created",
+        "finished",
+        "head",
+        "id",
+        "input",
+        "listeners",
+        "logs",
+        "logs_size",
+        "metrics",
+        "number",
+        "on_done",
+        "result",
+        "started",
+        "timer",
+        "watchers",
+    )
+
+    def __init__(self, id_: str, number: int, body: bytes, head: bytes = b"{}", *, input_: bytes = b"") -> None:
+        self.id, self.number, self.head, self.body, self.input = id_, number, head, body, input_
+        self.created = time.time()
+        self.started: float | None = None
+        self.finished: float | None = None
+        self.result: Result | None = None
+        self.answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self.chunks: list[bytes] = []
+        self.logs: list[str] = []
+        self.logs_size = 0
+        self.metrics: dict[str, Any] = {}
+        self.listeners: list[Listener] = []
+        self.watchers: list[Callable[[CallEvent], None]] = []
+        self.on_done: Callable[[Call, Result], None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.cancel_asked = False
+
+    @property
+    def status(self) -> Status:
+        """Where it is."""
+        if self.result is not None:
+            return self.result.status
+        return Status.STARTING if self.started is None else Status.PROCESSING
+
+    def listen(self) -> Listener:
+        """A new listener; what happened so far comes first."""
+        listener = Listener(self._so_far())
+        if self.result is None:
+            self.listeners.append(listener)
+        return listener
+
+    def _so_far(self) -> Iterable[CallEvent]:
+        if self.started is not None:
+            yield CallEvent(EventKind.START)
+        if self.logs:
+            yield CallEvent(EventKind.LOG, self.log_text().encode("utf-8", "replace"), {"source": "stdout"})
+        for index, chunk in enumerate(self.chunks):
+            yield CallEvent(EventKind.OUTPUT, chunk, {"index": index})
+        if self.result is not None:
+            yield CallEvent(EventKind.COMPLETED)
+
+    def tell(self, event: CallEvent) -> None:
+        """Pass an event to whoever follows."""
+        for listener in self.listeners:
+            listener.put(event)
+        for watcher in self.watchers:
+            watcher(event)
+
+    def begin(self) -> None:
+        """It has reached the front of its slot."""
+        if self.started is None:
+            self.started = time.time()
+            self.tell(CallEvent(EventKind.START))
+
+    def add_chunk(self, index: int, value: bytes) -> None:
+        """One piece of output."""
+        self.chunks.append(value)
+        self.tell(CallEvent(EventKind.OUTPUT, value, {"index": index}))
+
+    def add_log(self, text: str, source: str) -> None:
+        """A piece of what the model printed; beyond `LOG_LIMIT` characters it is shown to listeners and not kept."""
+        kept = text[: max(0, LOG_LIMIT - self.logs_size)]
+        if kept:
+            self.logs.append(kept)
+        if kept != text and self.logs_size < LOG_LIMIT:
+            self.logs.append(f"\n[the log is longer than {LOG_LIMIT} characters; the rest was left out]\n")
+        self.logs_size += len(text)
+        self.tell(CallEvent(EventKind.LOG, text.encode("utf-8", "replace"), {"source": source}))
+
+    def add_metric(self, name: str, value: Any, mode: str) -> None:
+        """A metric that the model recorded: ``replace``, ``incr`` or ``append``."""
+        before = self.metrics.get(name)
+        if mode == "incr" and isinstance(before, int | float) and isinstance(value, int | float):
+            self.metrics[name] = before + value
+        elif mode == "append":
+            self.metrics[name] = [*(before if isinstance(before, list) else []), value]
+        else:
+            self.metrics[name] = value
+        self.tell(CallEvent(EventKind.METRIC, facts={"name": name, "value": value, "mode": mode}))
+
+    def log_text(self) -> str:
+        """Everything the model printed so far."""
+        return "".join(self.logs)
+
+    def finish(self, result: Result) -> None:
+        """It is over. Only the first result counts."""
+        if self.result is not None:
+            return
+        self.result = result
+        self.finished = time.time()
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if self.on_done is not None:
+            self.on_done(self, result)
+        self.tell(CallEvent(EventKind.COMPLETED))
+        self.listeners.clear()
+        self.watchers.clear()
+        if not self.answer.done():
+            self.answer.set_result(result)

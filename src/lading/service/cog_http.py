@@ -1,0 +1,359 @@
+"""Cog's HTTP API: ``/predictions`` and what belongs to it.
+
+The bodies and statuses are Cog's, with its defects left out: a failed prediction keeps its logs, requests queue, a finished id answers
+again, predictions can be read and listed. Answers are composed around the model's output, which is never decoded here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
+
+from lading.service.asgi import ClientGoneError, HangUpWatch, Request
+from lading.service.calls import Call, CallEvent, EventKind, Result, Status
+from lading.service.pool import Refusal, RefusedError
+from lading.service.prediction import LONGEST_ID, PredictionService
+from lading.service.webhooks import WebhookEvent, Webhooks
+
+_KEEP_ALIVE = 15.0  # seconds between comments on a quiet event stream
+_PAGE, _LONGEST_PAGE = 100, 1000
+_NOTHING = (b"", b"null")
+
+
+class PredictionRequest(msgspec.Struct):
+    """The body of ``POST /predictions``. ``input`` stays undecoded; unknown keys are ignored, as in Cog."""
+
+    id: str | None = None
+    input: msgspec.Raw = msgspec.Raw(b"")
+    context: dict[str, str] | None = None
+    webhook: str | None = None
+    webhook_events_filter: list[Literal["start", "output", "logs", "completed"]] | None = None
+
+
+class _Answer(msgspec.Struct, omit_defaults=True):
+    id: str
+    input: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    logs: str | None = None
+    error: str | None = None
+    status: str = ""
+    metrics: dict[str, Any] | None = None
+    created_at: str | None = None
+    started_at: str | None = None
+    completed_at: str | None = None
+
+
+_decode = msgspec.json.Decoder(PredictionRequest).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class InvalidRequestError(Exception):
+    """A request that is answered without asking the model: a status and a body."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__(body)
+        self.status, self.body = status, body
+
+
+def snapshot(call: Call, *, with_input: bool = True) -> bytes:
+    """A prediction as JSON, finished or not."""
+    result = call.result
+    output = result.output if result is not None else b""
+    if not output:
+        output = b"[" + b",".join(call.chunks) + b"]" if call.chunks else b"null"
+    answer = _Answer(
+        id=call.id,
+        input=msgspec.Raw(call.input) if with_input and call.input else msgspec.UNSET,
+        output=msgspec.Raw(output),
+        logs=result.logs if result is not None else call.log_text(),
+        error=_error(result),
+        # Cog knows no "invalid": in a record (the request itself got a 422) such a prediction has failed.
+        status="failed" if call.status is Status.INVALID else str(call.status),
+        metrics=_metrics(call),
+        created_at=iso(call.created),
+        started_at=iso(call.started),
+        completed_at=iso(call.finished),
+    )
+    return _encode(answer)
+
+
+def _error(result: Result | None) -> str | None:
+    if result is None:
+        return None
+    if result.status is Status.INVALID:
+        return "the input does not fit: " + result.detail.decode("utf-8", "replace")
+    return result.error
+
+
+def _metrics(call: Call) -> dict[str, Any] | None:
+    if call.result is None:
+        return call.metrics or None
+    if call.result.predict_time is None:
+        return dict(call.result.metrics)
+    return {**call.result.metrics, "predict_time": call.result.predict_time}
+
+
+def iso(seconds: float | None) -> str | None:
+    """A time since the epoch as ISO 8601, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+
+
+class CogRoutes:
+    """The routes of one Cog-style API under a prefix (empty: at the root). ``max_body`` is in bytes."""
+
+    def __init__(self, service: PredictionService, max_body: int, webhooks: Webhooks, prefix: str = "") -> None:
+        self.service, self.max_body, self.webhooks, self.prefix = service, max_body, webhooks, prefix
+        signature = service.api.worker.signature
+        self._streams = signature is None or bool(signature.get("streaming") or signature.get("generator"))
+
+    async def collection(self, request: Request) -> None:
+        """``/predictions``: POST makes one, GET lists them."""
+        request.api = self.service.api.name
+        if request.method == "POST":
+            await self._guarded(request, None)
+        elif request.method == "GET":
+            await request.respond(200, self._page(request))
+        else:
+            await method_not_allowed(request, b"GET, POST")
+
+    async def one(self, request: Request, segments: list[bytes]) -> None:
+        """``/predictions/{id}`` and ``/predictions/{id}/cancel``."""
+        request.api = self.service.api.name
+        id_ = unquote(segments[0].decode("ascii", "replace"))
+        if len(segments) == 2 and segments[1] == b"cancel":
+            if request.method != "POST":
+                await method_not_allowed(request, b"POST")
+                return
+            await request.respond(200 if self.service.cancel(id_) else 404, b"{}")
+        elif len(segments) > 1:
+            await not_found(request)
+        elif request.method == "PUT":
+            await self._guarded(request, id_)
+        elif request.method == "GET":
+            await self._read(request, id_)
+        else:
+            await method_not_allowed(request, b"GET, PUT")
+
+    async def _read(self, request: Request, id_: str) -> None:
+        call = self.service.find(id_)
+        if call is None:
+            await request.respond(404, _encode({"error": "There is no prediction of this id, or it was finished too long ago."}))
+        elif _accepts_events(request) == "only":
+            await self._stream(request, call, owned=False)
+        else:
+            await request.respond(200, snapshot(call))
+
+    def _page(self, request: Request) -> bytes:
+        wanted = parse_qs(request.query.decode("latin-1"))
+        limit = _number(wanted, "limit", _PAGE, _LONGEST_PAGE)
+        before = _number(wanted, "cursor", 0, 2**63)
+        calls = [call for call in self.service.listing() if not before or call.number < before]
+        page, more = calls[:limit], len(calls) > limit
+        following = f"{self.prefix}/predictions?limit={limit}&cursor={page[-1].number}" if more else None
+        results = b",".join(map(snapshot, page))
+        return b'{"next":%b,"previous":null,"results":[%b]}' % (_encode(following), results)
+
+    async def _guarded(self, request: Request, id_: str | None) -> None:
+        try:
+            await self._predict(request, id_)
+        except InvalidRequestError as error:
+            body = error.body if isinstance(error.body, bytes) else _encode(error.body)
+            await request.respond(error.status, body)
+        except RefusedError as error:
+            await refused(request, error)
+        except ClientGoneError:
+            return
+
+    async def _predict(self, request: Request, id_: str | None) -> None:
+        asked = self._parse(request, await request.body(self.max_body))
+        if id_ is not None and asked.id not in (None, id_):
+            raise InvalidRequestError(422, detail(("body", "id"), "the id in the body is not the one in the URL"))
+        id_ = asked.id if id_ is None else id_
+        if id_ is not None and not 0 < len(id_) <= LONGEST_ID:
+            raise InvalidRequestError(422, detail(("body", "id"), f"an id has 1 to {LONGEST_ID} characters"))
+        events = self._wants_events(request)
+        if id_ is not None and await self._known(request, id_, events=events):
+            return
+        call = self._call(request, asked, id_)
+        if events:
+            self.service.begin(call)
+            await self._stream(request, call, owned=True)
+        elif _respond_async(request):
+            self.service.begin(call)
+            await request.respond(202, _encode({"id": call.id, "status": "starting"}))
+        else:
+            await self._wait(request, call)
+
+    async def _known(self, request: Request, id_: str, *, events: bool) -> bool:
+        """Answer for an id that is in flight, or (PUT) finished. True if that is done."""
+        call = self.service.find(id_)
+        if call is None or (request.method == "POST" and call.result is not None):
+            return False
+        if request.method == "POST":
+            raise InvalidRequestError(409, {"error": "A prediction of this id is running. PUT joins it.", "status": "failed"})
+        if events:
+            await self._stream(request, call, owned=False)
+        elif call.result is None:
+            await request.respond(202, snapshot(call))
+        else:
+            await self._answer(request, call, call.result)
+        return True
+
+    def _parse(self, request: Request, body: bytes) -> PredictionRequest:
+        kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if not body and kind in (b"", b"application/json"):
+            return PredictionRequest()
+        if kind != b"application/json":
+            raise InvalidRequestError(415, {"detail": "The body must be JSON: send it with `Content-Type: application/json`."})
+        try:
+            return _decode(body)
+        except msgspec.ValidationError as error:
+            message, _, place = str(error).partition(" - at `$")
+            raise InvalidRequestError(422, detail(("body", *_path(place)), message, "type_error")) from error
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise InvalidRequestError(400, {"detail": f"The body is not JSON: {error}."}) from error
+
+    def _call(self, request: Request, asked: PredictionRequest, id_: str | None) -> Call:
+        given = bytes(asked.input)
+        body = b"{}" if given in _NOTHING else given
+        context = _encode(asked.context) if asked.context is not None else b""
+        call = self.service.new_call(body, id_=id_, context=context, input_=body)
+        if asked.webhook is not None:
+            self._add_webhook(request, asked, call)
+        return call
+
+    def _add_webhook(self, request: Request, asked: PredictionRequest, call: Call) -> None:
+        url = asked.webhook or ""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidRequestError(422, detail(("body", "webhook"), "a webhook is an http:// or https:// URL"))
+        events = {WebhookEvent(name) for name in asked.webhook_events_filter or ("start", "output", "logs", "completed")}
+        trace: dict[bytes, bytes] = {name: request.headers[name] for name in (b"traceparent", b"tracestate") if name in request.headers}
+        self.webhooks.follow(call, url, frozenset(events), trace=trace, snapshot=snapshot)
+
+    async def _wait(self, request: Request, call: Call) -> None:
+        watch = HangUpWatch(request, lambda: self.service.pool.cancel(call))
+        try:
+            result = await self.service.submit(call)
+        finally:
+            watch.stop()
+        await self._answer(request, call, result)
+
+    async def _answer(self, request: Request, call: Call, result: Result) -> None:
+        if result.status is Status.INVALID:
+            await request.respond(422, b'{"detail":%b}' % result.detail)
+        else:
+            await request.respond(200, snapshot(call, with_input=False))
+
+    # Event streams
+
+    def _wants_events(self, request: Request) -> bool:
+        wanted = _accepts_events(request)
+        if wanted == "only" and not self._streams:
+            message = "This model's output does not come in pieces: ask for application/json, or make its predict yield."
+            raise InvalidRequestError(406, {"error": message, "status": "failed"})
+        return bool(wanted) and self._streams
+
+    async def _stream(self, request: Request, call: Call, *, owned: bool) -> None:
+        """Send what happens to a call. When the last listener leaves, a call that was made for a stream is canceled."""
+        listener = self.service.follow(call)
+        await request.start_stream(b"text/event-stream; charset=utf-8")
+        watch = asyncio.create_task(request.gone())
+        try:
+            await self._pump(request, call, listener.__anext__, watch)
+        finally:
+            watch.cancel()
+            if listener in call.listeners:
+                call.listeners.remove(listener)
+            if owned and call.result is None and not call.listeners and not call.watchers:
+                self.service.pool.cancel(call)
+        await request.end_stream()
+
+    async def _pump(self, request: Request, call: Call, following: Any, gone: asyncio.Task[None]) -> None:
+        waiting: asyncio.Task[CallEvent] | None = None
+        try:
+            while not gone.done():
+                waiting = waiting or asyncio.ensure_future(following())
+                await asyncio.wait((waiting, gone), timeout=_KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+                if gone.done():
+                    return
+                if not waiting.done():
+                    await request.write(b": still here\n\n")
+                    continue
+                event, waiting = waiting.result(), None
+                await request.write(event_text(event, call))
+                if event.kind is EventKind.COMPLETED:
+                    return
+        finally:
+            if waiting is not None:
+                waiting.cancel()
+
+
+def event_text(event: CallEvent, call: Call) -> bytes:
+    """One server-sent event."""
+    if event.kind is EventKind.START:
+        data = _encode({"id": call.id, "status": "processing"})
+    elif event.kind is EventKind.OUTPUT:
+        data = b'{"chunk":%b,"index":%d}' % (event.data, event.facts["index"])
+    elif event.kind is EventKind.LOG:
+        data = _encode({"source": event.facts["source"], "data": event.data.decode("utf-8", "replace")})
+    elif event.kind is EventKind.COMPLETED:
+        data = snapshot(call, with_input=False)
+    else:
+        data = _encode(dict(event.facts))
+    # A line feed inside JSON is only ever white space between its tokens.
+    return b"event: %b\ndata: %b\n\n" % (str(event.kind).encode(), data.replace(b"\r", b" ").replace(b"\n", b" "))
+
+
+def _accepts_events(request: Request) -> str:
+    """``only``: the client takes nothing but an event stream; ``also``: it takes JSON too; empty: it did not ask for one."""
+    accept = request.headers.get(b"accept")
+    if accept is None or b"text/event-stream" not in accept.lower():
+        return ""
+    others = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")} - {b"text/event-stream"}
+    return "also" if others & {b"application/json", b"*/*", b"application/*"} else "only"
+
+
+def _respond_async(request: Request) -> bool:
+    prefer = request.headers.get(b"prefer")
+    if prefer is None:
+        return False
+    return any(part.partition(b";")[0].strip().lower() == b"respond-async" for part in prefer.split(b","))
+
+
+def _number(wanted: dict[str, list[str]], name: str, default: int, largest: int) -> int:
+    text = wanted.get(name, [""])[0]
+    return min(max(int(text), 1), largest) if text.isascii() and text.isdigit() and len(text) < 20 else default
+
+
+def _path(place: str) -> list[str | int]:
+    """Turn msgspec's ``.input[0].x`` as a location."""
+    parts = place.rstrip("`").replace("[", ".").replace("]", "").split(".")
+    return [int(part) if part.isdigit() else part for part in parts if part and part != "..."]
+
+
+def detail(place: tuple[str | int, ...], message: str, kind: str = "value_error") -> dict[str, Any]:
+    """The body of Cog's 422."""
+    return {"detail": [{"loc": list(place), "msg": message, "type": kind}]}
+
+
+async def refused(request: Request, error: RefusedError) -> None:
+    """A prediction was not taken: Cog's body, and when to try again."""
+    headers = [] if error.retry_after is None else [(b"retry-after", b"%d" % error.retry_after)]
+    message = "Setup has not finished yet. Try again later." if error.refusal is Refusal.STARTING else error.message
+    await request.respond(503, _encode({"error": message, "status": "failed"}), headers=headers)
+
+
+async def not_found(request: Request) -> None:
+    """There is nothing there."""
+    await request.respond(404, _encode({"error": f"There is nothing at {request.path}. GET / lists what there is."}))
+
+
+async def method_not_allowed(request: Request, allowed: bytes) -> None:
+    """The path is right and the method is not."""
+    message = f"{request.method} is not possible here; possible: {allowed.decode()}."
+    await request.respond(405, _encode({"error": message}), headers=[(b"allow", allowed)])

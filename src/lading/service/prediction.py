@@ -1,0 +1,217 @@
+"""One predictor as every protocol sees it: predictions are submitted, followed, canceled, remembered; health is told."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lading.model.events import Reporter, silent
+from lading.model.service import ServedApi
+from lading.service.calls import Call, Listener, Result, Status
+from lading.service.counters import Counters
+from lading.service.log import ServiceLog, printable
+from lading.service.pool import Health, Refusal, RefusedError, Setup, WorkerPool
+from lading.service.process import Child
+
+KEPT_SECONDS = 600.0
+"""How long a finished prediction can be asked for."""
+KEPT_COUNT = 1000
+KEPT_BYTES = 32 * 1024 * 1024
+LONGEST_ID = 256
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """What is known of one predictor's health. ``error`` says what the predictor's own health check found, or why it is defunct."""
+
+    status: Health
+    setup: Setup
+    error: str | None = None
+    python: str | None = None
+
+
+class PredictionService:
+    """The state machine of one predictor's predictions. Belongs to the event loop's thread.
+
+    ``counters`` is shared by all predictors of a server; without one it has its own.
+    """
+
+    def __init__(
+        self,
+        api: ServedApi,
+        reporter: Reporter = silent,
+        *,
+        max_queue: int = 256,
+        setup_timeout: float | None = None,
+        predict_timeout: float | None = None,
+        worker_main: str | None = None,
+        log: ServiceLog | None = None,
+        counters: Counters | None = None,
+    ) -> None:
+        self.api = api
+        self.log = log or ServiceLog(reporter)
+        self.counters = counters or Counters()
+        self.pool = WorkerPool(
+            api.worker,
+            api.processes,
+            reporter,
+            name=api.name,
+            max_queue=max_queue,
+            setup_timeout=setup_timeout,
+            predict_timeout=predict_timeout,
+            worker_main=worker_main,
+            log=self.log,
+        )
+        self.in_flight: dict[str, Call] = {}
+        self._kept: OrderedDict[str, Call] = OrderedDict()
+        self._kept_bytes = 0
+        self.draining = False
+        self._numbers = 0
+        self._scratch = b""
+
+    async def start(self, children: Sequence[Child] = ()) -> None:
+        """Start the workers, or take over those that were started already."""
+        await self.pool.start(children)
+        self._scratch = json.dumps(self.pool.scratch)[1:-1].encode()
+
+    async def stop(self) -> None:
+        """End everything at once; see `WorkerPool.stop`."""
+        await self.pool.stop()
+
+    # Predictions
+
+    def new_call(
+        self, body: bytes, *, id_: str | None = None, head: bytes | None = None, context: bytes = b"", input_: bytes = b""
+    ) -> Call:
+        """A call that is not submitted yet. ``head`` None means Cog's, made of the scratch folder and ``context`` (JSON)."""
+        self._numbers += 1
+        number = self._numbers
+        if head is None:
+            extra = b',"context":' + context if context else b""
+            head = b'{"scratch":"%b/%d"%b}' % (self._scratch, number, extra)
+        call = Call(id_ or uuid.uuid4().hex, number, body, head, input_=input_)
+        call.on_done = self._done
+        return call
+
+    def begin(self, call: Call) -> None:
+        """Put a call on its way.
+
+        Raises:
+            RefusedError: if no predictions are taken now; nothing is remembered of the call then.
+        """
+        if self.draining:
+            raise RefusedError(Refusal.STOPPING, "the server is shutting down", 1)
+        self.pool.submit(call)
+        if call.result is None:
+            self.in_flight[call.id] = call
+
+    async def submit(self, call: Call) -> Result:
+        """Put a call on its way and wait for its result. If the waiting task is canceled, so is the prediction.
+
+        Raises:
+            RefusedError: if no predictions are taken now, or it was dropped from the queue.
+        """
+        self.begin(call)
+        try:
+            return await call.answer
+        finally:
+            if call.result is None:
+                self.pool.cancel(call)
+
+    def follow(self, call: Call) -> Listener:
+        """An asynchronous iterator over the events of a call."""
+        return call.listen()
+
+    def find(self, id_: str) -> Call | None:
+        """The prediction of this id: in flight, or finished not long ago."""
+        call = self.in_flight.get(id_)
+        if call is None:
+            self._forget_old()
+            call = self._kept.get(id_)
+        return call
+
+    def listing(self) -> list[Call]:
+        """Every prediction that is known, the newest first."""
+        self._forget_old()
+        return sorted([*self.in_flight.values(), *self._kept.values()], key=lambda call: call.number, reverse=True)
+
+    def cancel(self, id_: str) -> bool:
+        """Cancel the prediction of this id; False when none is in flight."""
+        call = self.in_flight.get(id_)
+        if call is None:
+            return False
+        self.pool.cancel(call)
+        return True
+
+    def fail_all(self, reason: str) -> None:
+        """End what still runs with a clear answer: the time to finish is over."""
+        self.pool.queue.clear()
+        for call in list(self.in_flight.values()):
+            call.finish(Result(id=call.id, status=Status.CANCELED, error=reason, logs=call.log_text()))
+
+    def _done(self, call: Call, result: Result) -> None:
+        if self.in_flight.get(call.id) is call:
+            del self.in_flight[call.id]
+        self._keep(call, result)
+        self._count(call, result)
+        if result.error is not None and self.log.wants("warning"):
+            self.log.say(
+                "warning", f"prediction {printable(call.id)} {result.status}: {result.error}", api=self.api.name, prediction=call.id
+            )
+        elif self.log.wants("debug"):
+            message = f"prediction {printable(call.id)} {result.status}"
+            self.log.say("debug", message, api=self.api.name, prediction=call.id, predict_time=result.predict_time)
+
+    def _count(self, call: Call, result: Result) -> None:
+        seconds = result.predict_time
+        if seconds is None and call.started is not None:
+            seconds = time.time() - call.started
+        self.counters.predicted(self.api.name, result.status, seconds)
+        if result.metrics:
+            self.counters.recorded(self.api.name, result.metrics)
+
+    # Finished predictions
+
+    def _keep(self, call: Call, result: Result) -> None:
+        call.body = b""
+        if result.output:
+            call.chunks = []
+        size = _size(call, result)
+        before = self._kept.pop(call.id, None)
+        if before is not None and before.result is not None:
+            self._kept_bytes -= _size(before, before.result)
+        if size > KEPT_BYTES:
+            return
+        self._kept[call.id] = call
+        self._kept_bytes += size
+        while len(self._kept) > KEPT_COUNT or self._kept_bytes > KEPT_BYTES:
+            self._forget_oldest()
+
+    def _forget_old(self) -> None:
+        horizon = time.time() - KEPT_SECONDS
+        while self._kept and (next(iter(self._kept.values())).finished or 0.0) < horizon:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        _id, call = self._kept.popitem(last=False)
+        if call.result is not None:
+            self._kept_bytes -= _size(call, call.result)
+
+    # Health
+
+    async def health(self) -> HealthReport:
+        """How the predictor is, its own health check included."""
+        status, error = self.pool.health(), self.pool.defunct
+        if status in (Health.READY, Health.BUSY):
+            error = await self.pool.check()
+            status = Health.UNHEALTHY if error else status
+        python = next((worker.hello.python for worker in self.pool.workers if worker.hello), None)
+        return HealthReport(status, self.pool.setup, error, python)
+
+
+def _size(call: Call, result: Result) -> int:
+    return 1024 + len(call.input) + len(result.output) + len(result.logs) + sum(map(len, call.chunks))

@@ -1,0 +1,211 @@
+"""One worker process: how it is started, how it is killed with all its descendants, how its end is told.
+
+Standard library only and quick to import: the model begins to load before the front loads its HTTP server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.service import WorkerSpec
+from lading.service.frames import Kind, encode_json
+
+# What another environment that happens to be active would leak into the model's.
+_LEAKS = frozenset(
+    {
+        "CONDA_DEFAULT_ENV",
+        "CONDA_EXE",
+        "CONDA_PREFIX",
+        "CONDA_PROMPT_MODIFIER",
+        "CONDA_PYTHON_EXE",
+        "CONDA_SHLVL",
+        "PYTHONEXECUTABLE",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONSTARTUP",
+        "PYTHONUSERBASE",
+        "VIRTUAL_ENV",
+        "VIRTUAL_ENV_PROMPT",
+        "__PYVENV_LAUNCHER__",
+    }
+)
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """A started worker process and our ends of its sockets and pipes (all non-blocking).
+
+    ``unsent`` is what did not fit the control socket at once; the event loop sends it.
+    """
+
+    process: subprocess.Popen[bytes]
+    control: socket.socket
+    slots: tuple[socket.socket, ...]
+    outputs: tuple[int, int]
+    unsent: bytes = b""
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its process group's."""
+        return self.process.pid
+
+    def close(self) -> None:
+        """Close our ends; safe to call twice."""
+        for end in (self.control, *self.slots):
+            end.close()
+        for output in self.outputs:
+            with contextlib.suppress(OSError):
+                os.close(output)
+        self.outputs = (-1, -1)
+
+    def kill(self) -> None:
+        """Kill the process and its whole group. Nothing happens if it is gone."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait for the end of the process, then kill what it left in its group; returns as `subprocess.Popen.wait`."""
+        if hasattr(os, "waitid"):
+            # The ended process stays unreaped while its group is killed, so that its id cannot belong to somebody else yet.
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+                self.kill()
+        return self.process.wait()
+
+
+def slots_of(spec: WorkerSpec) -> int:
+    """How many predictions one process runs at a time: its threads, or what ``@cog.concurrent(max=N)`` says."""
+    concurrent = (spec.signature or {}).get("concurrent", 1)
+    return max(1, spec.threads, concurrent if isinstance(concurrent, int) else 1)
+
+
+def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
+    """Start a worker and send it LOAD. Must run in a thread that lives as long as the worker (Linux ends it with its thread).
+
+    ``main`` is the worker program; None means ``lading_worker`` beside this package.
+
+    Raises:
+        LadingError: if the interpreter or the project's folder is not there.
+    """
+    ours: list[socket.socket] = []
+    theirs: list[socket.socket] = []
+    for _ in range(1 + slots_of(spec)):
+        mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        mine.setblocking(False)
+        ours.append(mine)
+        theirs.append(other)
+    out, err = os.pipe(), os.pipe()
+    try:
+        process = _popen(spec, main or _worker_main(), theirs, out[1], err[1])
+    except OSError as error:
+        for end in ours:
+            end.close()
+        os.close(out[0])
+        os.close(err[0])
+        raise LadingError(_start_problem(spec, error)) from error
+    finally:
+        for end in theirs:
+            end.close()
+        os.close(out[1])
+        os.close(err[1])
+    for pipe in (out[0], err[0]):
+        os.set_blocking(pipe, False)
+    child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]))
+    _send(child, _load_frame(spec))
+    return child
+
+
+def _popen(spec: WorkerSpec, main: str, ends: list[socket.socket], out: int, err: int) -> subprocess.Popen[bytes]:
+    numbers = [end.fileno() for end in ends]
+    slots = ",".join(map(str, numbers[1:]))
+    return subprocess.Popen(
+        [spec.python, "-u", main, "--control", str(numbers[0]), "--slots", slots, "--output", "1,2"],
+        cwd=spec.root,
+        env=environment_of(spec, os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+        pass_fds=numbers,
+        start_new_session=True,
+    )
+
+
+def _load_frame(spec: WorkerSpec) -> bytes:
+    load: dict[str, Any] = {
+        "root": spec.root,
+        "style": str(spec.style),
+        "file": spec.file,
+        "object": spec.object,
+        "config": dict(spec.config),
+        "python_path": spec.python_path,
+        "signature": None if spec.signature is None else dict(spec.signature),
+        "log_level": spec.log_level,
+    }
+    return encode_json(Kind.LOAD, 0, load)
+
+
+def _send(child: Child, frame: bytes) -> None:
+    # A worker that is gone already is noticed by its exit.
+    sent = 0
+    with contextlib.suppress(OSError):
+        sent = child.control.send(frame)
+    child.unsent = frame[sent:]
+
+
+def environment_of(spec: WorkerSpec, environ: Mapping[str, str]) -> dict[str, str]:
+    """The worker's environment variables: ours, without other Pythons' leaks, the environment's ``bin`` first, then the spec's own."""
+    variables = {name: value for name, value in environ.items() if name not in _LEAKS}
+    folder = str(Path(spec.python).parent)
+    variables["PATH"] = os.pathsep.join(part for part in (folder, variables.get("PATH", os.defpath)) if part)
+    variables["PYTHONNOUSERSITE"] = "1"
+    variables.update(spec.env)
+    return variables
+
+
+def _worker_main() -> str:
+    # Beside the package, in a checkout as in an installed wheel; found without importing it.
+    return str(Path(__file__).parent.parent.parent / "lading_worker" / "__main__.py")
+
+
+def _start_problem(spec: WorkerSpec, error: OSError) -> Problem:
+    if not Path(spec.root).is_dir():
+        return Problem(rule="project-missing", what=f"The project's folder {spec.root} is not there.", code=ExitCode.USAGE)
+    return Problem(
+        rule="worker-not-started",
+        what=f"The model's process could not be started: {error.strerror or error}.",
+        why=f"Its interpreter is {spec.python}.",
+        instead="Build the environment again with `lading install`.",
+        code=ExitCode.USAGE,
+    )
+
+
+_SIGNAL_MEANS = {
+    signal.SIGSEGV: "a crash in native code",
+    signal.SIGBUS: "a crash in native code",
+    signal.SIGILL: "an instruction that this CPU lacks",
+    signal.SIGFPE: "an arithmetic error in native code",
+    signal.SIGABRT: "native code gave up",
+}
+
+
+def describe_exit(returncode: int, *, killed_by_us: bool = False) -> str:
+    """How a process ended, as the second half of a sentence. ``returncode`` is as `subprocess.Popen.returncode`."""
+    if returncode >= 0:
+        return f"ended with exit code {returncode}"
+    if returncode == -signal.SIGKILL and not killed_by_us:
+        return "was killed (SIGKILL) from outside; most probably the machine or container ran out of memory"
+    try:
+        number = signal.Signals(-returncode)
+    except ValueError:
+        return f"was ended by signal {-returncode}"
+    means = _SIGNAL_MEANS.get(number)
+    return f"was ended by {number.name}{f' ({means})' if means else ''}"

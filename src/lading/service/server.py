@@ -1,0 +1,280 @@
+"""``lading serve``: from a `ServiceSpec` to a listening server, and back to nothing.
+
+The order matters: first the port (nothing is started for a port that is taken), then the workers (the model begins to load), then
+everything that is slow to import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lading.model.events import Event, Phase, Reporter
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.service import ServiceSpec
+from lading.service.process import Child, spawn
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from lading.service.prediction import PredictionService
+
+_BACKLOG = 2048
+
+
+def serve(spec: ServiceSpec, reporter: Reporter, *, allow_shutdown: bool = False, worker_main: str | None = None) -> int:
+    """Serve until a signal says to stop; returns the exit status.
+
+    SIGTERM and SIGINT let running predictions finish, for at most ``spec.drain_seconds`` seconds; a second one ends at once.
+    ``worker_main`` is another worker program than Lading's own.
+
+    Raises:
+        LadingError: if the port cannot be used, or the model's process cannot be started.
+    """
+    listener = bind(spec.host, spec.port)
+    children: list[list[Child]] = []
+    try:
+        for api in spec.apis:
+            children.append([])
+            for _ in range(max(1, api.processes)):
+                children[-1].append(spawn(api.worker, worker_main))
+        return _run(spec, reporter, listener, children, allow_shutdown=allow_shutdown, worker_main=worker_main)
+    finally:
+        listener.close()
+        for child in (child for group in children for child in group):
+            if child.process.returncode is None:
+                child.kill()
+                child.wait()
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        LadingError: if that is not possible.
+    """
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise LadingError(_host_problem(host, error.strerror or str(error))) from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    except OSError as error:
+        listener.close()
+        raise LadingError(_bind_problem(host, port, error)) from error
+    return listener
+
+
+def _host_problem(host: str, reason: str) -> Problem:
+    return Problem(
+        rule="host-unknown",
+        what=f'"{host}" is no address of this machine: {reason}.',
+        origin=Origin("--host"),
+        instead="Use --host 127.0.0.1 for this machine alone, --host 0.0.0.0 for the whole network.",
+    )
+
+
+def _bind_problem(host: str, port: int, error: OSError) -> Problem:
+    if error.errno == errno.EADDRNOTAVAIL:
+        return _host_problem(host, error.strerror or "it is not here")
+    taken = error.errno == errno.EADDRINUSE
+    return Problem(
+        rule="port-in-use" if taken else "port-not-allowed",
+        what=f"Port {port} on {host} is in use." if taken else f"Port {port} on {host} cannot be used: {error.strerror}.",
+        origin=Origin("-p"),
+        why="Another program listens there, perhaps another `lading serve`." if taken else None,
+        instead=f"Choose another port: -p {port + 1 if 1024 <= port < 65535 else 5001}, or -p 0 for any free one.",
+    )
+
+
+def _run(
+    spec: ServiceSpec,
+    reporter: Reporter,
+    listener: socket.socket,
+    children: Sequence[Sequence[Child]],
+    *,
+    allow_shutdown: bool,
+    worker_main: str | None,
+) -> int:
+    # Imported when the workers run already: 100 ms that do not delay the model.
+    import asyncio  # noqa: PLC0415
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with contextlib.suppress(ImportError):
+        import uvloop  # noqa: PLC0415
+
+        factory = uvloop.new_event_loop
+    server = _Server(spec, reporter, listener, allow_shutdown=allow_shutdown, worker_main=worker_main)
+    with asyncio.Runner(loop_factory=factory) as runner, _own_signals(server):
+        return runner.run(server.run(children))
+
+
+@contextlib.contextmanager
+def _own_signals(server: _Server) -> Any:
+    """SIGINT and SIGTERM go to the server; in a thread that is not the main one, signals are somebody else's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, server.on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Server:
+    """One run of the server."""
+
+    def __init__(
+        self, spec: ServiceSpec, reporter: Reporter, listener: socket.socket, *, allow_shutdown: bool, worker_main: str | None
+    ) -> None:
+        from lading.service.counters import Counters  # noqa: PLC0415 - after the workers
+        from lading.service.log import ServiceLog  # noqa: PLC0415
+
+        self.spec, self.listener = spec, listener
+        self.allow_shutdown, self.worker_main = allow_shutdown, worker_main
+        self.log = ServiceLog.from_environment(reporter)
+        self.counters = Counters()
+        self.services: list[PredictionService] = []
+        self.signals = 0
+        self.last_signal: int | None = None
+        self.http: Any = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.stop_asked: asyncio.Event | None = None
+
+    def on_signal(self, number: int, _frame: object) -> None:
+        """A signal: stop gently; a second one: at once."""
+        self.signals += 1
+        self.last_signal = number
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(self.stop)
+
+    def stop(self) -> None:
+        """Stop gently; called again: at once."""
+        if self.stop_asked is None:
+            return
+        if self.stop_asked.is_set() and self.signals > 1:
+            for service in self.services:
+                service.pool.kill()
+                service.fail_all("the server was stopped")
+            if self.http is not None:
+                self.http.force_exit = True
+        self.stop_asked.set()
+
+    async def run(self, children: Sequence[Sequence[Child]]) -> int:
+        """Serve until asked to stop; returns the exit status."""
+        import asyncio  # noqa: PLC0415 - after the workers
+
+        self.loop = asyncio.get_running_loop()
+        self.stop_asked = asyncio.Event()
+        if self.signals:
+            self.stop_asked.set()
+        try:
+            await self._start(children)
+            return await self._serve()
+        finally:
+            for service in self.services:
+                await service.stop()
+            self.log.close()
+
+    async def _start(self, children: Sequence[Sequence[Child]]) -> None:
+        from lading.service.prediction import PredictionService  # noqa: PLC0415 - after the workers
+
+        for api, started in zip(self.spec.apis, children, strict=True):
+            service = PredictionService(
+                api,
+                max_queue=self.spec.max_queue,
+                setup_timeout=self.spec.setup_timeout,
+                predict_timeout=self.spec.predict_timeout,
+                worker_main=self.worker_main,
+                log=self.log,
+                counters=self.counters,
+            )
+            self.services.append(service)
+            self.log.report(Event(step="Setting up", phase=Phase.STARTED, message=api.name))
+            await service.start(started)
+
+    async def _serve(self) -> int:
+        import asyncio  # noqa: PLC0415 - after the workers
+
+        from lading.service.app import create_app  # noqa: PLC0415
+        from lading.service.http_server import make_server  # noqa: PLC0415
+        from lading.service.webhooks import Webhooks  # noqa: PLC0415
+
+        webhooks = Webhooks(self.log)
+        app = create_app(
+            self.spec,
+            self.services,
+            counters=self.counters,
+            webhooks=webhooks,
+            shutdown=self.stop if self.allow_shutdown else None,
+        )
+        self.http = make_server(app, self.spec.drain_seconds + 5)
+        serving = asyncio.create_task(self.http.serve(sockets=[self.listener]))
+        reports = [asyncio.create_task(self._report_setup(service)) for service in self.services]
+        self._announce()
+        assert self.stop_asked is not None
+        stopping = asyncio.create_task(self.stop_asked.wait())
+        await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+        for task in (*reports, stopping):
+            task.cancel()
+        await self._drain(serving, webhooks)
+        return self._status()
+
+    def _announce(self) -> None:
+        host, port = self.listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        self.log.report(Event(step="Serving", phase=Phase.FINISHED, message=f"{self.spec.title} on http://{shown}:{port}"))
+
+    async def _report_setup(self, service: PredictionService) -> None:
+        """Say once how setup went, with the user's own traceback."""
+        await service.pool.wait_settled()
+        setup, name = service.pool.setup, service.api.name
+        if setup.failure is None:
+            seconds = f" in {setup.seconds:.1f} s" if setup.seconds is not None else ""
+            self.log.report(Event(step="Setting up", phase=Phase.FINISHED, message=f"{name} is ready{seconds}"))
+            return
+        failure = setup.failure
+        place = f" ({failure.file}:{failure.line})" if failure.file else ""
+        message = f"{name}: {failure.phase} failed: {failure.error}{place}. The server stays up; /health-check tells the same."
+        self.log.report(Event(step="Setting up", phase=Phase.FAILED, message=f"{message}\n{setup.logs}".rstrip()))
+
+    async def _drain(self, serving: asyncio.Task[None], webhooks: Any) -> None:
+        """Stop accepting, let running predictions finish while there is time, then end them with an answer."""
+        import asyncio  # noqa: PLC0415 - after the workers
+
+        running = sum(len(service.in_flight) for service in self.services)
+        if running:
+            self.log.say("info", f"stopping: {running} predictions may finish within {self.spec.drain_seconds:g} s")
+        for service in self.services:
+            service.draining = True
+        self.http.should_exit = True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self.spec.drain_seconds
+        while any(service.in_flight for service in self.services) and loop.time() < until:  # noqa: ASYNC110 - only while stopping
+            await asyncio.sleep(0.02)
+        for service in self.services:
+            service.fail_all("the server was stopped before the prediction was done")
+            service.pool.stopping = True
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+        await webhooks.drain(min(5.0, until - loop.time()) if self.signals < 2 else 0.0)
+
+    def _status(self) -> int:
+        if self.last_signal == signal.SIGINT:
+            return int(ExitCode.INTERRUPTED)
+        failed = any(service.pool.setup.status == "failed" for service in self.services)
+        return int(ExitCode.MODEL if failed else ExitCode.OK)
