@@ -33,8 +33,11 @@ def events() -> list[Event]:
 def lock(root: Path, events: list[Event]) -> Callable[..., Lock]:
     """Resolve a plan in the project's folder."""
 
+    def heard(event: Event) -> None:
+        events.append(event)
+
     def locked(plan: Plan, **options: Any) -> Lock:
-        return resolve(plan, None, root, ResolveOptions(**options), events.append)
+        return resolve(plan, None, root, ResolveOptions(**options), heard)
 
     return locked
 

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def commit(folder: Path) -> str:
     return subprocess.run([*git, "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def package(lock: Lock, name: str) -> dict:
+def package(lock: Lock, name: str) -> dict[str, Any]:
     return dict(next(one for one in lock.packages if one["name"] == name))
 
 

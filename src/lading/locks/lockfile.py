@@ -140,14 +140,15 @@ def read(text: str, path: str, *, validate: bool = True) -> Lock:
     _check_version(str(document.get("lock-version", "")), path)
     if validate:
         _validate(document, path)
-    tool = document.pop("tool", {})
-    own = dict(tool.pop("lading", {}))
-    if own.pop("format", FORMAT) != FORMAT:
-        raise LadingError(_too_new(path, "its [tool.lading] table has another format than this version of Lading writes"))
     try:
-        records = _records(own)
+        tool = dict(document.pop("tool", {}))
+        own = dict(tool.pop("lading", {}))
+        known = own.pop("format", FORMAT) == FORMAT
+        records = _records(own) if known else {}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LadingError(_damaged(path, f"the [tool.lading] table is not as Lading writes it ({error})")) from error
+    if not known:
+        raise LadingError(_too_new(path, "its [tool.lading] table has another format than this version of Lading writes"))
     kept = {**tool, **({"lading": own} if own else {})}
     return Lock(document={**document, **({"tool": kept} if kept else {})}, **records)
 

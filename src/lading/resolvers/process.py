@@ -57,11 +57,13 @@ def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, heard: Cal
 def _end(process: subprocess.Popen[str]) -> None:
     """SIGTERM to the group, then SIGKILL: a build's compiler must not outlive the build."""
     _signal_group(process, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(PATIENCE)
-    # Those of the group that are left, the leader among them if it did not listen.
-    _signal_group(process, signal.SIGKILL)
-    process.wait()
+    try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
+    finally:
+        # Those of the group that are left, the leader among them if it did not listen or the user would not wait.
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
 
 
 def _signal_group(process: subprocess.Popen[str], number: signal.Signals) -> None:
