@@ -37,6 +37,15 @@ class Checker:
         """Keep a problem."""
         self.problems.add(Problem(rule=rule, what=what, origin=self.origin(line), why=why, instead=instead))
 
+    def finish(self) -> None:
+        """End the check.
+
+        Raises:
+            LadingError: with every problem, in the order of the file's lines.
+        """
+        self.problems.problems.sort(key=lambda problem: (problem.origin.line or 0) if problem.origin else 0)
+        self.problems.raise_if_any()
+
     def wrong_type(self, entry: Entry, name: str, wanted: str, instead: str) -> None:
         """Keep the problem of a value of another type."""
         self.problem("wrong-type", entry.value.line, f"{name} must be {wanted}, and it is {kind_of(entry.value)}.", instead=instead)

@@ -109,7 +109,7 @@ class Fields:
         if choices and value.value not in choices:
             near = did_you_mean(value.value, choices)
             message = f'invalid value (got "{shortened(value.value)}", must be {_either(choices)})'
-            self.problem(message, value.line, f"Did you mean {near}?" if near else None, key=key)
+            self.problem(message, value.line, f"Did you mean {near}?" if near else f"Write {key}: {next(iter(choices))}.", key=key)
             return None
         return value.value
 

@@ -250,8 +250,8 @@ class Reader:
 
 def _masked(problem: Problem, place: Place) -> Problem:
     """The problem with variables by name, wherever their values got into its texts."""
-    texts = {key: place.masked(text) for key in ("what", "why", "instead") if (text := getattr(problem, key))}
-    return replace(problem, **texts)
+    why, instead = (place.masked(text) if text else None for text in (problem.why, problem.instead))
+    return replace(problem, what=place.masked(problem.what), why=why, instead=instead)
 
 
 def _options(text: str, place: Place, *, alone: bool) -> list[Option]:

@@ -111,7 +111,8 @@ def read_yaml(path: str, files: ProjectFiles, problems: ProblemCollector) -> Nod
 
 
 def _too_deep(path: str) -> Problem:
-    return Problem(rule="yaml-too-deep", what=f"{path} is nested more than {_MAX_DEPTH} levels deep.", origin=Origin(path, 1))
+    what = f"{path} is nested more than {_MAX_DEPTH} levels deep."
+    return Problem(rule="yaml-too-deep", what=what, origin=Origin(path, 1), instead="Close the brackets, or write the value flatter.")
 
 
 def _bad_escape(path: str, text: str, loader: _Loader | None) -> Problem:

@@ -134,7 +134,7 @@ class _Config:
             run=self._commands(build),
         )
         self._without_effect(root, build)
-        check.problems.raise_if_any()
+        check.finish()
         return replace(config, decisions=tuple(dict.fromkeys((*self.decisions, *self.lines.options.decisions))))
 
     def _apis(self, root: Map, env: tuple[tuple[str, str], ...], threads: int) -> tuple[Api, ...]:

@@ -69,7 +69,7 @@ def parse_config(path: str, files: ProjectFiles) -> ProjectConfig:
         raise LadingError(_not_a_list(path, root))
     apis = [api for index, item in enumerate(root.items) if (api := config.api(item, index)) is not None]
     config.check_unique(apis)
-    config.check.problems.raise_if_any()
+    config.check.finish()
     return ProjectConfig(
         kind=ProjectKind.CORTEX, path=path, apis=tuple(apis), gpu=config.gpu, decisions=tuple(dict.fromkeys(config.all_decisions()))
     )

@@ -1,0 +1,208 @@
+"""cortex.yaml files as they occur, with Cortex's own words for what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from lading.formats import cortex_yaml
+from lading.model.files import MemoryFiles
+from lading.model.origin import Origin
+from lading.model.project import ProjectConfig, ProjectKind, Style
+from tests.formats.reading import problems
+
+FILES = {"predictor.py": "", "src/lib.py": ""}
+HEAD = "- name: iris\n  kind: RealtimeAPI\n"
+PREDICTOR = HEAD + "  predictor:\n    type: python\n    path: predictor.py\n"
+
+
+def config(text: str, **files: str) -> ProjectConfig:
+    renamed = {name.replace("__", ".").replace("_", "-"): content for name, content in files.items()}
+    return cortex_yaml.parse_config("cortex.yaml", MemoryFiles({**FILES, **renamed, "cortex.yaml": text}))
+
+
+def refusals(text: str, **files: str) -> list[tuple[int | None, str]]:
+    found = problems(lambda: config(text, **files))
+    assert all(problem.instead for problem in found)
+    return [(problem.origin.line if problem.origin else None, problem.what) for problem in found]
+
+
+def test_a_whole_api_is_read():
+    text = (
+        PREDICTOR
+        + """    python_path: src
+    processes_per_replica: 2
+    threads_per_process: 4
+    log_level: debug
+    config:
+      bucket: models
+      rate: 1e-5
+      tags: [a, 2, null, true]
+    env:
+      MODE: fast
+    dependencies:
+      pip: requirements-gpu.txt
+  networking:
+    endpoint: classify/iris
+  compute: {gpu: 1, mem: 4G}
+  autoscaling: {min_replicas: 1, max_replicas: 5, window: 60s}
+"""
+    )
+    found = config(text, requirements_gpu__txt="numpy")
+    assert (found.kind, found.path, found.gpu) == (ProjectKind.CORTEX, "cortex.yaml", True)
+    (api,) = found.apis
+    assert (api.name, api.style, api.file, api.object) == ("iris", Style.CORTEX, "predictor.py", "PythonPredictor")
+    assert (api.endpoint, api.python_path, api.log_level, api.processes, api.threads) == ("/classify/iris", "src", "debug", 2, 4)
+    assert api.config == {"bucket": "models", "rate": 1e-5, "tags": ["a", 2, None, True]}
+    assert api.env == (("MODE", "fast"),)
+    assert api.origin == Origin("cortex.yaml", 5)
+    assert api.dependencies.pip is not None
+    assert (api.dependencies.pip.path, api.dependencies.pip.origin) == ("requirements-gpu.txt", Origin("cortex.yaml", 17))
+    assert [decision.rule for decision in found.decisions] == ["cluster-settings-not-used"]
+
+
+def test_the_endpoint_is_the_name_when_nothing_is_said():
+    (api,) = config(PREDICTOR).apis
+    assert (api.endpoint, api.dependencies.pip, dict(api.config)) == ("/iris", None, {})
+
+
+@pytest.mark.parametrize("value", ["", " null", " {}"])
+def test_an_empty_config_is_an_empty_map(value):
+    assert dict(config(PREDICTOR + f"    config:{value}\n").apis[0].config) == {}
+
+
+def test_numbers_and_dates_in_config_mean_what_they_meant_to_cortex():
+    text = PREDICTOR + "    config: {a: 0o17, b: 017, c: 1_000, d: 2020-01-01, e: 1:30, f: .inf, g: 'no', h: no, i: 0x1F, j: 1.5}\n"
+    assert config(text).apis[0].config == {
+        "a": 15,
+        "b": 15,
+        "c": 1000,
+        "d": "2020-01-01",
+        "e": "1:30",
+        "f": float("inf"),
+        "g": "no",
+        "h": False,
+        "i": 31,
+        "j": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", 1, "cortex.yaml is empty."),
+        ("[]", 1, "cortex.yaml lists no API."),
+        ("name: iris\n", 1, "cortex.yaml must be a list of APIs, and it is a map of keys."),
+        ("- iris\n", 1, 'resource at index 0: invalid type (expected a map, got the text "iris")'),
+        ("- kind: RealtimeAPI\n  predictor: {type: python, path: predictor.py}\n", 1, "resource at index 0: name: must be defined"),
+        ("- name: iris\n", 1, 'iris: kind: must be defined, and set to "RealtimeAPI", "BatchAPI", "TrafficSplitter", "TaskAPI" or "AsyncAPI"'),
+        ("- name: iris\n  kind: SyncAPI\n", 2, "iris (SyncAPI): kind: SyncAPI was renamed"),
+        ("- name: a\n  kind: BatchAPI\n", 2, "a (BatchAPI): BatchAPI is not served yet by this version of Lading"),
+        ("- name: a\n  kind: TrafficSplitter\n  apis: []\n", 2, "a (TrafficSplitter): TrafficSplitter is not served yet by this version of Lading"),
+        ("- name: a\n  kind: TaskAPI\n", 2, "a (TaskAPI): TaskAPI is not served yet by this version of Lading"),
+        ("- name: a\n  kind: AsyncAPI\n", 2, "a (AsyncAPI): AsyncAPI is not served yet by this version of Lading"),
+        (HEAD, 1, "iris (RealtimeAPI): predictor: must be defined"),
+        (HEAD + "  predictor:\n", 3, "iris (RealtimeAPI): predictor: cannot be null (specify a value, or remove the key to use the default value)"),
+        (HEAD + "  predictor: {path: predictor.py}\n", 3, 'iris (RealtimeAPI): predictor: type: must be defined, and set to "python", "tensorflow" or "onnx"'),
+        (HEAD + "  predictor: {type: onnx, path: predictor.py}\n", 3, "iris (RealtimeAPI): predictor: type: the onnx predictor type is not served yet by this version of Lading"),
+        (HEAD + "  predictor: {type: python}\n", 3, "iris (RealtimeAPI): predictor: path: must be defined"),
+        (HEAD + "  predictor: {type: python, path: ''}\n", 3, "iris (RealtimeAPI): predictor: path: cannot be empty"),
+        (HEAD + "  predictor: {type: python, path: a.txt}\n", 3, 'iris (RealtimeAPI): predictor: path: "a.txt" must end with ".py"'),
+        (HEAD + "  predictor: {type: python, path: gone.py}\n", 3, "iris (RealtimeAPI): predictor: path: gone.py: file does not exist"),
+        (HEAD + "  predictor: {type: python, path: ../a.py}\n", 3, "iris (RealtimeAPI): predictor: path: ../a.py: file is outside of the project"),
+        (HEAD + "  handler: {}\n", 3, "iris (RealtimeAPI): handler is the configuration of Cortex 0.34 and 0.35, which is not served yet by this version of Lading"),
+        (PREDICTOR + "    paht: x\n", 6, 'iris (RealtimeAPI): predictor: key "paht" is not supported'),
+        (PREDICTOR + "  replicas: 1\n", 6, 'iris (RealtimeAPI): key "replicas" is not supported'),
+        (PREDICTOR + "    processes_per_replica: 0\n", 6, "iris (RealtimeAPI): predictor: processes_per_replica: must be greater than or equal to 1 (got 0)"),
+        (PREDICTOR + "    processes_per_replica: 101\n", 6, "iris (RealtimeAPI): predictor: processes_per_replica: must be less than or equal to 100 (got 101)"),
+        (PREDICTOR + "    threads_per_process: '2'\n", 6, 'iris (RealtimeAPI): predictor: threads_per_process: "2": invalid type (expected integer)'),
+        (PREDICTOR + "    log_level: warn\n", 6, 'iris (RealtimeAPI): predictor: log_level: invalid value (got "warn", must be "debug", "info", "warning" or "error")'),
+        (PREDICTOR + "    python_path: .\n", 6, 'iris (RealtimeAPI): predictor: python_path: "." is not allowed, please use a different value'),
+        (PREDICTOR + "    python_path: gone\n", 6, "iris (RealtimeAPI): predictor: python_path: gone: directory does not exist"),
+        (PREDICTOR + "    env: {CORTEX_A: b}\n", 6, "iris (RealtimeAPI): predictor: env: CORTEX_A: environment variables starting with CORTEX_ are reserved"),
+        (PREDICTOR + "    env: {A: 1}\n", 6, "iris (RealtimeAPI): predictor: env: A: 1: invalid type (expected string)"),
+        (PREDICTOR + "    config: [a]\n", 6, "iris (RealtimeAPI): predictor: config: invalid type (expected a map, got a list)"),
+        (PREDICTOR + "    models: {path: s3://a}\n", 6, "iris (RealtimeAPI): predictor: models is not a supported field for the python predictor type"),
+        (PREDICTOR + "    protobuf_path: a.proto\n", 6, "iris (RealtimeAPI): predictor: protobuf_path: gRPC is not served yet by this version of Lading"),
+        (PREDICTOR + "    multi_model_reloading: {dir: s3://a}\n", 6, "iris (RealtimeAPI): predictor: multi_model_reloading: multi-model reloading is not served yet by this version of Lading"),
+        (PREDICTOR + "    server_side_batching: {max_batch_size: 2}\n", 6, "iris (RealtimeAPI): predictor: server_side_batching: server-side batching is not served yet by this version of Lading"),
+        (PREDICTOR + "    shm_size: lots\n", 6, 'iris (RealtimeAPI): predictor: shm_size: "lots": invalid quantity'),
+        (PREDICTOR + "    shm_size: 2Gi\n  compute: {mem: 1Gi}\n", 6, "iris (RealtimeAPI): predictor: predictor.shm_size (2Gi) cannot exceed compute.mem (1Gi)"),
+        (PREDICTOR + "    dependencies: {pip: requirement-gpu.txt}\n", 6, "iris (RealtimeAPI): predictor: dependencies: pip: requirement-gpu.txt: file does not exist"),
+        (PREDICTOR + "    dependencies: {shell: install.sh}\n", 6, "iris (RealtimeAPI): predictor: dependencies: shell: install.sh: file does not exist"),
+        (PREDICTOR + "    dependencies: {pip: ''}\n", 6, "iris (RealtimeAPI): predictor: dependencies: pip: cannot be empty"),
+        (PREDICTOR + "    dependencies: {poetry: x}\n", 6, 'iris (RealtimeAPI): predictor: dependencies: key "poetry" is not supported'),
+        (PREDICTOR + "  compute: {cpu: 10m}\n", 6, "iris (RealtimeAPI): compute: cpu: must be greater than or equal to 20m (got 10m)"),
+        (PREDICTOR + "  compute: {mem: 10Mi}\n", 6, "iris (RealtimeAPI): compute: mem: must be greater than or equal to 20Mi (got 10Mi)"),
+        (PREDICTOR + "  compute: {gpu: 1, inf: 1}\n", 6, "iris (RealtimeAPI): compute: gpu and inf resources cannot be used together"),
+        (PREDICTOR + "  networking: {endpoint: a//b}\n", 6, 'iris (RealtimeAPI): networking: endpoint: "a//b" cannot contain adjacent slashes'),
+        (PREDICTOR + "  networking: {endpoint: /}\n", 6, 'iris (RealtimeAPI): networking: endpoint: "/" is not a valid endpoint'),
+        (PREDICTOR + "  autoscaling: {min_replicas: 5, max_replicas: 2}\n", 6, "iris (RealtimeAPI): autoscaling: min_replicas cannot be greater than max_replicas (5 > 2)"),
+        (PREDICTOR + "  autoscaling: {init_replicas: 3, max_replicas: 2}\n", 6, "iris (RealtimeAPI): autoscaling: init_replicas cannot be greater than max_replicas (3 > 2)"),
+        (PREDICTOR + "  autoscaling: {init_replicas: 1, min_replicas: 2}\n", 6, "iris (RealtimeAPI): autoscaling: init_replicas cannot be less than min_replicas (1 < 2)"),
+        (PREDICTOR + "  autoscaling: {target_replica_concurrency: 2000}\n", 6, "iris (RealtimeAPI): autoscaling: target_replica_concurrency cannot be greater than max_replica_concurrency (2000 > 1024)"),
+        (PREDICTOR + "  autoscaling: {window: 15s}\n", 6, "iris (RealtimeAPI): autoscaling: window: must be a multiple of 10s (got 15s)"),
+        (PREDICTOR + "  autoscaling: {window: soon}\n", 6, 'iris (RealtimeAPI): autoscaling: window: "soon": invalid duration'),
+        (PREDICTOR + "  autoscaling: {max_downscale_factor: 1}\n", 6, "iris (RealtimeAPI): autoscaling: max_downscale_factor: must be less than 1 (got 1)"),
+        (PREDICTOR + "  autoscaling: {max_upscale_factor: 1}\n", 6, "iris (RealtimeAPI): autoscaling: max_upscale_factor: must be greater than 1 (got 1)"),
+        (PREDICTOR + "  update_strategy: {max_surge: 0, max_unavailable: 0%}\n", 6, "iris (RealtimeAPI): update_strategy: max_surge and max_unavailable cannot both be zero"),
+        (PREDICTOR + "  update_strategy: {max_surge: 200%}\n", 6, 'iris (RealtimeAPI): update_strategy: max_surge: invalid value (got "200%", must be a whole number or a percentage from 0% to 100%)'),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_said_in_cortexs_words_with_its_line(text, line, message):
+    assert refusals(text) == [(line, message)]
+
+
+@pytest.mark.parametrize("name", ["Iris", "1ris", "iris-", "b-iris", "a" * 43, "iris_api"])
+def test_names_that_cortex_refuses_are_refused(name):
+    ((line, _),) = refusals(PREDICTOR.replace("iris", name))
+    assert line == 1
+
+
+def test_all_problems_of_all_apis_are_shown_at_once():
+    text = PREDICTOR + "    log_level: x\n    env: {A: 1}\n" + "- name: other\n  kind: BatchAPI\n- name: iris2\n  kind: RealtimeAPI\n"
+    assert [line for line, _ in refusals(text)] == [6, 7, 9, 10]
+
+
+def test_two_apis_cannot_share_a_name_or_an_endpoint():
+    other = PREDICTOR.replace("iris", "other") + "  networking: {endpoint: iris}\n"
+    assert ["endpoint" in what for _, what in refusals(PREDICTOR + other)] == [True]
+    assert ["name" in what for _, what in refusals(PREDICTOR + PREDICTOR)] == [True, False]
+
+
+@pytest.mark.parametrize("named", ["", "    dependencies: {conda: conda-packages.txt}\n"])
+def test_a_conda_file_is_never_passed_over(named):
+    (problem,) = problems(lambda: config(PREDICTOR + named, conda_packages__txt="rdkit"))
+    assert problem.rule == "conda-not-supported"
+
+
+def test_a_script_is_shown_and_not_run():
+    (decision,) = config(PREDICTOR, dependencies__sh="#!/bin/bash\nset -e\napt-get install -y libgl1\n").decisions
+    assert (decision.rule, decision.chose, decision.asked) == (
+        "script-not-run",
+        "shown, not run",
+        "dependencies.sh: apt-get install -y libgl1",
+    )
+    assert "bash dependencies.sh" in (decision.instead or "")
+
+
+def test_a_script_that_only_copies_pip_conf_has_nothing_left_to_do():
+    (decision,) = config(PREDICTOR, dependencies__sh="#!/bin/bash\n\ncp pip.conf /etc/pip.conf\n").decisions
+    assert (decision.rule, decision.chose) == ("script-not-run", "nothing to run")
+
+
+def test_keys_of_older_versions_are_noted_and_do_no_harm():
+    text = PREDICTOR + "  monitoring: {model_type: classification}\n  networking: {local_port: 8888, api_gateway: public}\n"
+    assert [(decision.rule, decision.subject) for decision in config(text).decisions] == [
+        ("key-without-effect", "monitoring"),
+        ("key-without-effect", "api_gateway"),
+        ("key-without-effect", "local_port"),
+    ]
+
+
+def test_an_image_is_noted():
+    assert [decision.rule for decision in config(PREDICTOR + "    image: me/image:1\n").decisions] == ["image-not-used"]
+
+
+def test_paths_are_relative_to_the_configurations_folder():
+    files = MemoryFiles({"svc/cortex.yaml": PREDICTOR, "svc/predictor.py": ""})
+    assert cortex_yaml.parse_config("svc/cortex.yaml", files).apis[0].file == "svc/predictor.py"
