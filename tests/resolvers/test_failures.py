@@ -227,6 +227,31 @@ def test_the_index_refuses_my_password(index: LocalIndex, fail: Fail, *, bound: 
     assert "wr0ngpw" not in repr(problem)
 
 
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_password_of_netrc_opens_the_index_and_its_versions_are_named(index: LocalIndex, fail: Fail, home: Path, *, bound: bool):
+    (home / ".netrc").write_text("machine 127.0.0.1 login bob password s3cretpw\n")
+    (home / ".netrc").chmod(0o600)
+    index.add("demo", "1.0", to="private")
+    private = SecretUrl(index.protect("private", "bob", "s3cretpw"))
+    routes = (BoundIndex("corp", private, ("demo",)),) if bound else ()
+    problem = fail(plan_of("demo==2.0", bound=routes, options=IndexOptions(index_url=SecretUrl(index.url) if bound else private)))
+    assert (problem.rule, problem.why) == ("version-not-found", f"{index.host} has 1.0.")
+
+
+def test_an_extra_index_that_says_forbidden_is_not_passed_over_for_the_public_one(index: LocalIndex, fail: Fail):
+    index["extra"].status = 403
+    index.add("demo", "1.0")
+    options = IndexOptions(index_url=SecretUrl(index.url), extra_index_urls=(SecretUrl(index.url_of("extra")),))
+    problem = fail(plan_of("demo", options=options))
+    assert (problem.rule, problem.what) == ("index-asks-for-password", f"{index.url_of('extra')} denied access.")
+
+
+def test_no_room_in_the_temporary_folder(index: LocalIndex, fail: Fail, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nothing"))
+    problem = fail(plan_of("demo", index=index.url))
+    assert (problem.rule, problem.code) == ("temporary-folder-unusable", ExitCode.RESOLUTION)
+
+
 def test_an_index_that_says_forbidden(index: LocalIndex, fail: Fail):
     index["simple"].status = 403
     problem = fail(plan_of("demo", index=index.url))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import netrc
+import os
 import re
 import urllib.error
 import urllib.request
@@ -57,10 +59,21 @@ def look(url: SecretUrl, name: str, *, flat: bool = False) -> Page:
 
 def _authorization(url: SecretUrl) -> dict[str, str]:
     parts = urlsplit(url.reveal())
-    if parts.username is None:
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    elif found := _from_netrc(parts.hostname or ""):
+        pair = f"{found[0]}:{found[2] or ''}"
+    else:
         return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def _from_netrc(host: str) -> tuple[str, str, str] | None:
+    """Where uv finds credentials as well: ``NETRC``, or ``~/.netrc``."""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host)
+    except (OSError, netrc.NetrcParseError):
+        return None
 
 
 def _versions(text: str, name: str) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def version_missing(said: Said) -> Problem | None:
     if "incompatible" in said.text or not _is_whole_reason(said, name):
         return None
     pages = _pages(said, name)
-    if problem := _outage(said, pages):
+    if problem := _outage(said, name, pages):
         return problem
     asked = re.search(rf"(?:you require|depends? on) ({re.escape(name)}[^\s,]*(?:,[<>=!~][^\s,]+)*)", said.reasons)
     versions = [version for page in pages for version in page.versions]
@@ -108,7 +108,7 @@ def package_missing(said: Said) -> Problem:
     """A name that no index knows, or an index that would not say: uv tells neither of a bound index."""
     name = said.found["name"]
     pages = _pages(said, name)
-    if problem := _outage(said, pages):
+    if problem := _outage(said, name, pages):
         return problem
     asked = _hosts(pages)
     left_out = " A folder outside of the project, named by this machine's settings, was not searched." if said.case.left_out else ""
@@ -129,14 +129,15 @@ def _pages(said: Said, name: str) -> list[Page]:
     return [look(url, name, flat=flat) for url, flat in said.case.indexes_of(name)]
 
 
-def _outage(said: Said, pages: list[Page]) -> Problem | None:
-    """An index that would not answer. Some answer 403 for a package that they do not have, so that counts only if all of them do."""
-    forbidden = bool(pages) and all(page.status == 403 for page in pages)
+def _outage(said: Said, name: str, pages: list[Page]) -> Problem | None:
+    """An index that would not answer, where uv does not say so itself: for a bound package it only says "not found"."""
+    if not any(name in binding.packages for binding in said.case.bound):
+        return None
     for page in pages:
-        if page.status == 401 or (page.status is not None and forbidden):
+        if page.status in (401, 403):
             return refused(said, page.url.without_credentials(), page.status)
-    if pages and all(page.status is None and page.host for page in pages):
-        return unreachable_host(said, pages[0].host, "")
+        if page.status is None and page.host:
+            return unreachable_host(said, page.host, "")
     return None
 
 

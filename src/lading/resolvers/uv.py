@@ -97,7 +97,7 @@ class _Session:
         self.bound_names = frozenset(name for binding in bound for name in binding.packages)
         required = {declared.name for declared in plan.requirements if declared.via is Via.INDEX and declared.name}
         self.call = Call(
-            uv=uv.find_uv_bin(),
+            uv=_program(),
             python=interpreter.path if interpreter else sys.executable,
             root=root,
             bound=bound,
@@ -112,8 +112,11 @@ class _Session:
         self.redact = Redactor((*plan.secrets(), *settings.secrets(self.env)))
 
     def lock(self) -> Lock:
-        with tempfile.TemporaryDirectory(prefix="lading-resolve-") as folder:
-            finished, document = self._until_settled(Path(folder).resolve())
+        try:
+            with tempfile.TemporaryDirectory(prefix="lading-resolve-") as folder:
+                finished, document = self._until_settled(Path(folder).resolve())
+        except OSError as error:
+            raise LadingError(_no_room(error)) from error
         return Lock(
             document=finish(document, self.plan, self.root),
             fingerprint=self.plan.fingerprint,
@@ -163,7 +166,7 @@ class _Session:
         try:
             return run(command, env={**self.env, **credentials}, cwd=folder, heard=self._heard)
         except OSError as error:
-            raise LadingError(_not_started(command[0], error)) from error
+            raise LadingError(_not_started(error)) from error
 
     def _heard(self, line: str) -> None:
         words = line.strip()
@@ -201,11 +204,28 @@ def _previous(options: ResolveOptions) -> str | None:
     return tomli_w.dumps(preferences(options.previous.document))
 
 
-def _not_started(program: str, error: OSError) -> Problem:
+def _program() -> str:
+    try:
+        return uv.find_uv_bin()
+    except FileNotFoundError as error:
+        raise LadingError(_not_started(error)) from error
+
+
+def _no_room(error: OSError) -> Problem:
+    return Problem(
+        rule="temporary-folder-unusable",
+        what=f"The temporary folder {tempfile.gettempdir()} cannot be used: {error.strerror}.",
+        why="Resolving needs a few kilobytes there.",
+        instead="Free some space, or set TMPDIR to a folder that can be written.",
+        code=ExitCode.RESOLUTION,
+    )
+
+
+def _not_started(error: OSError) -> Problem:
     return Problem(
         rule="uv-not-started",
-        what=f"uv cannot be started: {error.strerror}.",
-        why=f"Lading resolves with {program}.",
+        what=f"uv cannot be started: {error.strerror or 'it is not there'}.",
+        why="Lading resolves with the uv that is installed beside it.",
         instead="Install Lading again, so that its uv comes with it.",
         code=ExitCode.RESOLUTION,
     )
