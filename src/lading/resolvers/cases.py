@@ -77,7 +77,7 @@ class Said:
 
     def detail(self) -> str:
         """The user's lines that are involved, then uv's reasons."""
-        lines = [f"{one.origin}: {one.raw}" for one in self.case.lines_about(self.text)]
+        lines = [f"{one.origin}: {self.case.redact(str(one.raw))}" for one in self.case.lines_about(self.text)]
         return "\n".join([*lines, *([""] if lines else []), self.reasons])
 
     def origin(self, name: str | None = None) -> Origin | None:
