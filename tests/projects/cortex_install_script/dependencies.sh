@@ -1,0 +1,4 @@
+#!/bin/bash
+set -e
+apt-get update
+apt-get install -y libgl1

@@ -1,0 +1,3 @@
+#!/bin/bash
+
+cp pip.conf /etc/pip.conf
