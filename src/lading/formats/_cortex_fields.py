@@ -32,6 +32,7 @@ _FACTORS = {
     "Pi": 2.0**50,
     "Ei": 2.0**60,
 }
+_HUGE = 10**15
 _DURATION = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -122,7 +123,8 @@ class Fields:
         if type(value.value) is not int:
             self.problem(f'"{shortened(value.text)}": invalid type (expected integer)', value.line, f"Write {key}: {default}.", key=key)
             return default
-        return int(self._bounded(key, value, float(value.value), least, most) or default)
+        found = self._bounded(key, value, _finite(value.value), least, most)
+        return default if found is None else int(found)
 
     def number(
         self, key: str, default: float, *, least: float | None = None, below: float | None = None, above: float | None = None
@@ -141,7 +143,7 @@ class Fields:
         if above is not None and value.value <= above:
             self.problem(f"must be greater than {above} (got {value.text})", value.line, f"Write, for example, {key}: {default}.", key=key)
             return default
-        found = self._bounded(key, value, float(value.value), least, None)
+        found = self._bounded(key, value, _finite(value.value), least, None)
         return default if found is None else found
 
     def quantity(self, key: str, default: float | None, *, least: str) -> float | None:
@@ -198,6 +200,11 @@ class Fields:
         """The line of a key, or of the map when it is absent."""
         entry = self.node.get(key)
         return entry.line if entry else self.node.line
+
+
+def _finite(number: float) -> float:
+    """A number as a float that an ``int`` can be made of: whole numbers can be larger than any float, and floats infinite."""
+    return float(max(-_HUGE, min(number, _HUGE)))
 
 
 def _null(node: Node) -> bool:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
-from lading.formats._advice import advise
 from lading.formats._paths import exists, installable, is_archive, path_of_file_url
 from lading.formats._place import Place
 from lading.model.requirements import Declared, Via
@@ -29,6 +29,9 @@ _HEAD = re.compile(rf"({_NAME})[ \t]*(?:\[([^\]]*)\])?[ \t]*(.*)", re.DOTALL)
 _DIRECT = re.compile(rf"({_NAME})[ \t]*(?:\[[^\]]*\])?[ \t]*@")
 _EGG = re.compile(r"[#&]egg=([^&]*)")
 _EGG_NAME = re.compile(rf"({_NAME})(?:\[([^\]]*)\])?")
+# Python converts no longer numbers, and nobody writes them.
+_LONGEST_NUMBER = 1000
+_HUGE = re.compile(rf"[0-9]{{{_LONGEST_NUMBER}}}")
 _WEB = ("http", "https", "ftp")
 _VCS = ("git", "hg", "svn", "bzr")
 _GIT_OVER = ("git+http", "git+https", "git+ssh", "git+git", "git+file")
@@ -45,6 +48,8 @@ def read_requirement(text: str, place: Place) -> Declared:
     Raises:
         LadingError: if pip would refuse it, or if it cannot mean what it says (``python>=3.8``).
     """
+    if len(text) > _LONGEST_NUMBER and _HUGE.search(text):
+        raise place.error("requirement-invalid", "A number on this line has more than a thousand digits.", instead="Correct the version.")
     plain = _PLAIN.fullmatch(text)
     if plain and not is_archive(text):
         return _plain(plain, place)
@@ -134,13 +139,16 @@ def read_pep508(text: str, place: Place) -> Declared:
     Raises:
         LadingError: if it is no PEP 508 requirement.
     """
-    plain = _PLAIN.fullmatch(text.strip())
-    if plain:
-        return _plain(plain, place)
     requirement, _, written_marker = text.partition(";")
-    _validate(requirement.strip(), place)
+    requirement = requirement.strip()
+    plain = _PLAIN.fullmatch(requirement)
+    if plain:
+        marker = _marker(written_marker, place)
+        declared = _plain(plain, place)
+        return replace(declared, marker=marker) if marker else declared
+    _validate(requirement, place)
     marker = _marker(written_marker, place)
-    head = _HEAD.match(requirement.strip())
+    head = _HEAD.match(requirement)
     assert head is not None  # it is valid, so it begins with a name
     name, extras, rest = canonical(head[1]), _extras(head[2]), head[3].strip()
     if rest.startswith("@"):
@@ -156,43 +164,53 @@ def _validate(text: str, place: Place) -> None:
     try:
         Requirement(text)
     except InvalidRequirement as error:
+        from lading.formats._advice import advise  # noqa: PLC0415 -- its patterns take longer to compile than a file takes to read
+
         reason = f"It is no PEP 508 requirement: {str(error).splitlines()[0].lower()}."
-        advice = advise(place.masked(text) if ";" not in place.raw else place.masked(_whole(text, place)), reason)
+        advice = advise(place.masked(_whole(text, place)), reason)
         raise place.error(
             "requirement-invalid", f"This is not a requirement: {place.shown}", why=advice.why, instead=advice.instead
         ) from error
 
 
 def _whole(text: str, place: Place) -> str:
-    """The text up to what follows ``;`` when that is no marker (``flask;click``)."""
-    return text if _is_marker(place.raw.partition(";")[2]) else place.raw
-
-
-def _is_marker(text: str) -> bool:
-    from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415 -- see the module's docstring
-
-    try:
-        Marker(text)
-    except InvalidMarker:
-        return False
-    return True
+    """The text with what follows ``;``, when that is no marker (``flask;click``)."""
+    after = place.raw.partition(";")[2].strip()
+    return text if not after or _normal_marker(after) else place.raw
 
 
 def _marker(text: str, place: Place) -> str | None:
+    """A marker in its one spelling."""
+    text = text.strip()
+    if not text:
+        return None
+    found = _normal_marker(text)
+    if found is not None:
+        return found
+    raise place.error(
+        "marker-invalid",
+        f"What follows the semicolon is not a marker: {place.shown}",
+        why=None
+        if re.fullmatch(_NAME, text)
+        else "A marker compares a variable such as python_version or sys_platform with a quoted text.",
+        instead=_two_lines(place) if re.fullmatch(_NAME, text) else 'Write, for example: ; python_version < "3.9"',
+    )
+
+
+def _two_lines(place: Place) -> str:
+    first, _, second = place.shown.partition(";")
+    return f"A line holds one requirement. Write 2 lines: {first.strip()} / {second.strip()}"
+
+
+@lru_cache(maxsize=256)
+def _normal_marker(text: str) -> str | None:
+    """A marker as `packaging` writes it, None if it is none. Files repeat few markers often."""
     from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415 -- see the module's docstring
 
-    if not text.strip():
-        return None
     try:
-        return str(Marker(text.strip()))
-    except InvalidMarker as error:
-        advice = advise(place.shown, "") if re.fullmatch(_NAME, text.strip()) else None
-        raise place.error(
-            "marker-invalid",
-            f"What follows the semicolon is not a marker: {place.shown}",
-            why=f"{str(error).splitlines()[0]}.",
-            instead=advice.instead if advice else 'A marker reads: ; python_version < "3.9". Two requirements need two lines.',
-        ) from error
+        return str(Marker(text))
+    except InvalidMarker:
+        return None
 
 
 def _new(place: Place) -> Declared:
@@ -268,6 +286,8 @@ def _direct(name: str | None, extras: tuple[str, ...], target: str, marker: str 
 def _named_path(name: str | None, extras: tuple[str, ...], target: str, marker: str | None, place: Place) -> Declared:
     path = path_of_file_url(target, place) if target.lower().startswith("file:") else target
     if "@" in path and ":" in path:
+        from lading.formats._advice import advise  # noqa: PLC0415 -- as in `_validate`
+
         advice = advise(place.masked(target), "It names no scheme.")
         raise place.error("url-invalid", f"This is not a URL: {place.masked(target)}", why=advice.why, instead=advice.instead)
     return replace(_new(place), via=Via.PATH, name=name, extras=extras, path=installable(path, place), marker=marker)
