@@ -74,7 +74,9 @@ def _explicit(
         if config.requirements:
             return _named(config.requirements, files, environ), f"{config.requirements.origin} names it (python_requirements)"
         if config.packages:
-            inline = Declaration(format="cog.yaml", path=config.path, read=(config.path,), requirements=config.packages)
+            inline = Declaration(
+                format="cog.yaml", path=config.path, read=(config.path,), requirements=config.packages, options=config.options
+            )
             return inline, "it lists python_packages"
     named = [api.dependencies.pip for api in apis if api.dependencies.pip]
     if named:
