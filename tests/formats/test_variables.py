@@ -80,7 +80,7 @@ def test_a_variable_that_names_the_host_stays_readable():
     index = read("-i https://${HOST}/simple", HOST="example.org").options.index_url
     assert index is not None
     assert Redactor([index])("example.org is down") == "example.org is down"
-    assert index.reveal() == "https://example.org/simple"
+    assert (index.reveal(), index.has_credentials) == ("https://example.org/simple", False)
 
 
 @pytest.mark.parametrize("value", [{}, {"TOKEN": ""}])
@@ -107,3 +107,9 @@ def test_other_dollars_are_left_alone():
 def test_a_variable_may_hold_a_version_or_an_option():
     assert one("${NAME}==${VERSION}", NAME="flask", VERSION="3.0").pep508 == "flask==3.0"
     assert read("${ARGS}", ARGS="--pre --no-index").options.no_index is True
+
+
+def test_git_as_a_user_is_no_secret_when_a_variable_is():
+    url = one("a @ git+ssh://git@example.org/${TOKEN}/a.git", TOKEN=SECRET).url
+    assert url is not None
+    assert Redactor([url])(f"git clone git@example.org/{SECRET}") == "git clone git@example.org/****"

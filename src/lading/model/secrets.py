@@ -71,7 +71,7 @@ class SecretUrl(SecretText):
     """A URL that may hold credentials; prints with those masked.
 
     ``variables`` are the names and values of the variables that were expanded in it: any of them may be a secret, wherever it
-    stands (``https://host/${TOKEN}/simple``), so the URL prints, and is stored, with their names.
+    stands (``https://host/${TOKEN}/simple``), so the URL prints with their names.
     """
 
     __slots__ = ("variables",)
@@ -92,22 +92,28 @@ class SecretUrl(SecretText):
 
     @property
     def has_credentials(self) -> bool:
-        """Whether a user part is there that is not just ``git``, or a variable was expanded."""
-        return bool(self.variables) or redact_urls(self._value) != self._value
+        """Whether a user part is there that is not just ``git``, or the value of a variable that may be a secret."""
+        return redact_urls(self._value) != self._value or bool(self.secret_variables())
+
+    def secret_variables(self) -> tuple[str, ...]:
+        """The values of variables that may be secrets: those outside of the host, which must stay readable in errors."""
+        if not self.variables or "://" not in self._value:
+            return ()
+        host = urlsplit(self._value).netloc.rpartition("@")[2]
+        return tuple(text for _, text in self.variables if text not in host)
 
     @property
     def password_or_token(self) -> str | None:
         """The secret part of the user part, decoded: the password, or a lone user name."""
         parts = urlsplit(self._value)
         secret = parts.password if parts.password is not None else parts.username
-        return unquote(secret) if secret and self.has_credentials else None
+        return unquote(secret) if secret and redact_urls(self._value) != self._value else None
 
     def without_credentials(self) -> str:
-        """The URL without its user part (``ssh://git@`` stays) and with its variables unexpanded, fit for a lock file."""
-        text = self._unexpanded()
+        """The URL without its user part (``ssh://git@`` stays), with its variables expanded: what a program is told."""
         if redact_urls(self._value) == self._value:
-            return text
-        parts = urlsplit(text)
+            return self._value
+        parts = urlsplit(self._value)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
@@ -133,5 +139,4 @@ def _spellings(secret: Secret) -> Iterable[str]:
         raw = parts.password if parts.password is not None else parts.username
         if value and raw and len(raw) > 2:
             yield raw
-        # A variable that is (part of) the host is no secret, and masking it would hide which index failed.
-        yield from (text for _, text in secret.variables if len(text) > 2 and text not in parts.netloc.rpartition("@")[2])
+        yield from (text for text in secret.secret_variables() if len(text) > 2)
