@@ -1,0 +1,84 @@
+"""What choosing builds starts from and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from packaging.markers import Marker
+from packaging.version import InvalidVersion, Version
+
+from lading.model.decisions import Decision
+from lading.model.plan import BoundIndex
+from lading.model.problems import Problem
+from lading.model.requirements import Declared, IndexOptions, Via
+from lading.model.target import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """For whom builds are chosen. ``options`` are the project's own index options; ``environ`` holds the switches of this machine."""
+
+    target: Target
+    options: IndexOptions = field(default_factory=IndexOptions)
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The requirements with builds completed, the indexes that packages are bound to, and why."""
+
+    requirements: tuple[Declared, ...]
+    bound: tuple[BoundIndex, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def then(self, other: Choice) -> Choice:
+        """This choice followed by another that started from its requirements."""
+        return Choice(
+            requirements=other.requirements,
+            bound=(*self.bound, *other.bound),
+            decisions=(*self.decisions, *other.decisions),
+            problems=(*self.problems, *other.problems),
+        )
+
+
+def applies(declared: Declared, target: Target) -> bool:
+    """Whether a requirement holds on the target: its marker may be about another system or another Python."""
+    if declared.marker is None:
+        return True
+    system, machine = _system(target.platform)
+    minor = ".".join(target.python.split(".")[:2])
+    facts = {
+        "python_version": minor,
+        "python_full_version": target.python,
+        "implementation_name": target.implementation,
+        "implementation_version": target.python,
+        "platform_python_implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(target.implementation, target.implementation),
+        "platform_machine": machine,
+        "platform_system": system,
+        "sys_platform": system.lower(),
+        "os_name": "posix",
+        "platform_release": "",
+        "platform_version": "",
+        "extra": "",
+    }
+    return Marker(declared.marker).evaluate(facts)
+
+
+def _system(platform: str) -> tuple[str, str]:
+    architecture, _, rest = platform.partition("-")
+    if rest == "apple-darwin":
+        return "Darwin", "arm64" if architecture == "aarch64" else architecture
+    return "Linux", architecture
+
+
+def exact_version(declared: Declared) -> Version | None:
+    """The version of a pin (``==1.11.0``, ``==1.11.0+cu113``), None for everything else: ranges, ``==1.*``, ``===``, URLs, several clauses."""
+    if declared.via is not Via.INDEX or not declared.specifier.startswith("==") or declared.specifier.startswith("==="):
+        return None
+    text = declared.specifier[2:].strip()
+    try:
+        return None if "," in text or text.endswith("*") else Version(text)
+    except InvalidVersion:
+        return None

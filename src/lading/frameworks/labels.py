@@ -1,0 +1,46 @@
+"""Build labels (``cpu``, ``cu118``, ``rocm6.2``): the local versions that builds of one release are told apart by."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+CPU = "cpu"
+_CUDA = re.compile(r"cu(\d{1,2})(\d)")
+_LABEL = re.compile(r"cpu|cu\d{2,3}|rocm\d+(\.\d+)*|xpu")
+
+
+def cuda_version(label: str) -> tuple[int, int] | None:
+    """The CUDA runtime version that a label stands for (``cu118``: 11.8), None for labels of something else."""
+    found = _CUDA.fullmatch(label)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def spoken(label: str) -> str:
+    """A label in words: ``CUDA 11.8``, ``CPU``."""
+    version = cuda_version(label)
+    return f"CUDA {version[0]}.{version[1]}" if version else {"cpu": "CPU", "xpu": "Intel GPU"}.get(label, label)
+
+
+def index_label(local: str) -> str:
+    """The label of the index that has a build with this local version: ``cu121.with.pypi.cudnn`` lies with ``cu121``."""
+    found = _LABEL.match(local)
+    return found[0] if found else local
+
+
+def label_of_url(url: str) -> str | None:
+    """The label that an index's address ends in (``https://…/whl/cu118``), None when it does not."""
+    last = url.rstrip("/").rpartition("/")[2]
+    return last if _LABEL.fullmatch(last) else None
+
+
+def best(labels: Iterable[str], accelerator: str) -> str | None:
+    """The build for an accelerator: ``cpu`` itself, or the newest CUDA build that is not newer than the label asked for."""
+    offered = set(labels)
+    if accelerator in offered:
+        return accelerator
+    limit = cuda_version(accelerator)
+    if limit is None:
+        return None
+    fitting = [(version, label) for label in offered if (version := cuda_version(label)) is not None and version <= limit]
+    return max(fitting)[1] if fitting else None
