@@ -4,6 +4,8 @@
 main thread.
 """
 
+from __future__ import annotations
+
 import ctypes
 import json
 import os
@@ -13,6 +15,7 @@ import struct
 import sys
 import threading
 import time
+from pathlib import Path
 
 LOAD, CANCEL, QUIT, CHECK, HELLO, READY, SETUP_FAILED, LOG, HEALTH = 1, 2, 3, 4, 10, 11, 12, 13, 14
 PREDICT, CHUNK, DONE, INVALID, METRIC = 20, 21, 22, 23, 24
@@ -40,12 +43,12 @@ class Channel:
             self.socket.sendall(PREFIX.pack(4 + len(head) + len(body), kind, call) + struct.pack("!I", len(head)) + head + body)
 
 
-class Canceled(Exception):
+class CanceledError(Exception):
     pass
 
 
-canceled = set()
-seen = []
+canceled: set[int] = set()
+seen: list[str] = []
 
 
 def main():
@@ -67,14 +70,21 @@ def set_up(control, config):
     control.send(LOG, 0, {"source": "stdout"}, b"loading weights\n")
     how = config.get("setup", "fine")
     time.sleep(config.get("setup_sleep", 0))
-    marker = config.get("marker")
-    if marker and os.path.exists(marker) and how == "fails-again":
+    marker = Path(config["marker"]) if "marker" in config else None
+    if marker and marker.exists() and how == "fails-again":
         os._exit(9)
     if marker:
-        open(marker, "a").close()
+        marker.touch()
     if how == "raises":
         trace = 'Traceback (most recent call last):\n  File "predict.py", line 7, in setup\nRuntimeError: no weights\n'
-        head = {"phase": "setup", "error": "RuntimeError: no weights", "kind": "RuntimeError", "traceback": trace, "file": "predict.py", "line": 7}
+        head = {
+            "phase": "setup",
+            "error": "RuntimeError: no weights",
+            "kind": "RuntimeError",
+            "traceback": trace,
+            "file": "predict.py",
+            "line": 7,
+        }
         control.send(SETUP_FAILED, 0, {**head, "exit_code": 1})
         sys.exit(1)
     if how == "exits":
@@ -113,9 +123,9 @@ def serve_slot(slot, load):
         status, error, output = "succeeded", None, None
         try:
             output = predict(slot, call, head, given)
-        except Canceled:
+        except CanceledError:
             status = "canceled"
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001 - whatever predict raises is its answer
             status, error = "failed", str(failure)
         answer = {"status": status, "metrics": {}, "predict_time": time.monotonic() - began}
         if error:
@@ -127,64 +137,72 @@ def nap(call, seconds):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if call in canceled:
-            raise Canceled
+            raise CanceledError
         time.sleep(0.01)
 
 
 def predict(slot, call, head, given):
-    do = given.get("do", "echo")
     seen.append(given.get("tag"))
-    if do == "echo":
-        return given.get("value")
-    if do == "seen":
-        return [tag for tag in seen if tag]
-    if do == "head":
-        return head
-    if do == "pid":
-        return os.getpid()
-    if do == "environment":
-        return dict(os.environ)
-    if do == "say":
-        slot.send(LOG, call, {"source": "stdout"}, given["text"].encode())
-        return None
-    if do == "say-raw":
-        os.write(2, given["text"].encode())
-        return None
-    if do == "raise":
-        slot.send(LOG, call, {"source": "stderr"}, b"Traceback: the reason\n")
-        raise RuntimeError("the reason")
-    if do == "sleep":
-        nap(call, given["seconds"])
-        return "slept"
-    if do == "hang":
+    return DO[given.get("do", "echo")](slot, call, head, given)
+
+
+def say(slot, call, _head, given):
+    slot.send(LOG, call, {"source": "stdout"}, given["text"].encode())
+
+
+def fail(slot, call, _head, _given):
+    slot.send(LOG, call, {"source": "stderr"}, b"Traceback: the reason\n")
+    raise RuntimeError("the reason")
+
+
+def sleep(_slot, call, _head, given):
+    nap(call, given["seconds"])
+    return "slept"
+
+
+def stream(slot, call, _head, given):
+    for index in range(given["count"]):
+        nap(call, given.get("seconds", 0.01))
+        slot.send(LOG, call, {"source": "stdout"}, b"step %d\n" % index)
+        slot.send(CHUNK, call, {"index": index}, json.dumps(f"piece {index}").encode())
+    slot.send(METRIC, call, {"name": "tokens", "value": given["count"], "mode": "replace"})
+    return [f"piece {index}" for index in range(given["count"])]
+
+
+def exhaust_memory(_slot, _call, _head, _given):
+    # What the kernel's out-of-memory killer does.
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def garbage(slot, _call, _head, _given):
+    slot.socket.sendall(b"this is no frame at all, is it?")
+    time.sleep(600)
+
+
+def child(_slot, _call, _head, _given):
+    if os.fork() == 0:
         time.sleep(600)
-    if do == "stream":
-        for index in range(given["count"]):
-            nap(call, given.get("seconds", 0.01))
-            slot.send(LOG, call, {"source": "stdout"}, b"step %d\n" % index)
-            slot.send(CHUNK, call, {"index": index}, json.dumps("piece %d" % index).encode())
-        slot.send(METRIC, call, {"name": "tokens", "value": given["count"], "mode": "replace"})
-        return ["piece %d" % index for index in range(given["count"])]
-    if do == "exit":
-        os._exit(given.get("code", 3))
-    if do == "exit-once":
-        if not os.path.exists(given["marker"]):
-            open(given["marker"], "w").close()
-            os._exit(3)
-        return "second life"
-    if do == "segfault":
-        ctypes.string_at(0)
-    if do == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if do == "garbage":
-        slot.socket.sendall(b"this is no frame at all, is it?")
-        time.sleep(600)
-    if do == "child":
-        if os.fork() == 0:
-            time.sleep(600)
-            os._exit(0)
-        return None
-    raise ValueError(do)
+        os._exit(0)
+
+
+DO = {
+    "echo": lambda _slot, _call, _head, given: given.get("value"),
+    "seen": lambda *_: [tag for tag in seen if tag],
+    "head": lambda _slot, _call, head, _given: head,
+    "pid": lambda *_: os.getpid(),
+    "environment": lambda *_: dict(os.environ),
+    "say": say,
+    "say-raw": lambda _slot, _call, _head, given: (os.write(2, given["text"].encode()), None)[1],
+    "raise": fail,
+    "sleep": sleep,
+    "hang": lambda *_: time.sleep(600),
+    "stream": stream,
+    "exit": lambda _slot, _call, _head, given: os._exit(given.get("code", 3)),
+    "segfault": lambda *_: ctypes.string_at(0),
+    "kill": exhaust_memory,
+    "garbage": garbage,
+    "child": child,
+}
 
 
 def cortex(slot, call, head, body):
@@ -195,7 +213,13 @@ def cortex(slot, call, head, body):
     if b"no-type" in body:
         slot.send(DONE, call, {"status": 500, "headers": []}, b"internal server error")
         return
-    headers = [["content-type", "application/json"], ["x-model", "iris"], ["content-length", "9999"], ["bad header", "x"], ["x-split", "a\r\nb: c"]]
+    headers = [
+        ["content-type", "application/json"],
+        ["x-model", "iris"],
+        ["content-length", "9999"],
+        ["bad header", "x"],
+        ["x-split", "a\r\nb: c"],
+    ]
     slot.send(DONE, call, {"status": 200, "headers": headers}, json.dumps({"head": head, "body": body.decode("latin-1")}).encode())
 
 

@@ -12,15 +12,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 STANDIN = str(Path(__file__).with_name("standin.py"))
 _PROGRAM = """
 import json, sys
-from pathlib import Path
-from lading.explain.style import Style
-from lading.explain.progress import PlainReporter
 from lading.model.problems import LadingError
 from lading.model.service import ServedApi, ServiceSpec, WorkerSpec
 from lading.service.server import serve
@@ -38,7 +36,7 @@ except LadingError as error:
 """
 
 
-def worker(root: Path | str, style: str = "cog", **config) -> dict:
+def worker(root: Path | str, style: str = "cog", **config) -> dict[str, Any]:
     threads = config.pop("threads", 1)
     env = config.pop("env", {})
     signature = config.pop("signature", None)
@@ -55,7 +53,9 @@ def worker(root: Path | str, style: str = "cog", **config) -> dict:
     }
 
 
-def api(root: Path | str, name: str = "model", style: str = "cog", processes: int = 1, endpoint: str | None = None, **config) -> dict:
+def api(
+    root: Path | str, name: str = "model", style: str = "cog", processes: int = 1, endpoint: str | None = None, **config
+) -> dict[str, Any]:
     return {"name": name, "worker": worker(root, style, **config), "processes": processes, "endpoint": endpoint}
 
 
@@ -74,10 +74,11 @@ class Server:
     def predict(self, do: str = "echo", headers: dict[str, str] | None = None, **given) -> httpx.Response:
         return self.client.post("/predictions", json={"input": {"do": do, **given}}, headers=headers)
 
-    def health(self) -> dict:
-        return self.client.get("/health-check").json()
+    def health(self) -> dict[str, Any]:
+        health: dict[str, Any] = self.client.get("/health-check").json()
+        return health
 
-    def wait_for(self, *statuses: str, seconds: float = 15) -> dict:
+    def wait_for(self, *statuses: str, seconds: float = 15) -> dict[str, Any]:
         until = time.monotonic() + seconds
         while True:
             health = self.health()
@@ -124,17 +125,17 @@ def is_alive(pid: int) -> bool:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
-def command(root: Path, apis: list[dict], port: int, **spec) -> list[str]:
+def command(root: Path, apis: list[dict[str, Any]], port: int, **spec) -> list[str]:
     extra = {"worker_main": STANDIN, **spec.pop("extra", {})}
     given = {"kind": "cog", "title": "test", "apis": apis, "port": port, "extra": extra, **spec}
     return [sys.executable, "-c", _PROGRAM, json.dumps(given)]
 
 
 @contextlib.contextmanager
-def running(root: Path, *apis: dict, ready: bool = True, env: dict[str, str] | None = None, **spec) -> Iterator[Server]:
+def running(root: Path, *apis: dict[str, Any], ready: bool = True, env: dict[str, str] | None = None, **spec) -> Iterator[Server]:
     """A server as a process of its own, stopped at the end whatever happened."""
     port = free_port()
     log = root / f"server-{port}.log"

@@ -13,7 +13,7 @@ from lading.service.cog_http import CogRoutes, method_not_allowed, not_found
 from lading.service.common_http import CommonRoutes
 from lading.service.cortex_http import CortexRoutes
 from lading.service.counters import Counters
-from lading.service.log import ServiceLog
+from lading.service.log import ServiceLog, printable
 from lading.service.openapi import cortex_endpoints
 from lading.service.prediction import PredictionService
 from lading.service.webhooks import Webhooks
@@ -24,8 +24,8 @@ Handler = Callable[[Request], Awaitable[None]]
 class App:
     """An ASGI application that serves every API of a `ServiceSpec`."""
 
-    def __init__(self, max_body: int, counters: Counters) -> None:
-        self.max_body, self.counters = max_body, counters
+    def __init__(self, max_body: int, counters: Counters, log: ServiceLog) -> None:
+        self.max_body, self.counters, self.log = max_body, counters, log
         self.methods: dict[str, dict[str, Handler]] = {}
         self.whole: dict[str, Handler] = {}
         self.cog: dict[str, CogRoutes] = {}
@@ -41,6 +41,12 @@ class App:
         except TooLargeError as error:
             message = f"The body is larger than the limit of {error.limit} bytes."
             await request.refuse_body(413, msgspec.json.encode({"error": message, "status": "failed"}))
+        except Exception as error:  # noqa: BLE001 - one request that we cannot answer must be told, and stop no other
+            self.log.say("error", f"{request.method} {printable(request.path)}: an error of Lading's own: {error!r}", api=request.api)
+            if not request.status:
+                await request.respond(500, b'{"error":"The server failed to answer; its log says more.","status":"failed"}')
+        if self.log.wants("debug"):
+            self.log.say("debug", f"{request.method} {printable(request.path)} {request.status}", api=request.api or None)
 
     async def _dispatch(self, request: Request) -> None:
         by_method = self.methods.get(request.path)
@@ -79,6 +85,7 @@ def create_app(
     *,
     counters: Counters | None = None,
     webhooks: Webhooks | None = None,
+    log: ServiceLog | None = None,
     shutdown: Callable[[], None] | None = None,
 ) -> App:
     """The application for ``spec``, with one service for each of its APIs, in the same order.
@@ -86,8 +93,9 @@ def create_app(
     ``shutdown`` is called for ``POST /shutdown``; None leaves that route out.
     """
     counters = counters or Counters()
-    app = App(spec.max_body_bytes, counters)
-    hooks = webhooks or Webhooks(ServiceLog())
+    log = log or ServiceLog()
+    app = App(spec.max_body_bytes, counters, log)
+    hooks = webhooks or Webhooks(log)
     _add_common(app, CommonRoutes(spec, services, counters, shutdown))
     for service in services:
         if service.api.worker.style == Style.CORTEX:

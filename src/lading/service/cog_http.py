@@ -216,6 +216,8 @@ class CogRoutes:
             raise InvalidRequestError(422, detail(("body", *_path(place)), message, "type_error")) from error
         except (msgspec.DecodeError, UnicodeError) as error:
             raise InvalidRequestError(400, {"detail": f"The body is not JSON: {error}."}) from error
+        except RecursionError as error:
+            raise InvalidRequestError(400, {"detail": "The body is nested too deeply."}) from error
 
     def _call(self, request: Request, asked: PredictionRequest, id_: str | None) -> Call:
         given = bytes(asked.input)
@@ -228,8 +230,7 @@ class CogRoutes:
 
     def _add_webhook(self, request: Request, asked: PredictionRequest, call: Call) -> None:
         url = asked.webhook or ""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not _is_web(url):
             raise InvalidRequestError(422, detail(("body", "webhook"), "a webhook is an http:// or https:// URL"))
         events = {WebhookEvent(name) for name in asked.webhook_events_filter or ("start", "output", "logs", "completed")}
         trace: dict[bytes, bytes] = {name: request.headers[name] for name in (b"traceparent", b"tracestate") if name in request.headers}
@@ -307,6 +308,14 @@ def event_text(event: CallEvent, call: Call) -> bytes:
         data = _encode(dict(event.facts))
     # A line feed inside JSON is only ever white space between its tokens.
     return b"event: %b\ndata: %b\n\n" % (str(event.kind).encode(), data.replace(b"\r", b" ").replace(b"\n", b" "))
+
+
+def _is_web(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, a port that is none
+        return False
 
 
 def _accepts_events(request: Request) -> str:

@@ -261,6 +261,8 @@ class WorkerPool:
             call = self.queue.popleft()
             if not call.answer.done():
                 call.answer.set_exception(RefusedError(refusal, message))
+                # Nobody waits for the answer to a call that was made with `Prefer: respond-async`: then this is no lost exception.
+                call.answer.exception()
             call.finish(Result(id=call.id, status=Status.FAILED, error=message, cause=Cause.SHUTDOWN))
 
     # What workers say (see `Owner`)
@@ -344,12 +346,12 @@ class WorkerPool:
         now = time.monotonic()
         self._crashes.append(now)
         self._streak += 1
-        ending = worker.failure.error if worker.failure else worker.ending()
+        ending = worker.failure.error if worker.failure else f"it {worker.ending()}"
         if len(self._crashes) == CRASHES and now - self._crashes[0] < CRASH_WINDOW:
             self._give_up(ending)
             return
         delay = 0.0 if self._streak == 1 else min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** (self._streak - 2))
-        self.log.say("warning", f"a worker of {self.name} {ending}; starting another", api=self.name, pid=worker.child.pid)
+        self.log.say("warning", f"a worker of {self.name} is replaced: {ending}", api=self.name, pid=worker.child.pid)
         self._replace(delay)
         self._feed_idle()
 
@@ -360,7 +362,7 @@ class WorkerPool:
                 self._send(slot, self.queue.popleft())
 
     def _give_up(self, ending: str) -> None:
-        self.defunct = f"the model's process ended {CRASHES} times within a minute without one good answer; the last one {ending}"
+        self.defunct = f"the model's process ended {CRASHES} times within a minute without one good answer; the last time: {ending}"
         self.log.say("error", f"{self.name} is DEFUNCT: {self.defunct}", api=self.name)
         self.drop_queue(Refusal.DEFUNCT, self.defunct)
 

@@ -220,6 +220,7 @@ class _Server:
             self.services,
             counters=self.counters,
             webhooks=webhooks,
+            log=self.log,
             shutdown=self.stop if self.allow_shutdown else None,
         )
         self.http = make_server(app, self.spec.drain_seconds + 5)

@@ -1,0 +1,244 @@
+"""What a misbehaving model does to the server: nothing lasting."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.support import Server, api, children_of, is_alive, running
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("project")
+    with running(root, api(root)) as one:
+        yield one
+
+
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [
+        ("exit", "ended with exit code 3"),
+        ("segfault", "SIGSEGV (a crash in native code)"),
+        ("kill", "ran out of memory"),
+        ("garbage", "not of the protocol"),
+    ],
+)
+def test_whatever_kills_the_model_is_told_and_the_next_request_succeeds(server: Server, do: str, said: str):
+    before = server.predict("pid").json()["output"]
+    answer = server.predict(do)
+    assert (answer.status_code, answer.json()["status"]) == (200, "failed")
+    assert said in answer.json()["error"]
+    after = server.predict("pid")
+    assert (after.status_code, after.json()["status"]) == (200, "succeeded")
+    assert after.json()["output"] != before
+    assert not is_alive(before)
+
+
+def test_a_worker_killed_while_idle_is_replaced(server: Server):
+    before = server.predict("pid").json()["output"]
+    os.kill(before, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while before in server.workers() or server.health()["status"] != "READY":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert server.predict(value=1).json()["output"] == 1
+
+
+def test_requests_behind_the_one_that_crashes_are_answered_by_the_next_worker(server: Server):
+    with httpx.Client(base_url=server.url, timeout=30) as client:
+        answers: dict[str, dict[str, object]] = {}
+
+        def ask(name: str, **given: object) -> None:
+            answers[name] = client.post("/predictions", json={"input": given}).json()
+
+        asked = [threading.Thread(target=ask, args=("slow",), kwargs={"do": "sleep", "seconds": 0.3})]
+        asked[0].start()
+        time.sleep(0.1)
+        asked.append(threading.Thread(target=ask, args=("crash",), kwargs={"do": "exit"}))
+        asked[-1].start()
+        time.sleep(0.05)
+        for number in range(5):
+            asked.append(threading.Thread(target=ask, args=(str(number),), kwargs={"value": number}))
+            asked[-1].start()
+        for thread in asked:
+            thread.join()
+    assert answers["slow"]["output"] == "slept"
+    assert answers["crash"]["status"] == "failed"
+    assert [answers[str(number)]["output"] for number in range(5)] == list(range(5))
+
+
+def test_a_prediction_that_takes_too_long_is_ended_and_named(tmp_path):
+    with running(tmp_path, predict_timeout=0.3) as server:
+        before = server.predict("pid").json()["output"]
+        answer = server.predict("hang")
+        assert (answer.status_code, answer.json()["error"]) == (200, "prediction timed out after 0.3 s")
+        assert server.predict(value=1).json()["output"] == 1
+        assert not is_alive(before)
+
+
+def test_cancel_of_a_predictor_that_does_not_listen_replaces_the_worker(tmp_path):
+    with running(tmp_path) as server:
+        server.client.put("/predictions/deaf", json={"input": {"do": "hang"}}, headers={"prefer": "respond-async"})
+        time.sleep(0.1)
+        server.client.post("/predictions/deaf/cancel")
+        assert server.predict(value=1).json()["output"] == 1
+        assert server.client.get("/predictions/deaf").json()["status"] == "canceled"
+
+
+def test_what_the_model_forked_dies_with_its_worker(server: Server):
+    parent = server.predict("pid").json()["output"]
+    server.predict("child")
+    (child,) = children_of(parent)
+    server.predict("exit")
+    until = time.monotonic() + 10
+    while is_alive(child):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_a_model_that_always_dies_is_given_up_and_says_so(tmp_path):
+    marker = tmp_path / "started"
+    with running(tmp_path, api(tmp_path, setup="fails-again", marker=str(marker))) as server:
+        server.predict("exit")
+        health = server.wait_for("DEFUNCT")
+        assert "5 times within a minute" in health["error"]
+        assert "exit code 9" in health["error"]
+        refused = server.predict()
+        assert refused.status_code == 503
+        assert refused.json()["status"] == "failed"
+        assert server.client.get("/readyz").status_code == 503
+        assert server.client.get("/livez").status_code == 200
+
+
+def test_what_waits_when_a_model_is_given_up_is_told_so(tmp_path):
+    marker = tmp_path / "started"
+    with running(tmp_path, api(tmp_path, setup="fails-again", marker=str(marker))) as server:
+        server.predict("exit", headers={"prefer": "respond-async"})
+        waiting = [server.predict(headers={"prefer": "respond-async"}).json()["id"] for _ in range(2)]
+        server.wait_for("DEFUNCT")
+        for id_ in waiting:
+            record = server.client.get(f"/predictions/{id_}").json()
+            assert (record["status"], "started_at" in record) == ("failed", False)
+            assert "exit code 9" in record["error"]
+        assert server.stop() == 0
+        assert "Future exception" not in server.talk
+        assert "is replaced: it ended with exit code 3" in server.talk
+
+
+def test_setup_that_raises_is_told_once_with_the_users_traceback(tmp_path):
+    with running(tmp_path, api(tmp_path, setup="raises"), ready=False) as server:
+        health = server.wait_for("SETUP_FAILED")
+        assert health["setup"]["status"] == "failed"
+        assert "RuntimeError: no weights" in health["setup"]["logs"]
+        assert "loading weights" in health["setup"]["logs"]
+        answer = server.predict()
+        assert (answer.status_code, answer.json()) == (503, {"error": "setup failed: RuntimeError: no weights", "status": "failed"})
+        server.wait_for_talk("predict.py:7")
+        assert server.talk.count("setup failed") == 1
+        assert server.stop() == 1
+
+
+@pytest.mark.parametrize(("how", "said"), [("exits", "ended with exit code 7"), ("hangs", "setup did not finish within 0.5 s")])
+def test_setup_that_exits_or_hangs_is_a_failed_setup(tmp_path, how: str, said: str):
+    with running(tmp_path, api(tmp_path, setup=how), ready=False, setup_timeout=0.5) as server:
+        health = server.wait_for("SETUP_FAILED")
+        assert said in health["setup"]["error"]
+        assert server.workers() == []
+
+
+def test_before_setup_is_done_requests_are_told_to_come_back(tmp_path):
+    with running(tmp_path, api(tmp_path, setup_sleep=0.7), ready=False) as server:
+        assert server.health()["status"] == "STARTING"
+        assert server.health()["setup"]["status"] == "starting"
+        answer = server.predict()
+        assert answer.status_code == 503
+        assert answer.json()["error"].startswith("Setup has not finished yet")
+        assert answer.headers["retry-after"] == "1"
+        assert server.client.get("/readyz").status_code == 503
+        assert server.wait_for("READY")["setup"]["completed_at"]
+
+
+def test_a_full_queue_is_a_503_that_says_when_to_try_again(tmp_path):
+    with running(tmp_path, max_queue=2, drain_seconds=0.1) as server:
+        for _ in range(3):
+            accepted = server.predict("hang", headers={"prefer": "respond-async"})
+            assert accepted.status_code == 202
+        answer = server.predict()
+        assert answer.status_code == 503
+        assert answer.json() == {"error": "the queue is full: 2 predictions are waiting", "status": "failed"}
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize(("healthy", "status"), [(True, "READY"), (False, "UNHEALTHY")])
+def test_the_predictors_own_health_check_counts(tmp_path, *, healthy: bool, status: str):
+    with running(tmp_path, api(tmp_path, healthy=healthy), ready=False) as server:
+        health = server.wait_for(status)
+        assert health.get("user_healthcheck_error") == (None if healthy else "the sensor is cold")
+        assert server.client.get("/readyz").status_code == (200 if healthy else 503)
+
+
+def test_two_slots_run_two_predictions_at_a_time(tmp_path):
+    with running(tmp_path, api(tmp_path, threads=2)) as server:
+        for name in ("a", "b"):
+            server.client.put(f"/predictions/{name}", json={"input": {"do": "sleep", "seconds": 20}}, headers={"prefer": "respond-async"})
+        assert {server.client.get(f"/predictions/{name}").json()["status"] for name in ("a", "b")} == {"processing"}
+        assert server.health()["status"] == "BUSY"
+        server.client.post("/predictions/a/cancel")
+        assert server.predict(value=1).json()["output"] == 1
+        server.client.post("/predictions/b/cancel")
+
+
+def test_a_crash_ends_only_the_predictions_of_its_own_process(tmp_path):
+    with running(tmp_path, api(tmp_path, processes=2)) as server:
+        until = time.monotonic() + 15
+        while 'lading_workers_ready{api="model"} 2.0' not in server.client.get("/metrics").text:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        server.client.put("/predictions/long", json={"input": {"do": "sleep", "seconds": 0.5}}, headers={"prefer": "respond-async"})
+        assert server.predict("exit").json()["status"] == "failed"
+        until = time.monotonic() + 10
+        while server.client.get("/predictions/long").json()["status"] == "processing":
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        assert server.client.get("/predictions/long").json()["output"] == "slept"
+
+
+def test_other_pythons_do_not_leak_into_the_models_environment(tmp_path):
+    leaks = {"PYTHONPATH": "/nowhere", "PYTHONHOME": "", "VIRTUAL_ENV": "/other", "CONDA_PREFIX": "/conda"}
+    del leaks["PYTHONHOME"]
+    # Only to the front, whose own interpreter does not mind.
+    with running(tmp_path, api(tmp_path, env={"MODEL_SIZE": "tiny"}), env=leaks) as server:
+        seen = server.predict("environment").json()["output"]
+    assert not set(leaks) & set(seen)
+    assert seen["MODEL_SIZE"] == "tiny"
+    assert seen["PATH"].split(os.pathsep)[0] == str(Path(os.sys.executable).parent)  # type: ignore[attr-defined]  # os imports sys
+
+
+def test_log_lines_are_json_when_asked_and_name_their_prediction(tmp_path):
+    with running(tmp_path, env={"LOG_FORMAT": "json"}) as server:
+        server.client.put("/predictions/loud", json={"input": {"do": "say", "text": "one\ntwo"}})
+        server.wait_for_talk('"two"')
+        lines = [json.loads(line) for line in server.talk.splitlines()]
+    said = [line for line in lines if line.get("prediction") == "loud"]
+    assert [line["message"] for line in said] == ["one", "two"]
+    assert {line["source"] for line in said} == {"stdout"}
+
+
+def test_every_request_is_logged_when_debugging(tmp_path):
+    with running(tmp_path, env={"LOG_FORMAT": "json", "LADING_LOG_LEVEL": "debug"}) as server:
+        server.predict(value=1)
+        server.client.get("/predictions/%0Anothing")
+        server.wait_for_talk("nothing 404")
+        messages = {record["message"]: record for record in map(json.loads, server.talk.splitlines())}
+    assert messages["POST /predictions 200"]["level"] == "debug"
+    assert messages["POST /predictions 200"]["api"] == "model"
+    assert "GET /predictions/\\nnothing 404" in messages
