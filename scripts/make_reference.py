@@ -42,7 +42,7 @@ def commands() -> str:
     parts.append(_table("option", "on every verb", _options(make_parser("serve", ""), only=None)))
     for verb, (module, description) in VERBS.items():
         parser = make_parser(verb, description)
-        common = {id_ for action in parser._actions for id_ in action.option_strings}  # noqa: SLF001 -- argparse has no public way
+        common = {id_ for action in parser._actions for id_ in action.option_strings}  # argparse has no public way
         importlib.import_module(f"lading.cli.{module}").add_arguments(parser)
         alias = [name for name, of in ALIASES.items() if of == verb]
         title = f"## lading {verb}" + (f" (or `lading {alias[0]}`)" if alias else "")
@@ -54,7 +54,7 @@ def commands() -> str:
 
 def _options(parser: argparse.ArgumentParser, only: set[str] | None) -> list[tuple[str, str]]:
     rows = []
-    for action in parser._actions:  # noqa: SLF001 -- see above
+    for action in parser._actions:
         if "-h" in action.option_strings or (only is not None and set(action.option_strings) & only):
             continue
         name = ", ".join(action.option_strings) or str(action.metavar or action.dest)
@@ -86,8 +86,10 @@ def rules() -> str:
     parts = [
         "# Rules",
         NOTICE,
-        "Every decision and every problem carries the id of its rule: in brackets on the terminal, as `rule` in `--json` and in the lock. Ids do not "
-        "change. Words in {braces} stand for what a run puts there.",
+        (
+            "Every decision and every problem carries the id of its rule: in brackets on the terminal, as `rule` in `--json` and in the "
+            "lock. Ids do not change. Words in {braces} stand for what a run puts there."
+        ),
     ]
     for name, places in found.items():
         lines = [f"## {name}", f"A {places[0].kind}."]
