@@ -53,7 +53,7 @@ def host_target(interpreter: Interpreter, accelerator: str = AUTO) -> Target:
 
 
 def platform_name(interpreter: Probed) -> str:
-    """uv's name of the platform that an interpreter runs on: ``x86_64-manylinux_2_36``, ``aarch64-apple-darwin``.
+    """The name that uv has for the platform that an interpreter runs on: ``x86_64-manylinux_2_36``, ``aarch64-apple-darwin``.
 
     On Linux with glibc the level is this machine's own, so that every wheel that runs here is a candidate and no other.
 
@@ -74,8 +74,9 @@ def platform_name(interpreter: Probed) -> str:
 
 
 def _glibc_level(interpreter: Probed) -> int:
-    """The highest level with a name, up to this machine's glibc: asked of the running process where that has one, as a home (and the
-    answers kept in it) may be shared between machines.
+    """The highest level with a name, up to this machine's glibc.
+
+    Asked of the running process where that has one, as a home (and the answers kept in it) may be shared between machines.
     """
     text = _own_libc() or interpreter.libc
     numbers = re.fullmatch(r"glibc 2\.(\d+).*", text)

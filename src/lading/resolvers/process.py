@@ -22,9 +22,12 @@ class Finished:
     stderr: str
 
 
-def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, heard: Callable[[str], None]) -> Finished:
+def run(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, heard: Callable[[str], None], inherit: Sequence[int] = ()
+) -> Finished:
     """Run a program in a process group of its own; ``heard`` gets each line of its standard error as it comes.
 
+    ``inherit`` are file descriptors that it keeps open as long as it runs.
     Whatever interrupts the wait (Ctrl-C, an error in ``heard``) ends the program and its children before it goes on.
 
     Raises:
@@ -41,6 +44,7 @@ def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, heard: Cal
         encoding="utf-8",
         errors="replace",
         start_new_session=True,
+        pass_fds=inherit,
     ) as process:
         try:
             assert process.stderr is not None

@@ -1,0 +1,102 @@
+"""Whether a built environment is what its lock names: uv's word alone is not taken for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from lading.model.lock import Lock
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.target import Interpreter
+
+_QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.prefix)"
+_DIST_INFO = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)\.dist-info")
+
+
+def verify(place: Path, lock: Lock, interpreter: Interpreter) -> None:
+    """Run the environment's interpreter, and compare the records of what is installed with the lock.
+
+    Raises:
+        LadingError: if the interpreter does not run or is another one, or a package is missing, of another version or not in the lock.
+    """
+    question = _ask(place)
+    reasons = [*_differences(place, lock), *_answer(question, place, interpreter)]
+    if reasons:
+        raise LadingError(_incomplete(reasons))
+
+
+def _ask(place: Path) -> subprocess.Popen[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
+    command = [str(place / "bin" / "python"), "-I", "-c", _QUESTION]
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=place
+    )
+
+
+def _answer(question: subprocess.Popen[str], place: Path, interpreter: Interpreter) -> Iterator[str]:
+    with question:
+        try:
+            output, said = question.communicate()
+        except BaseException:
+            question.kill()
+            raise
+    version, _, prefix = output.rstrip("\n").rpartition("\n")[2].partition(" ")
+    if question.returncode:
+        last = said.strip().rpartition("\n")[2]
+        yield f"its Python does not run: {last or f'it ended with status {question.returncode}'}"
+    elif version != re.match(r"[\d.]*", interpreter.version)[0].rstrip("."):  # type: ignore[index] # it matches anything
+        yield f"its Python is {version}, not {interpreter.version}"
+    elif os.path.realpath(prefix) != os.path.realpath(place):
+        yield f"its Python takes {prefix} for its own folder"
+
+
+def _differences(place: Path, lock: Lock) -> Iterator[str]:
+    installed = dict(_installed(place))
+    locked = {_normalized(str(package["name"])): package for package in lock.packages}
+    for name in sorted(installed.keys() - locked.keys()):
+        yield f"{name} is installed and not in the lock"
+    # A package may be in the lock several times, each for another environment that its marker describes.
+    versions = {name: [str(one.get("version", "")) for one in lock.packages if _normalized(str(one["name"])) == name] for name in locked}
+    for name, package in locked.items():
+        if name not in installed:
+            if "marker" not in package:
+                yield f"{name} is missing"
+        elif not any(_same(version, installed[name]) for version in versions[name]):
+            yield f"{name} {installed[name]} is installed, the lock has {versions[name][0]}"
+
+
+def _installed(place: Path) -> Iterator[tuple[str, str]]:
+    """Name and version of every distribution whose record is complete."""
+    for site in place.glob("lib/*/site-packages"):
+        for name in os.listdir(site):
+            found = _DIST_INFO.fullmatch(name)
+            if found and os.path.exists(site / name / "RECORD") and os.path.exists(site / name / "METADATA"):
+                yield _normalized(found["name"]), found["version"]
+
+
+def _same(locked: str, installed: str) -> bool:
+    if not locked or locked == installed:
+        return True
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 -- mostly they are the same text
+
+    try:
+        return Version(locked) == Version(installed.replace("_", "-"))
+    except InvalidVersion:
+        return False
+
+
+def _normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _incomplete(reasons: list[str]) -> Problem:
+    return Problem(
+        rule="environment-incomplete",
+        what="The environment that was built is not what the lock names.",
+        why=f"{'; '.join(reasons)[:1].upper()}{'; '.join(reasons)[1:]}.",
+        instead="Try again; if it stays so, clear uv's cache with `uv cache clean`.",
+        code=ExitCode.BUILD,
+    )
