@@ -1,0 +1,328 @@
+"""What ``Path``, ``File`` and ``Secret`` inputs become: local files made of the URLs that a request carries.
+
+As in Cog: ``data:``, ``http://`` and ``https://`` are taken, downloads run eight at a time, and what was downloaded is removed after the
+call. Unlike Cog (0.23 hands any other text to the model as it is), a request cannot name a file of the server's machine.
+"""
+
+import io
+import os
+import re
+
+from lading_worker import inputs
+
+_CHUNK = 1 << 20
+_SECONDS = 10  # without a byte, as in Cog
+_AT_ONCE = 8
+_LONGEST_NAME = 200  # bytes, as in Cog; file systems allow 255
+_ENDINGS = {
+    "application/gzip": ".gz",
+    "application/json": ".json",
+    "application/pdf": ".pdf",
+    "application/zip": ".zip",
+    "audio/flac": ".flac",
+    "audio/mpeg": ".mp3",
+    "audio/ogg": ".ogg",
+    "audio/wav": ".wav",
+    "audio/x-wav": ".wav",
+    "image/gif": ".gif",
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/svg+xml": ".svg",
+    "image/tiff": ".tiff",
+    "image/webp": ".webp",
+    "text/csv": ".csv",
+    "text/html": ".html",
+    "text/plain": ".txt",
+    "video/mp4": ".mp4",
+    "video/webm": ".webm",
+}
+
+
+class InputFiles:
+    """The files of one prediction, for `lading_worker.inputs.bind`. ``scratch`` is a folder of its own, made when first needed.
+
+    Its makers raise ``ValueError`` with a sentence for the client.
+    """
+
+    def __init__(self, scratch):
+        self._scratch = scratch
+        self._fetched = {}
+        self._handles = []
+        self._made = []
+        self._count = 0
+
+    def fetch(self, signature, value):
+        """Download what an ``input`` refers to, several files at a time; `path` and `file` then find it there.
+
+        To be called before ``bind``, which would download one file after the other. Nothing happens for an input that does not fit;
+        a failed download is told by ``bind``, at the input that it is for.
+        """
+        wanted = _Urls()
+        try:
+            inputs.bind(signature, value, wanted)
+        except inputs.InvalidInput:
+            return
+        if len(wanted.found) > 1:
+            self._fetch_all(wanted.found)
+
+    def _fetch_all(self, urls):
+        from concurrent.futures import ThreadPoolExecutor
+
+        pool = ThreadPoolExecutor(min(_AT_ONCE, len(urls)))
+        try:
+            places = [(url, self._place(file_name(url))) for url in urls]
+            waiting = [(url, pool.submit(_outcome, url, place)) for url, place in places]
+            for url, future in waiting:
+                self._fetched.setdefault(url, []).append(future.result())
+        finally:
+            pool.shutdown()
+
+    def path(self, text):
+        """A ``Path`` input: the content of the URL in a file that is named as the URL names it."""
+        return _cog().Path(self._local(text))
+
+    def file(self, text):
+        """A ``File`` input: the content of the URL as an open binary file, in memory if it came with the request."""
+        if _scheme(text) == "data":
+            return io.BytesIO(read_data_url(text)[1])
+        handle = open(self._local(text), "rb")  # noqa: SIM115 - open as long as the prediction runs
+        self._handles.append(handle)
+        return handle
+
+    def secret(self, text):
+        """A ``Secret`` input."""
+        return _cog().Secret(text)
+
+    def default_path(self, text):
+        """The author's own default of a ``Path`` input: a URL, or a file of the project or the machine."""
+        return self.path(text) if _is_url(text) else _cog().Path(text)
+
+    def default_file(self, text):
+        """The author's own default of a ``File`` input, as `default_path`."""
+        if _is_url(text):
+            return self.file(text)
+        try:
+            handle = open(text, "rb")  # noqa: SIM115 - see `file`
+        except OSError as error:
+            raise ValueError(f"the default file {text} cannot be opened: {error.strerror or error}") from None
+        self._handles.append(handle)
+        return handle
+
+    def close(self):
+        """Remove the files and close the handles that were made. What the model moved away or removed itself is no failure."""
+        for handle in self._handles:
+            handle.close()
+        for folder in self._made:
+            import shutil
+
+            shutil.rmtree(folder, ignore_errors=True)
+        self._handles, self._made, self._fetched = [], [], {}
+
+    def _local(self, text):
+        scheme = _scheme(text)
+        if scheme == "data":
+            kind, content = read_data_url(text)
+            place = self._place("file" + _ending(kind))
+            with open(place, "wb") as file:
+                file.write(content)
+            return place
+        if scheme not in ("http", "https"):
+            raise ValueError(f"{_shown(text)} is not a URL that can be read; send an http://, https:// or data: URL")
+        fetched = self._fetched.get(text)
+        outcome = fetched.pop() if fetched else _outcome(text, self._place(file_name(text)))
+        if isinstance(outcome, ValueError):
+            raise outcome
+        return outcome
+
+    def _place(self, name):
+        """A path for a new file: each has a folder of its own, so that it keeps its name."""
+        if not self._scratch:
+            import tempfile
+
+            self._scratch = tempfile.mkdtemp(prefix="lading-inputs-")
+            self._made.append(self._scratch)
+        if not os.path.isdir(self._scratch):
+            os.makedirs(self._scratch)
+            self._made.append(self._scratch)
+        self._count += 1
+        folder = os.path.join(self._scratch, f"input-{self._count}")
+        os.mkdir(folder)
+        self._made.append(folder)
+        return os.path.join(folder, name)
+
+
+class _Urls(inputs.Verbatim):
+    """Collects the URLs that would be downloaded."""
+
+    def __init__(self):
+        self.found = []
+
+    def path(self, value):
+        """Remember a URL."""
+        if _scheme(value) in ("http", "https"):
+            self.found.append(value)
+        return value
+
+    file = path
+
+
+def _outcome(url, place):
+    """Download; the place, or the ``ValueError`` that says why not."""
+    try:
+        download(url, place)
+    except ValueError as error:
+        return error
+    return place
+
+
+def download(url, place):
+    """Write what a URL gives to a new file at ``place``, which is only there if all of it came.
+
+    Raises:
+        ValueError: with a sentence that names the URL without its credentials and its query.
+    """
+    try:
+        with open_url(url) as response, open(place, "wb") as file:
+            expected = response.headers.get("Content-Length")
+            copied = 0
+            for chunk in iter(lambda: response.read(_CHUNK), b""):
+                file.write(chunk)
+                copied += len(chunk)
+        if expected and expected.isdigit() and int(expected) != copied:
+            raise OSError(f"the connection ended after {copied} of {expected} bytes")
+    except Exception as error:
+        if os.path.exists(place):
+            os.unlink(place)
+        raise ValueError(f"{_shown(url)} cannot be downloaded: {_reason(error)}") from None
+
+
+def open_url(url):
+    """Open an ``http://`` or ``https://`` URL; credentials in it are sent to its own host alone. Redirects stay within the two.
+
+    ``COG_USER_AGENT`` names the client, as in Cog. The answer is given as `urllib.request.urlopen` gives it.
+    """
+    from urllib import request
+
+    bare, authorization = _without_credentials(url)
+    agent = os.environ.get("COG_USER_AGENT") or "lading"
+    asked = request.Request(bare, headers={"User-Agent": agent})  # noqa: S310 - the opener below knows no other schemes
+    if authorization:
+        asked.add_unredirected_header("Authorization", authorization)
+    opener = request.OpenerDirector()
+    for name in ("Proxy", "Unknown", "HTTP", "HTTPS", "HTTPDefaultError", "HTTPRedirect"):
+        handler = getattr(request, name + "Handler", None)  # a Python without ssl lacks one
+        if handler is not None:
+            opener.add_handler(handler())
+    opener.add_handler(request.HTTPErrorProcessor())
+    return opener.open(asked, timeout=_SECONDS)
+
+
+def _without_credentials(url):
+    from base64 import b64encode
+    from urllib.parse import quote, unquote, urlsplit
+
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    # What browsers mend, too: a space or a letter beyond ASCII in the path.
+    path, query = (quote(part, safe="/:@!$&'()*+,;=-._~%?[]") for part in (parts.path, parts.query))
+    bare = f"{parts.scheme}://{host}{path}" + ("?" + query if parts.query else "")
+    if not at:
+        return bare, None
+    name, _, password = user.partition(":")
+    return bare, "Basic " + b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode("ascii")
+
+
+def _reason(error):
+    """Why a download failed, without the URL, which ``http.client`` may quote with all that is in it."""
+    code = getattr(error, "code", None)
+    if code is not None:
+        return f"the server answered {code} {getattr(error, 'reason', '') or ''}".rstrip()
+    inner = getattr(error, "reason", error)
+    if "timed out" in str(inner):
+        return f"nothing came for {_SECONDS} seconds"
+    if isinstance(inner, OSError):
+        return inner.strerror or str(inner) or type(inner).__name__
+    if isinstance(error, ValueError) or type(error).__name__ == "InvalidURL":
+        return "it is not a valid URL"
+    return str(error) or type(error).__name__
+
+
+def read_data_url(url):
+    """The media type and the content of a ``data:`` URL (RFC 2397).
+
+    Raises:
+        ValueError: with a sentence for the client.
+    """
+    from base64 import b64decode
+    from urllib.parse import unquote_to_bytes
+
+    header, comma, data = url[len("data:") :].partition(",")
+    if not comma:
+        raise ValueError("the data: URL has no comma, after which its content would stand")
+    kind = header.partition(";")[0].strip().lower() or "text/plain"
+    if not header.strip().lower().endswith(";base64"):
+        return kind, unquote_to_bytes(data)
+    try:
+        content = unquote_to_bytes(data) if "%" in data else data.encode("ascii")
+        content = content.translate(None, b" \t\r\n")
+        return kind, b64decode(content + b"=" * (-len(content) % 4), validate=True)
+    except ValueError:
+        raise ValueError("the content of the data: URL is not base64") from None
+
+
+def file_name(url):
+    """A name for the file that a URL gives: its last part, made safe and at most 200 bytes long (`cog.types.get_filename`)."""
+    if _scheme(url) == "data":
+        return "file" + _ending(url[len("data:") :].partition(",")[0].partition(";")[0].strip().lower())
+    from urllib.parse import unquote_plus, urlsplit
+
+    try:
+        name = unquote_plus(os.path.basename(urlsplit(url).path))
+    except ValueError:  # brackets that hold no address; the download says so
+        name = ""
+    name = re.sub("[/\\\\\x00-\x1f\x7f]", "_", name).encode("utf-8", "replace")
+    if len(name) > _LONGEST_NAME:
+        root, ending = os.path.splitext(name)
+        ending = ending[:50]
+        name = root[: _LONGEST_NAME - len(ending) - 1] + b"~" + ending
+    shown = name.decode("utf-8", "ignore")
+    return "file" if shown in ("", ".", "..") else shown
+
+
+def _ending(kind):
+    if kind in _ENDINGS:
+        return _ENDINGS[kind]
+    import mimetypes
+
+    return mimetypes.guess_extension(kind) or ""
+
+
+def _scheme(text):
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", text)
+    return found.group(1).lower() if found else ""
+
+
+def _is_url(text):
+    return _scheme(text) in ("http", "https", "data")
+
+
+def _shown(url):
+    """A URL or text for a message: no credentials, no query (signed URLs carry their signature there), not too long."""
+    text = re.sub(r"//[^/?#]*@", "//", url)
+    text = re.sub(r"[?#].*", "?…", text, flags=re.DOTALL)
+    text = text if len(text) <= 120 else text[:119] + "…"
+    return '"' + text.encode("utf-8", "backslashreplace").decode("utf-8") + '"'
+
+
+def _cog():
+    """Our ``cog.types``, also where the project has a module ``cog`` of its own."""
+    try:
+        from cog import types
+
+        if os.path.abspath(types.__file__).startswith(os.path.join(os.path.dirname(os.path.abspath(__file__)), "shims")):
+            return types
+    except ImportError:
+        pass
+    from lading_worker.shims.cog import types
+
+    return types
