@@ -20,6 +20,16 @@ _KINDS = "bool, int, float, str, list, or dict"
 _SEGMENT = re.compile("[A-Za-z](?:[A-Za-z0-9_]*[A-Za-z0-9])?")
 
 
+class CancelationException(BaseException):
+    """Raised inside a prediction that is canceled; not an ``Exception``, so that ``except Exception`` lets it pass, as in Cog.
+
+    In coroutines it is ``asyncio.CancelledError``.
+    """
+
+
+CancelationException.__module__ = "cog"  # where its users know it from, and where pickle finds it
+
+
 class MetricRecorder:
     """The metrics of one prediction: ``scope.metrics``.
 

@@ -1,0 +1,1 @@
+"""Names that older predictors import from Cog's own server; the server itself is Lading's."""
