@@ -58,6 +58,31 @@ def test_what_i_need_and_what_that_needs_is_locked_with_hashes(index: LocalIndex
     assert (events[-1].step, events[-1].done, events[-1].unit) == ("Resolving", 3, "packages")
 
 
+def test_the_lock_says_who_needs_a_package_and_which_index_it_is_from(index: LocalIndex, lock: Resolve):
+    index.add("demo", "1.0", requires=["corp", "other ; extra == 'no'"])
+    index.add("corp", "1.0", to="private")
+    index.add("corp", "9.0")
+    index.add("bound", "1.0", to="special")
+    index.add("linked", "1.0", to="links", requires=["demo"])
+    private = SecretUrl(index.protect("private", "bob", "pw").replace("http://", "http://bob:pw@"))
+    links = SecretUrl(index.links_of("links"))
+    plan = plan_of(
+        declared("bound", index=SecretUrl(index.url_of("special"))),
+        "linked",
+        options=IndexOptions(index_url=SecretUrl(index.url), extra_index_urls=(private,), find_links=(links,)),
+    )
+    locked = lock(plan)
+    assert {one["name"]: one["index"] for one in locked.packages} == {
+        "demo": index.url,
+        "corp": index.url_of("private"),
+        "bound": index.url_of("special"),
+        "linked": index.links_of("links"),
+    }
+    needs = {one["name"]: [need["name"] for need in one.get("dependencies", ())] for one in locked.packages}
+    assert needs == {"demo": ["corp"], "linked": ["demo"], "corp": [], "bound": []}
+    assert read(write(locked), "pylock.lading.toml") == locked
+
+
 def test_a_project_without_requirements_has_an_empty_lock(lock: Resolve):
     assert lock(plan_of()).packages == ()
 
@@ -104,7 +129,7 @@ def test_no_binary_and_only_binary_choose_the_files(index: LocalIndex, lock: Res
     index.add_sdist("demo", "1.0")
     index.add("demo", "1.0", tag="cp311-cp311-win_amd64")
     plan = plan_of("demo", index=index.url)
-    assert set(package(lock(plan), "demo")) == {"name", "version", "sdist", "wheels"}
+    assert set(package(lock(plan), "demo")) == {"name", "version", "index", "sdist", "wheels"}
     assert len(package(lock(plan), "demo")["wheels"]) == 1
     assert "wheels" not in package(lock(replace(plan, options=replace(plan.options, no_binary=("demo",)))), "demo")
     assert "sdist" not in package(lock(replace(plan, options=replace(plan.options, only_binary=(":all:",)))), "demo")
@@ -145,7 +170,9 @@ def test_a_folder_of_the_project_is_locked_by_its_relative_path(index: LocalInde
     write_tree(root / "libs" / "mine", project("mine", "0.1", requires=["other"], extras={"more": ["another"]}))
     index.add("another", "1.0")
     locked = lock(plan_of(local("./libs/mine", editable=True, extras=("more",)), index=index.url))
-    assert package(locked, "mine") == {"name": "mine", "directory": {"path": "libs/mine", "editable": True}}
+    mine = package(locked, "mine")
+    assert mine["directory"] == {"path": "libs/mine", "editable": True}
+    assert mine["dependencies"] == [{"name": "another"}, {"name": "other"}]
     assert locked.versions == {"other": "1.0", "another": "1.0"}
     assert locked.has_local_packages
     assert str(root) not in write(locked)
@@ -271,6 +298,33 @@ def test_a_damaged_hash_in_the_old_lock_does_not_stop_a_new_one(index: LocalInde
     assert lock(plan, previous=replace(old, document=spoiled)) == old
 
 
+def test_as_of_a_day_nothing_newer_is_seen(index: LocalIndex, lock: Resolve):
+    for number, day in (("1.0", "2022-03-01"), ("2.0", "2024-03-01")):
+        index.publish(wheel("demo", number), upload_time=f"{day}T00:00:00Z")
+    locked = lock(plan_of("demo", index=index.url), as_of="2023-01-01T23:59:59Z")
+    assert locked.versions == {"demo": "1.0"}
+    assert locked.decisions == ()
+    assert lock(plan_of("demo", index=index.url), as_of="2025-01-01T23:59:59Z").versions == {"demo": "2.0"}
+
+
+def test_an_index_that_tells_no_dates_is_used_as_it_is_and_that_is_said(index: LocalIndex, lock: Resolve):
+    index["build"].json = False
+    index.add("torch", "2.1.0+cpu", to="build")
+    index.add("linked", "3.0", to="links")
+    index.publish(wheel("demo", "1.0"), upload_time="2022-03-01T00:00:00Z")
+    plan = plan_of(
+        "demo",
+        "torch",
+        "linked",
+        options=IndexOptions(index_url=SecretUrl(index.url), find_links=(SecretUrl(index.links_of("links")),)),
+        bound=(BoundIndex("pytorch", SecretUrl(index.url_of("build")), ("torch",)),),
+    )
+    locked = lock(plan, as_of="2023-01-01T23:59:59Z")
+    assert locked.versions == {"demo": "1.0", "torch": "2.1.0+cpu", "linked": "3.0"}
+    (decision,) = locked.decisions
+    assert (decision.rule, decision.chose) == ("as-of-unknown", "any version of linked, torch")
+
+
 def test_a_yanked_version_that_is_pinned_is_used_and_said(index: LocalIndex, lock: Resolve):
     index.add("demo", "1.0", yanked="breaks numpy")
     (decision,) = lock(plan_of("demo==1.0", index=index.url)).decisions
@@ -283,7 +337,7 @@ def test_declared_hashes_leave_only_their_files(index: LocalIndex, lock: Resolve
     index.add_sdist("demo", "1.0")
     index.add("free", "1.0")
     locked = lock(plan_of(declared("demo==1.0", hashes=(f"sha256:{archive.sha256}",)), "free", index=index.url))
-    assert set(package(locked, "demo")) == {"name", "version", "wheels"}
+    assert set(package(locked, "demo")) == {"name", "version", "index", "wheels"}
 
 
 def test_build_settings_stay_with_their_package(index: LocalIndex, lock: Resolve):

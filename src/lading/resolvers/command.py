@@ -32,6 +32,7 @@ class Call:
 
     ``named`` are the bound packages that the generated project names: those that a requirement names, and those
     that turned out to be demanded by another package. ``previous`` is the text of a lock whose versions are preferred.
+    ``as_of`` is the moment after which nothing was uploaded, as RFC 3339; ``undated`` are packages whose index tells no dates.
     """
 
     uv: str
@@ -45,6 +46,8 @@ class Call:
     previous: str | None
     left_out: frozenset[str]
     strategy: str = "first-index"
+    as_of: str | None = None
+    undated: frozenset[str] = frozenset()
 
 
 def prepare(plan: Plan, call: Call, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -114,6 +117,7 @@ def _options(plan: Plan, call: Call) -> Iterable[str]:
     yield from (flag for flag, wanted in flags if wanted)
     yield from ("--prerelease", "allow") if options.pre else ()
     yield from ("--cache-dir", str(call.cache_dir)) if call.cache_dir else ()
+    yield from ("--exclude-newer", call.as_of) if call.as_of else ()
     settings = [f"{declared.name}:{name}={value}" for declared in plan.requirements for name, value in config_settings(declared)]
     for flag, values in (
         ("--no-binary", options.no_binary),
@@ -122,6 +126,7 @@ def _options(plan: Plan, call: Call) -> Iterable[str]:
         ("--find-links", _links(plan, call)),
         ("--upgrade-package", sorted(call.upgrade) if isinstance(call.upgrade, frozenset) else ()),
         ("--config-settings-package", settings),
+        ("--exclude-newer-package", [f"{name}=false" for name in sorted(call.undated)] if call.as_of else ()),
     ):
         for value in values:
             yield from (flag, value)

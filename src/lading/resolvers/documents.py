@@ -13,12 +13,13 @@ from lading.model.requirements import Declared
 from lading.model.secrets import SecretUrl
 from lading.resolvers.lines import config_settings
 from lading.resolvers.places import is_remote, relative
+from lading.resolvers.witness import Places, Witness, complete
 
 _Table = dict[str, Any]
 
 
-def finish(document: Mapping[str, Any], plan: Plan, root: Path) -> _Table:
-    """The lock's document from uv's.
+def finish(document: Mapping[str, Any], plan: Plan, root: Path, witness: Witness, places: Places) -> _Table:
+    """The lock's document from uv's, with what its log told of it.
 
     Upload times go (not every index tells them), and ``requires-python`` is the minor version that was resolved for, as
     uv's own would refuse a colleague's earlier patch version.
@@ -26,7 +27,7 @@ def finish(document: Mapping[str, Any], plan: Plan, root: Path) -> _Table:
     Raises:
         LadingError: if no file of a package has a hash that its requirement allows.
     """
-    packages = [_finished(dict(package), plan, root) for package in document.get("packages", ())]
+    packages = [_finished(package, plan, root) for package in complete(document.get("packages", ()), witness, places)]
     problems = [problem for package in packages for problem in _keep_allowed(package, plan)]
     if problems:
         raise LadingError(*problems)

@@ -11,6 +11,7 @@ from lading.model.plan import Plan
 from lading.model.secrets import Secret, SecretUrl
 from lading.resolvers.bindings import Binding
 from lading.resolvers.places import checked_path, file_url, is_outside, is_remote
+from lading.resolvers.witness import LOG_LEVELS
 
 _ALLOWED = re.compile(
     r"UV_(CACHE_DIR|HTTP_TIMEOUT|REQUEST_TIMEOUT|HTTP_CONNECT_TIMEOUT|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|KEYRING_PROVIDER"
@@ -22,6 +23,7 @@ _FIXED = {
     "UV_HTTP_RETRIES": "1",
     "GIT_TERMINAL_PROMPT": "0",
     "NO_COLOR": "1",
+    "RUST_LOG": LOG_LEVELS,
 }
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import tomli_w
 import uv
+from packaging.utils import canonicalize_name
 
 from lading import __version__
 from lading.model.decisions import Decision, Kind
@@ -36,9 +37,11 @@ from lading.resolvers.command import OUTPUT, Call, prepare
 from lading.resolvers.documents import finish, preferences
 from lading.resolvers.failures import explain
 from lading.resolvers.process import Finished, run
+from lading.resolvers.witness import Places, Witness, read_log, split
 
 STEP = "Resolving"
 _YANKED = re.compile(r"^warning: `(?P<name>[^`=]+)==(?P<version>[^`]+)` is yanked(?: \(reason: \"?(?P<reason>.*?)\"?\))?\.?$", re.MULTILINE)
+_UNDATED = re.compile(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
 _FIRST_INDEX = "By default, uv will only consider versions that are published on the first index"
 
 
@@ -47,13 +50,16 @@ class ResolveOptions:
     """How to resolve.
 
     ``offline``: from uv's cache alone. ``previous``: a lock whose versions are kept where they still fit. ``upgrade``: do not keep
-    them, or not for these packages. ``cache_dir``: uv's cache, None for its own choice.
+    them, or not for these packages. ``cache_dir``: uv's cache, None for its own choice. ``as_of``: the moment (RFC 3339) after which
+    nothing that was uploaded counts. ``environ``: the variables to start uv with, None for this process's.
     """
 
     offline: bool = False
     previous: Lock | None = None
     upgrade: bool | frozenset[str] = False
     cache_dir: Path | None = None
+    as_of: str | None = None
+    environ: Mapping[str, str] | None = None
 
 
 def resolve(
@@ -94,6 +100,8 @@ class _Session:
     def __init__(self, plan: Plan, interpreter: Interpreter | None, root: Path, options: ResolveOptions, reporter: Reporter) -> None:
         self.plan, self.root, self.options, self.reporter = plan, root, options, reporter
         bound = bindings(plan)
+        environ = os.environ if options.environ is None else options.environ
+        self.witness = Witness()
         self.bound_names = frozenset(name for binding in bound for name in binding.packages)
         required = {declared.name for declared in plan.requirements if declared.via is Via.INDEX and declared.name}
         self.call = Call(
@@ -106,9 +114,10 @@ class _Session:
             upgrade=options.upgrade,
             cache_dir=options.cache_dir,
             previous=_previous(options),
-            left_out=settings.outside_places(plan, root, os.environ),
+            left_out=settings.outside_places(plan, root, environ),
+            as_of=options.as_of,
         )
-        self.env = settings.environment(plan, bound, root, self.call.left_out, os.environ)
+        self.env = settings.environment(plan, bound, root, self.call.left_out, environ)
         self.redact = Redactor((*plan.secrets(), *settings.secrets(self.env)))
 
     def lock(self) -> Lock:
@@ -118,11 +127,11 @@ class _Session:
         except OSError as error:
             raise LadingError(_no_room(error)) from error
         return Lock(
-            document=finish(document, self.plan, self.root),
+            document=finish(document, self.plan, self.root, self.witness, self._places()),
             fingerprint=self.plan.fingerprint,
             target=self.plan.target.as_json(),
             sources={source.path: source.sha256 for source in self.plan.sources if source.role is Role.USED and source.sha256},
-            decisions=tuple(dict.fromkeys((*self.plan.decisions, *self._decisions(finished)))),
+            decisions=tuple(dict.fromkeys((*self.plan.decisions, *self._decisions(finished, document)))),
             tools={"lading": __version__, "uv": version("uv")},
         )
 
@@ -155,6 +164,9 @@ class _Session:
         slipped = frozenset(name for name in unnamed if mentions(finished.stderr, name))
         if slipped:
             return replace(self.call, named=self.call.named | slipped)
+        undated = frozenset(_project_of(found["file"]) for found in _UNDATED.finditer(finished.stderr)) - self.call.undated
+        if self.call.as_of and undated:
+            return replace(self.call, undated=self.call.undated | undated)
         if _FIRST_INDEX in " ".join(finished.stderr.split()) and self.call.strategy == "first-index":
             return replace(self.call, strategy="unsafe-first-match")
         if "TOML parse error" in finished.stderr and self.call.previous is not None:
@@ -164,9 +176,15 @@ class _Session:
     def _run(self, folder: Path) -> Finished:
         command, credentials = prepare(self.plan, self.call, folder)
         try:
-            return run(command, env={**self.env, **credentials}, cwd=folder, heard=self._heard)
+            finished = run(command, env={**self.env, **credentials}, cwd=folder, heard=self._heard)
         except OSError as error:
             raise LadingError(_not_started(error)) from error
+        log, words = split(finished.stderr)
+        self.witness = read_log(log)
+        return replace(finished, stderr=words)
+
+    def _places(self) -> Places:
+        return Places(self.plan, self.call.bound, first_index=self.call.strategy == "first-index")
 
     def _heard(self, line: str) -> None:
         words = line.strip()
@@ -184,18 +202,38 @@ class _Session:
             left_out=bool(self.call.left_out),
         )
 
-    def _decisions(self, finished: Finished) -> Iterable[Decision]:
+    def _decisions(self, finished: Finished, document: Mapping[str, Any]) -> Iterable[Decision]:
         for found in _YANKED.finditer(finished.stderr):
             yield _yanked(self.plan, found["name"], found["version"], self.redact(found["reason"] or ""))
         if self.call.strategy != "first-index":
             yield _searched_further(self.plan)
         if self.call.left_out:
             yield _left_out()
+        if undated := self._undated(document):
+            yield _as_of_unknown(undated, self.options.as_of or "")
         for declared in self.plan.requirements:
             if declared.editable and declared.via is Via.VCS:
                 yield _not_editable(declared)
         if self.plan.options.prefer_binary:
             yield _PREFER_BINARY
+
+    def _undated(self, document: Mapping[str, Any]) -> tuple[str, ...]:
+        """Packages for which the date could not count: their index tells none, or they come from a page or folder of links."""
+        if not self.options.as_of:
+            return ()
+        links = {url.without_credentials() for url in self.plan.options.find_links}
+        links |= {binding.index.url.without_credentials() for binding in self.call.bound if binding.index.kind == "find-links"}
+        places, packages = self._places(), document.get("packages", ())
+        listed = {str(one["name"]) for one in packages if places.of(one, self.witness.pages.get(str(one["name"]), ())) in links}
+        local = {str(one["name"]) for one in packages if any("path" in wheel for wheel in one.get("wheels", ()))}
+        return tuple(sorted((self.call.undated & {str(one["name"]) for one in packages}) | listed | local))
+
+
+def _project_of(filename: str) -> str:
+    """The project that a file of an index belongs to, by its name."""
+    if filename.endswith(".whl"):
+        return str(canonicalize_name(filename.partition("-")[0]))
+    return str(canonicalize_name(re.sub(r"-[^-]*$", "", filename)))
 
 
 def _previous(options: ResolveOptions) -> str | None:
@@ -255,6 +293,18 @@ def _searched_further(plan: Plan) -> Decision:
         chose="every index is searched for the versions that the first one lacks",
         because="a package is on one index, and the version asked for is only on another; pip searches all of them too",
         instead=f"--index-url on the line of each package that must come from {first} alone",
+    )
+
+
+def _as_of_unknown(names: tuple[str, ...], as_of: str) -> Decision:
+    return Decision(
+        rule="as-of-unknown",
+        kind=Kind.ADVICE,
+        subject="as-of",
+        asked=f"nothing newer than {as_of}",
+        chose=f"any version of {', '.join(names)}",
+        because="where they come from tells no upload dates, so what is newer cannot be told apart",
+        instead="an exact version of each",
     )
 
 
