@@ -1,0 +1,96 @@
+"""One prediction as the worker runs it, and the place where it runs."""
+
+import threading
+
+from lading_worker import cancel, scope
+from lading_worker.channel import CHUNK, DONE, INVALID, METRIC
+from lading_worker.output import Destination
+
+CANCELED = b'{"status":"canceled","metrics":{}}'
+"""DONE's head for a prediction that was stopped."""
+
+
+class Call:
+    """One prediction: what was asked, and how its answer is sent. ``head`` and ``body`` are bytes as they came.
+
+    ``canceled`` tells that its cancelation was asked for, and has reached or will reach the model.
+    """
+
+    __slots__ = ("_channel", "_guard", "body", "canceled", "head", "number", "output")
+
+    def __init__(self, channel, guard, number, head, body):
+        self._channel, self._guard = channel, guard
+        self.number, self.head, self.body = number, head, body
+        self.output = Destination(channel, number)
+        self.canceled = False
+
+    def expose(self):
+        """Let a cancelation interrupt this thread from here on; see `cancel`."""
+        if self._guard is not None:
+            self._guard.expose()
+
+    def shield(self):
+        """Let none interrupt it from here on."""
+        if self._guard is not None:
+            self._guard.shield()
+
+    def chunk(self, index, value):
+        """Send one piece of output, JSON as bytes."""
+        self.output.close()
+        self._channel.send(CHUNK, self.number, b'{"index":%d}' % index, value)
+
+    def metric(self, name, value, mode):
+        """Send a metric. Called by the model's code, in any thread."""
+        with cancel.Shield():
+            self._channel.send(METRIC, self.number, {"name": name, "value": value, "mode": mode})
+
+    def invalid(self, detail):
+        """The input does not fit: the prediction is over, and has never begun."""
+        self.output.close()
+        self._channel.send(INVALID, self.number, {"detail": detail})
+
+    def done(self, head, body=b""):
+        """The prediction is over."""
+        self.output.close()
+        self._channel.send(DONE, self.number, head, body)
+
+
+class Slot:
+    """A place where one prediction runs at a time, with its socket."""
+
+    def __init__(self, channel):
+        self.channel = channel
+        self.guard = None
+        self.running = None
+        self._gate = threading.Lock()
+
+    def begin(self, number, head, body, was_canceled):
+        """Make the call that runs here from now on; ``was_canceled(number)`` tells whether it was canceled while on its way."""
+        call = Call(self.channel, self.guard, number, head, body)
+        with self._gate:
+            self.running = call
+            call.canceled = was_canceled(number)
+        return call
+
+    def finish(self):
+        """Nothing runs here now."""
+        with self._gate:
+            self.running = None
+            if self.guard is not None:
+                self.guard.forget()
+
+    def strike(self, number):
+        """Interrupt the call of this number if it runs here; False if not. Called by another thread."""
+        with self._gate:
+            call = self.running
+            if call is None or call.number != number:
+                return False
+            if not call.canceled:
+                call.canceled = True
+                self.guard.strike()
+            return True
+
+
+def enter(call, context):
+    """Make ``call`` the prediction that runs in this thread or task; see `scope.enter`."""
+    return scope.enter(call.metric, context, call)

@@ -1,0 +1,250 @@
+"""Cog's style of predictor: a class with ``setup`` and ``predict`` (or ``run``), or a function, with typed inputs."""
+
+import json
+import os
+import time
+from types import GeneratorType
+
+from lading_worker import inputs
+from lading_worker.call import CANCELED
+from lading_worker.encode import encode
+from lading_worker.files import InputFiles
+from lading_worker.loading import message, one_line, trace
+from lading_worker.scope import CancelationException
+
+_MALFORMED = "the input is no JSON that can be read: {}"
+
+
+class CogStyle:
+    """Drives one predictor. ``load`` is what LOAD says, ``target`` the class or function."""
+
+    encoder = "json"
+
+    def __init__(self, load, target):
+        self._load, self._target = load, target
+        self._signature = load["signature"]
+        self._predictor = None
+        self._function = None
+        self._enums = {}
+        signature = self._signature or {}
+        self.asynchronous = bool(signature.get("asynchronous"))
+        self.streaming = bool(signature.get("streaming"))
+        self.healthcheck = None
+        self._piecewise = signature.get("output", {}).get("kind") == "iterator"
+        self._loads_files = any(_loads_files(field["type"]) for field in signature.get("inputs", ()))
+
+    # Setup
+
+    def setup(self):
+        """Make the predictor and set it up. Returns a coroutine to wait for if ``setup`` is asynchronous, else None."""
+        if not isinstance(self._target, type):
+            self._function = self._target
+            self._find_enums()
+            return None
+        self._predictor = self._target()
+        name = (self._signature or {}).get("method") or ("run" if hasattr(self._predictor, "run") else "predict")
+        self._function = getattr(self._predictor, name)
+        self.healthcheck = getattr(self._predictor, "healthcheck", None)
+        self._find_enums()
+        setup = getattr(self._predictor, "setup", None)
+        if setup is None:
+            return None
+        waiting = setup(**self._weights())
+        return waiting if hasattr(waiting, "__await__") else None
+
+    def _find_enums(self):
+        if self._signature is not None:
+            self._enums = inputs.enum_classes(self._signature, _unwrapped(self._function))
+
+    def _weights(self):
+        """The ``weights`` of ``setup``: what ``COG_WEIGHTS`` says, else the folder or file ``weights``, else None, as in Cog."""
+        kind = ((self._signature or {}).get("setup") or {}).get("weights")
+        if kind is None:
+            return {}
+        given = os.environ.get("COG_WEIGHTS")
+        files = InputFiles(None)
+        if given:
+            return {"weights": given if kind in ("str", "any") else getattr(files, kind)(given)}
+        if os.path.exists("weights"):
+            path = os.path.abspath("weights")
+            return {"weights": path if kind in ("str", "any") else getattr(files, "default_" + kind)(path)}
+        return {"weights": None}
+
+    # Predictions
+
+    def answer(self, call):
+        """Run one prediction and send its answer.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: raised by the model.
+        """
+        files = None
+        try:
+            try:
+                files = InputFiles(_scratch(call))
+                arguments = self._bind(call, files)
+                began = time.perf_counter()
+                body = self._run(call, arguments)
+                call.done(_succeeded(time.perf_counter() - began), body)
+            finally:
+                call.shield()
+                if files is not None:
+                    files.close()
+        except inputs.InvalidInput as invalid:
+            call.invalid(invalid.detail)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            _fail(call, error)
+
+    def _bind(self, call, files):
+        value = _parse(call.body)
+        if self._signature is None:
+            return value or {}
+        for name in inputs.unknown_inputs(self._signature, value):
+            note = f"The predictor has no input {name!r}; it was left out.\n"
+            call.output.write("stderr", note.encode("utf-8", "backslashreplace"))
+        if not self._loads_files:
+            return inputs.bind(self._signature, value, files, self._enums)
+        call.expose()  # downloads take their time
+        try:
+            files.fetch(self._signature, value)
+            return inputs.bind(self._signature, value, files, self._enums)
+        finally:
+            call.shield()
+
+    def _run(self, call, arguments):
+        call.expose()
+        try:
+            value = self._function(**arguments)
+        finally:
+            call.shield()
+        if not self._has_pieces(value):
+            return encode(value)
+        return self._send_pieces(call, iter(value))
+
+    def _has_pieces(self, value):
+        return isinstance(value, GeneratorType) or (
+            self._piecewise and hasattr(value, "__iter__") and not isinstance(value, (str, bytes, dict))
+        )
+
+    def _send_pieces(self, call, pieces):
+        sent = []
+        try:
+            while True:
+                call.expose()
+                try:
+                    piece = next(pieces)
+                except StopIteration:
+                    break
+                finally:
+                    call.shield()
+                sent.append(encode(piece))
+                call.chunk(len(sent) - 1, sent[-1])
+        finally:
+            close = getattr(pieces, "close", None)
+            if close is not None:
+                close()
+        return b"[" + b",".join(sent) + b"]"
+
+    # The same for asynchronous predictors, in the event loop
+
+    async def answer_async(self, call):
+        """As `answer`, for a predictor whose ``predict`` is asynchronous."""
+        import asyncio
+
+        files = None
+        try:
+            try:
+                files = InputFiles(_scratch(call))
+                arguments = await self._bind_async(call, files)
+                began = time.perf_counter()
+                body = await self._run_async(call, arguments)
+                call.done(_succeeded(time.perf_counter() - began), body)
+            finally:
+                if files is not None:
+                    files.close()
+        except inputs.InvalidInput as invalid:
+            call.invalid(invalid.detail)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except asyncio.CancelledError as error:
+            if call.canceled:
+                call.done(CANCELED)
+            else:
+                _fail(call, error)
+        except BaseException as error:
+            _fail(call, error)
+
+    async def _bind_async(self, call, files):
+        if not self._loads_files:
+            return self._bind(call, files)
+        import asyncio
+
+        # Downloads must not hold the event loop. The thread is waited for, even when canceled: what it makes is removed afterwards.
+        binding = asyncio.get_event_loop().run_in_executor(None, self._bind, call, files)
+        try:
+            return await asyncio.shield(binding)
+        except asyncio.CancelledError:
+            await asyncio.wait([binding])
+            raise
+
+    async def _run_async(self, call, arguments):
+        value = self._function(**arguments)
+        if hasattr(value, "__await__"):
+            value = await value
+        if hasattr(value, "__aiter__"):
+            return await self._send_pieces_async(call, value)
+        if self._has_pieces(value):
+            return self._send_pieces(call, iter(value))
+        return encode(value)
+
+    async def _send_pieces_async(self, call, pieces):
+        sent = []
+        try:
+            async for piece in pieces:
+                sent.append(encode(piece))
+                call.chunk(len(sent) - 1, sent[-1])
+        finally:
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
+        return b"[" + b",".join(sent) + b"]"
+
+
+def _unwrapped(function):
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+def _loads_files(kind):
+    inner = [kind.get("items"), kind.get("values")] if kind["kind"] in ("list", "dict") else kind.get("types", [])
+    return kind["kind"] in ("path", "file") or any(_loads_files(part) for part in inner if part)
+
+
+def _scratch(call):
+    return json.loads(call.head.decode()).get("scratch")
+
+
+def _parse(body):
+    try:
+        return json.loads(body.decode()) if body else None
+    except RecursionError:
+        problem = "it is nested too deeply"
+    except ValueError as error:
+        problem = str(error)
+    raise inputs.InvalidInput([{"loc": ["body", "input"], "msg": _MALFORMED.format(problem), "type": "value_error"}])
+
+
+def _succeeded(seconds):
+    return b'{"status":"succeeded","metrics":{},"predict_time":%.9f}' % seconds
+
+
+def _fail(call, error):
+    """Answer for an exception: its text to the client, as in Cog, its traceback to the log."""
+    if isinstance(error, CancelationException):
+        call.done(CANCELED)
+        return
+    call.output.write("stderr", trace(error).encode("utf-8", "backslashreplace"))
+    call.done({"status": "failed", "error": message(error) or one_line(error), "metrics": {}})

@@ -1,0 +1,248 @@
+"""The worker's life: load, set up, serve, end."""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict
+
+from lading_worker import call as calls
+from lading_worker import channel, ending, loading, scope
+from lading_worker.cancel import MainGuard, ThreadGuard
+from lading_worker.channel import Channel
+from lading_worker.output import Outputs
+
+_KEPT = 1024  # cancelations remembered for calls that have not arrived yet
+
+
+class _Quit(BaseException):
+    """The front has asked for the end, and nothing runs in the main thread."""
+
+
+def main(arguments):
+    """Serve until the front has had enough. Never returns."""
+    options = dict(zip(arguments[::2], arguments[1::2]))
+    control = Channel(int(options["--control"]))
+    slots = [calls.Slot(Channel(int(number))) for number in options["--slots"].split(",")]
+    channel.watch_forks()
+    ending.die_with_parent()
+    ending.tell_of_crashes()
+    outputs = Outputs(control, [int(number) for number in options["--output"].split(",")])
+    frame = control.read()
+    if frame is None or frame[0] != channel.LOAD:
+        os._exit(1)
+    python = ".".join(map(str, sys.version_info[:3]))
+    control.send(channel.HELLO, 0, {"pid": os.getpid(), "python": python, "implementation": sys.implementation.name})
+    Engine(control, slots, outputs, json.loads(frame[2].decode())).run()
+
+
+class Engine:
+    """One predictor in this process. `run` is the main thread's, everything that begins with ``_on`` the control thread's."""
+
+    def __init__(self, control, slots, outputs, load):
+        self.control, self.slots, self.outputs, self.load = control, slots, outputs, load
+        self.quitting = False
+        self.style = None
+        self.loop = None
+        self._early = OrderedDict()
+        self._idle = False
+        self._checking = threading.Lock()
+        self._guard = MainGuard(self._on_wake)
+
+    def run(self):
+        """Load, set up, serve. Ends the process."""
+        threading.Thread(target=self._serve_control, name="lading-control", daemon=True).start()
+        self._start()
+        if self.loop is not None and self.style.asynchronous:
+            self.loop.serve()
+        else:
+            self._serve()
+        ending.end(0, self.outputs)
+
+    # Setup
+
+    def _start(self):
+        root = self.load["root"]
+        began = time.perf_counter()
+        phase = "import"
+        try:
+            loading.prepare_path(root, self.load["python_path"], self.load["file"])
+            target = loading.load(root, self.load["file"], self.load["object"])
+            self.style = self._make_style(target)
+            phase = "setup"
+            if self.style.asynchronous:
+                self._make_loop()
+            waiting = self.style.setup()
+            if waiting is not None:
+                self._make_loop()
+                self.loop.wait_for(waiting)
+        except BaseException as error:
+            self._fail(error, phase)
+        self.outputs.flush()
+        self.outputs.outside.close()
+        self.control.send(channel.READY, 0, self._ready(time.perf_counter() - began))
+
+    def _make_style(self, target):
+        if self.load["style"] == "cortex":
+            from lading_worker.cortex_style import CortexStyle
+            from lading_worker.payload import PayloadStyle
+
+            return PayloadStyle(CortexStyle(self.load, target))
+        from lading_worker.cog_style import CogStyle
+
+        return CogStyle(self.load, target)
+
+    def _make_loop(self):
+        if self.loop is None:
+            # Not before the model is imported: it may have chosen another kind of loop.
+            from lading_worker.looping import Loop
+
+            self.loop = Loop(self)
+
+    def _fail(self, error, phase):
+        if channel.is_fork():
+            ending.end_fork(error)
+        head = loading.describe(error, self.load["root"], phase)
+        self.outputs.flush()
+        self.outputs.outside.close()
+        self.control.send(channel.SETUP_FAILED, 0, head)
+        ending.end(1, self.outputs)
+
+    def _ready(self, seconds):
+        style = self.style
+        return {
+            "setup_seconds": seconds,
+            "asynchronous": style.asynchronous,
+            "streaming": style.streaming,
+            "healthcheck": style.healthcheck is not None,
+            "encoder": style.encoder,
+        }
+
+    # Serving, one thread for each slot
+
+    def _serve(self):
+        for slot in self.slots[1:]:
+            threading.Thread(target=self._serve_slot, args=(slot,), name="lading-slot", daemon=True).start()
+        slot = self.slots[0]
+        slot.guard = self._guard
+        try:
+            while not self.quitting:
+                self._idle = True
+                # What comes before this line is seen here, what comes after is raised by `_on_wake`.
+                frame = None if self.quitting else slot.channel.read()
+                self._idle = False
+                if not self.quitting:
+                    self._run(slot, frame)
+        except _Quit:
+            self._idle = False
+        while any(slot.running for slot in self.slots):
+            time.sleep(0.005)
+
+    def _serve_slot(self, slot):
+        slot.guard = ThreadGuard()
+        while not self.quitting:
+            self._run(slot, slot.channel.read())
+
+    def _run(self, slot, frame):
+        if frame is None:
+            ending.front_is_gone()
+        _kind, number, head, body = frame
+        call = slot.begin(number, head, body, self.take_early)
+        after = None
+        try:
+            if call.canceled:
+                call.done(calls.CANCELED)
+                return
+            running = calls.enter(call, context_of(head))
+            try:
+                after = self.style.answer(call)
+            finally:
+                self.outputs.flush()
+                scope.leave(running)
+        except BaseException as error:
+            self.give_up(error)
+        finally:
+            slot.finish()
+        if channel.is_fork():
+            ending.end_fork(None)
+        if after is not None:
+            self._run_after(after)
+
+    def _run_after(self, after):
+        try:
+            after()
+        except Exception as error:
+            self.outputs.outside.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
+        except BaseException as error:
+            self.give_up(error)
+
+    def give_up(self, error):
+        """The model has called ``sys.exit``, or was interrupted: the process ends, as it would anywhere."""
+        if channel.is_fork():
+            ending.end_fork(error)
+        ending.end_by(error, self.outputs)
+
+    # What the front says meanwhile, in a thread of its own
+
+    def _serve_control(self):
+        actions = {channel.CANCEL: self._on_cancel, channel.QUIT: self._on_quit, channel.CHECK: self._on_check}
+        while True:
+            frame = self.control.read()
+            if frame is None:
+                ending.front_is_gone()
+            action = actions.get(frame[0])
+            if action is not None:
+                action(frame[1])
+
+    def _on_cancel(self, number):
+        self._early[number] = True
+        if self.loop is not None and self.style.asynchronous:
+            self.loop.cancel(number)
+            return
+        if any(slot.strike(number) for slot in self.slots):
+            self._early.pop(number, None)
+        while len(self._early) > _KEPT:
+            self._early.popitem(last=False)
+
+    def take_early(self, number):
+        """Whether this call was canceled before it arrived here."""
+        return self._early.pop(number, False)
+
+    def _on_quit(self, _number):
+        if self.style is None:
+            os._exit(0)
+        self.quitting = True
+        if self.loop is not None and self.style.asynchronous:
+            self.loop.quit()
+        else:
+            self._guard.wake()
+
+    def _on_wake(self):
+        # In the main thread, which was interrupted by a signal.
+        if self.quitting and self._idle:
+            raise _Quit
+
+    def _on_check(self, _number):
+        if self.style is None or self.style.healthcheck is None:
+            self.control.send(channel.HEALTH, 0, {"healthy": True, "error": None})
+        elif self._checking.acquire(False):
+            threading.Thread(target=self._check, name="lading-healthcheck", daemon=True).start()
+
+    def _check(self):
+        try:
+            healthy = self.style.healthcheck()
+            if hasattr(healthy, "__await__"):
+                self._make_loop()
+                healthy = self.loop.wait_elsewhere(healthy)
+            head = {"healthy": healthy is None or bool(healthy), "error": None}
+        except BaseException as error:
+            self.outputs.outside.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
+            head = {"healthy": False, "error": f"the health check raised {loading.one_line(error)}"}
+        self._checking.release()
+        self.control.send(channel.HEALTH, 0, head)
+
+
+def context_of(head):
+    """The ``context`` of a PREDICT's head."""
+    return json.loads(head.decode()).get("context") if b'"context"' in head else None

@@ -1,0 +1,50 @@
+"""Runs a style that answers HTTP requests as a whole (Cortex's) as the engine wants it."""
+
+import json
+
+from lading_worker.call import CANCELED
+from lading_worker.loading import trace
+from lading_worker.scope import CancelationException
+
+_SERVER_ERROR = {"status": 500, "headers": [["content-type", "text/plain; charset=utf-8"]]}
+
+
+class PayloadStyle:
+    """``style`` has ``setup()`` and ``answer(head, body)``, which gives ``(status, headers, body, after)``."""
+
+    asynchronous = False
+    streaming = False
+    healthcheck = None
+    encoder = "json"
+
+    def __init__(self, style):
+        self._style = style
+
+    def setup(self):
+        """Make the predictor."""
+        return self._style.setup()
+
+    def answer(self, call):
+        """Run one prediction and send its answer; returns what is to be run afterwards, or None.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: raised by the model.
+        """
+        try:
+            head = json.loads(call.head.decode())
+            call.expose()
+            try:
+                status, headers, body, after = self._style.answer(head, call.body)
+            finally:
+                call.shield()
+            call.done({"status": status, "headers": headers}, body)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except CancelationException:
+            call.done(CANCELED)
+            return None
+        except BaseException as error:
+            call.output.write("stderr", trace(error).encode("utf-8", "backslashreplace"))
+            call.done(_SERVER_ERROR, b"internal server error")
+            return None
+        return after
