@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lading.model.build import BuildOptions
 from lading.model.decisions import Decision
 from lading.model.files import fold_hashes
 from lading.model.project import Api, ProjectKind
-from lading.model.requirements import Declared, IndexOptions
-from lading.model.secrets import Secret, SecretUrl
+from lading.model.requirements import BoundIndex, Declared, IndexOptions
+from lading.model.secrets import Secret
 from lading.model.target import Target
+
+__all__ = ["BoundIndex", "Plan", "Role", "Source"]
 
 
 class Role(StrEnum):
@@ -33,24 +36,13 @@ class Source:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BoundIndex:
-    """Packages that come from one index and no other: a framework's build index, or a line's own ``--index-url``.
-
-    ``kind`` is ``index`` or ``find-links``.
-    """
-
-    name: str
-    url: SecretUrl
-    packages: tuple[str, ...]
-    kind: str = "index"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What will be resolved, for whom, from where.
 
-    ``variant`` names a set of APIs with dependencies of their own; the empty name is the default one.
+    ``variant`` names a set of APIs with dependencies of their own; the empty name is the default one. ``complete``: the requirements are
+    a whole lock, and nothing is added to them. ``dynamic`` are files of the project whose requirements its build backend works out.
+    ``overrides``, ``excludes``, ``build`` and ``exclude_newer`` are a `Declaration`'s.
     """
 
     variant: str
@@ -62,6 +54,12 @@ class Plan:
     constraints: tuple[Declared, ...] = ()
     options: IndexOptions = field(default_factory=IndexOptions)
     bound: tuple[BoundIndex, ...] = ()
+    overrides: tuple[Declared, ...] = ()
+    excludes: tuple[str, ...] = ()
+    build: BuildOptions = field(default_factory=BuildOptions)
+    exclude_newer: str | None = None
+    complete: bool = False
+    dynamic: tuple[str, ...] = ()
     python_because: str = ""
     system_packages: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
@@ -93,11 +91,29 @@ class Plan:
             "flags": [options.no_index, options.pre, options.require_hashes],
             "binary": [list(options.no_binary), list(options.only_binary)],
             "bound": [[index.url.without_credentials(), sorted(index.packages), index.kind] for index in self.bound],
+            **self._rare_facts(),
         }
+
+    def _rare_facts(self) -> dict[str, Any]:
+        """Those that few projects have; absent from the others', so that their fingerprints stay."""
+        build = self.build
+        files = {source.path: source.sha256 for source in self.sources if source.role is Role.USED}
+        facts: dict[str, Any] = {
+            "overrides": [_dependency_facts(declared) for declared in self.overrides],
+            "excludes": sorted(self.excludes),
+            "build": {**build.as_json(), "requirements": [[name, _dependency_facts(one)] for name, one in build.requirements]}
+            if build
+            else None,
+            "exclude_newer": self.exclude_newer,
+            "complete": self.complete,
+            "dynamic": [[path, files.get(path)] for path in self.dynamic],
+        }
+        return {key: value for key, value in facts.items() if value}
 
     def secrets(self) -> tuple[Secret, ...]:
         """Every credential in the plan, for a `Redactor`."""
-        urls = [declared.url for declared in (*self.requirements, *self.constraints) if declared.url]
+        further = (*self.constraints, *self.overrides, *self.build.constraints, *(one for _, one in self.build.requirements))
+        urls = [declared.url for declared in (*self.requirements, *further) if declared.url]
         urls += [declared.index for declared in self.requirements if declared.index]
         urls += [declared.find_links for declared in self.requirements if declared.find_links]
         urls += [*self.options.secrets(), *(index.url for index in self.bound)]
@@ -133,11 +149,23 @@ class Plan:
                 "no_index": self.options.no_index,
                 "bound": [{"url": str(index.url), "packages": list(index.packages), "kind": index.kind} for index in self.bound],
             },
+            **self._rarely(),
             "system_packages": list(self.system_packages),
             "decisions": [decision.as_json() for decision in self.decisions],
             "lock": self.lock_path,
             "fingerprint": self.fingerprint,
         }
+
+    def _rarely(self) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "overrides": [declared.as_json() for declared in self.overrides],
+            "excludes": list(self.excludes),
+            "build": self.build.as_json(),
+            "exclude_newer": self.exclude_newer,
+            "complete": self.complete,
+            "dynamic": list(self.dynamic),
+        }
+        return {key: value for key, value in record.items() if value}
 
 
 def _dependency_facts(declared: Declared) -> list[Any]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from lading.model.conda import MatchSpec
 from lading.model.decisions import Decision
 from lading.model.origin import Origin
 from lading.model.secrets import SecretText, SecretUrl
 from lading.model.target import PythonRequest
+
+if TYPE_CHECKING:
+    from lading.model.build import BuildOptions
+    from lading.model.locked import LockedSet
 
 _T = TypeVar("_T")
 
@@ -143,11 +148,30 @@ def _union(first: tuple[_T, ...], second: tuple[_T, ...]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys((*first, *second)))
 
 
+@dataclass(frozen=True, slots=True)
+class BoundIndex:
+    """Packages that come from one index and no other: a framework's build index, or a line's own ``--index-url``.
+
+    ``kind`` is ``index`` or ``find-links``.
+    """
+
+    name: str
+    url: SecretUrl
+    packages: tuple[str, ...]
+    kind: str = "index"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
     """All that one dependency file (with the files it includes) declares.
 
     ``format`` is the reader's name, ``path`` the file, ``read`` every file that was read for it (itself first).
+
+    ``overrides`` replace what any package says of a dependency, ``excludes`` are packages that are left out although something needs
+    them; ``build`` is about packages that come as source. ``bound`` are packages that come from one index, those included that only
+    others need. ``exclude_newer`` is the date from which on releases do not count, as written. ``locked`` holds the packages when the
+    file is a lock: they are installed as they are. ``dynamic``: the build backend alone knows the requirements of the project.
+    ``conda`` and ``channels`` are what conda must install, before anything else.
     """
 
     format: str
@@ -155,18 +179,27 @@ class Declaration:
     read: tuple[str, ...]
     requirements: tuple[Declared, ...] = ()
     constraints: tuple[Declared, ...] = ()
+    overrides: tuple[Declared, ...] = ()
+    excludes: tuple[str, ...] = ()
     options: IndexOptions = field(default_factory=IndexOptions)
+    bound: tuple[BoundIndex, ...] = ()
+    build: BuildOptions | None = None
+    exclude_newer: str | None = None
     python: PythonRequest | None = None
     system_packages: tuple[str, ...] = ()
+    locked: LockedSet | None = None
+    dynamic: bool = False
+    conda: tuple[MatchSpec, ...] = ()
+    channels: tuple[SecretText, ...] = ()
     decisions: tuple[Decision, ...] = ()
 
     @property
     def is_pinned(self) -> bool:
         """Whether every requirement fixes one version."""
-        return all(requirement.is_pinned for requirement in self.requirements)
+        return not self.dynamic and all(requirement.is_pinned for requirement in self.requirements)
 
     def as_json(self) -> dict[str, Any]:
-        """The record as JSON data, credentials masked."""
+        """The record as JSON data, credentials masked; what few files declare is left out where it has no value."""
         return {
             "format": self.format,
             "path": self.path,
@@ -177,5 +210,20 @@ class Declaration:
             if self.python
             else None,
             "system_packages": list(self.system_packages),
+            **self._rarely(),
             "decisions": [decision.as_json() for decision in self.decisions],
         }
+
+    def _rarely(self) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "overrides": [declared.as_json() for declared in self.overrides],
+            "excludes": list(self.excludes),
+            "bound": [{"url": str(index.url), "packages": list(index.packages), "kind": index.kind} for index in self.bound],
+            "build": self.build.as_json() if self.build else None,
+            "exclude_newer": self.exclude_newer,
+            "locked": self.locked.as_json() if self.locked else None,
+            "dynamic": self.dynamic,
+            "conda": [spec.as_json() for spec in self.conda],
+            "channels": [str(channel) for channel in self.channels],
+        }
+        return {key: value for key, value in record.items() if value}

@@ -1,0 +1,59 @@
+"""How packages that come as source are built, where the project says more than the package itself does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lading.model.requirements import Declared
+from lading.model.secrets import redact_urls
+
+ALL = ":all:"
+"""In place of a package's name: every package, as in pip's ``--no-binary :all:``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What a project says about builds: uv's ``no-build-isolation-package``, ``extra-build-dependencies`` and their neighbours.
+
+    ``no_isolation`` names packages whose build must find the project's other packages installed (flash-attn imports torch), so that
+    they come in a stage of their own after the others. ``requirements`` are further needs of one package's build, ``matching`` the
+    pairs (package, need) among them whose version is the one of the environment; ``constraints`` hold for every build. ``variables`` are
+    (package, name, value), ``settings`` (package or `ALL`, name, value) for the build backend.
+    """
+
+    no_isolation: tuple[str, ...] = ()
+    requirements: tuple[tuple[str, Declared], ...] = ()
+    matching: tuple[tuple[str, str], ...] = ()
+    constraints: tuple[Declared, ...] = ()
+    variables: tuple[tuple[str, str, str], ...] = ()
+    settings: tuple[tuple[str, str, str], ...] = ()
+
+    def __bool__(self) -> bool:
+        return self != _NOTHING
+
+    def merged(self, other: BuildOptions) -> BuildOptions:
+        """These options followed by ``other``'s."""
+        return BuildOptions(
+            no_isolation=tuple(dict.fromkeys((*self.no_isolation, *other.no_isolation))),
+            requirements=tuple(dict.fromkeys((*self.requirements, *other.requirements))),
+            matching=tuple(dict.fromkeys((*self.matching, *other.matching))),
+            constraints=tuple(dict.fromkeys((*self.constraints, *other.constraints))),
+            variables=tuple(dict.fromkeys((*self.variables, *other.variables))),
+            settings=tuple(dict.fromkeys((*self.settings, *other.settings))),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON data; keys without a value are left out."""
+        record = {
+            "no_isolation": list(self.no_isolation),
+            "requirements": [[package, declared.pep508] for package, declared in self.requirements],
+            "matching": [list(pair) for pair in self.matching],
+            "constraints": [declared.pep508 for declared in self.constraints],
+            "variables": [[package, name, redact_urls(value)] for package, name, value in self.variables],
+            "settings": [[package, name, redact_urls(value)] for package, name, value in self.settings],
+        }
+        return {key: value for key, value in record.items() if value}
+
+
+_NOTHING = BuildOptions()
