@@ -26,9 +26,15 @@ def main() -> int:
 
     if nothing_to_do(arguments):
         return 0
+    import gc
+
+    # What is loaded now stays until the end: looking for garbage in it, while loading and at the end, costs a tenth of a short run.
+    gc.set_threshold(200_000)
     from lading.cli.run import run
 
-    return run(arguments)
+    status = run(arguments)
+    gc.freeze()
+    return status
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lading import pipeline
 from lading.cli.options import add_json, add_project, pipeline_options
@@ -32,12 +35,28 @@ def prepare(options: pipeline.Options, output: Output) -> pipeline.Ready:
     ready = pipeline.unchanged(options)
     if ready is not None:
         return ready
-    project = pipeline.read(options, output.reporter)
-    planned = pipeline.plan(project, options, output.reporter)
-    locked = pipeline.lock(planned, project, options, output.reporter)
-    report_locked(locked, output)
-    installed = pipeline.install(locked, project, options, output.reporter)
+    with ending_orderly():
+        project = pipeline.read(options, output.reporter)
+        planned = pipeline.plan(project, options, output.reporter)
+        locked = pipeline.lock(planned, project, options, output.reporter)
+        report_locked(locked, output)
+        installed = pipeline.install(locked, project, options, output.reporter)
     return pipeline.remember(options, project, installed)
+
+
+@contextmanager
+def ending_orderly() -> Iterator[None]:
+    """Let a request to end (SIGTERM, or SIGHUP of a closed terminal) undo what was begun, and end uv, as Ctrl-C does."""
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _record(variant: pipeline.Variant) -> dict[str, object]:

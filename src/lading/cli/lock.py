@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from lading import pipeline
+from lading.cli.install import ending_orderly
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked
@@ -22,9 +24,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     arguments.locked = arguments.locked or arguments.check
     options = pipeline_options(arguments, arguments.project)
-    options = pipeline.replace(options, upgrade=arguments.upgrade)
-    project = pipeline.read(options, output.reporter)
-    locked = pipeline.lock(pipeline.plan(project, options, output.reporter), project, options, output.reporter)
+    options = replace(options, upgrade=arguments.upgrade)
+    with ending_orderly():
+        project = pipeline.read(options, output.reporter)
+        locked = pipeline.lock(pipeline.plan(project, options, output.reporter), project, options, output.reporter)
     report_locked(locked, output)
     if output.as_json:
         output.json({"locks": [_record(one) for one in locked]})

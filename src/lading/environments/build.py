@@ -12,6 +12,7 @@ from typing import Any
 from lading.environments.access import Access, make_access
 from lading.environments.home import unusable
 from lading.environments.keys import local_packages
+from lading.environments.verify import Question, verify
 from lading.model.events import Event, Phase, Reporter
 from lading.model.lock import Lock
 from lading.model.plan import Plan
@@ -57,8 +58,6 @@ def build(work: Work, folder: Path) -> Path:
     Raises:
         LadingError: if a package cannot be had, does not fit or fails to build, or what was built is not what the lock names.
     """
-    from lading.environments.verify import verify  # noqa: PLC0415 -- a failed build does without
-
     access = make_access(work.plan, work.root)
     place = folder / ENVIRONMENT
     try:
@@ -68,8 +67,9 @@ def build(work: Work, folder: Path) -> Path:
         raise unusable(str(folder.parent.parent), error) from error
     call = _Call(work, access, folder)
     call.check(call.uv("venv", "--quiet", "--relocatable", "--no-project", "--python", work.interpreter.path, str(place)))
-    call.sync(place)
-    verify(place, work.lock, work.interpreter)
+    with Question(place) as question:
+        call.sync(place)
+        verify(place, work.lock, work.interpreter, question)
     return place
 
 

@@ -159,6 +159,23 @@ def is_fresh(root: str, options: Sequence[str], *, environ: Mapping[str, str] | 
     return stamp.environment if stamp else None
 
 
+def forget_removed(store: str) -> None:
+    """Delete the stamps that lead to environments that are not there any more, or that cannot be read."""
+    folder = os.path.join(store, STAMPS)
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    for path in [os.path.join(folder, name) for name in names]:
+        try:
+            lines = _read(path) or []
+        except OSError:
+            continue
+        places = [_unescape(line.split("\t")[2]) for line in lines if line.startswith("environment\t")]
+        if not places or not all(os.path.exists(os.path.join(place, STORED)) for place in places):
+            _discard(path)
+
+
 def list_folder(path: str) -> list[str]:
     """Names in a folder, sorted, folders with ``/`` at the end; without ``__pycache__``, which is no part of any project.
 

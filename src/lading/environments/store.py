@@ -27,7 +27,7 @@ from typing import Any
 from lading.environments.claims import claim, same_file, try_claim, try_lock
 from lading.environments.home import ENVIRONMENTS, home, require_writable, unusable
 from lading.environments.keys import FORMAT, Key, make_key
-from lading.environments.stamp import STORED
+from lading.environments.stamp import STORED, forget_removed
 from lading.model.environment import Environment
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.lock import Lock
@@ -109,7 +109,9 @@ def create_environment(
     if is_finished(place):
         return _found(place, key)
     store = require_writable()
-    with claim(store, key.name, lambda: reporter(_waiting(lock, interpreter))) as descriptor:
+    wait = _Wait(reporter, _headline(lock, interpreter))
+    with claim(store, key.name, wait.begin) as descriptor:
+        wait.end()
         if is_finished(place):
             return _found(place, key)
         _sweep(store, key.name)
@@ -122,7 +124,9 @@ def create_environment(
         reporter(Event(step=STEP, phase=Phase.STARTED, message=_headline(lock, interpreter)))
         try:
             aside.mkdir(parents=True)
-            _finish(build(work, aside), work, key, place)
+            built = build(work, aside)
+            _write_record(built, key, interpreter, len(lock.packages))
+            _publish(built, place)
         except OSError as error:
             reporter(Event(step=STEP, phase=Phase.FAILED))
             raise unusable(store, error) from error
@@ -160,29 +164,40 @@ def _headline(lock: Lock, interpreter: Interpreter) -> str:
     return f"{count} package{'' if count == 1 else 's'} for Python {interpreter.version}"
 
 
-def _waiting(lock: Lock, interpreter: Interpreter) -> Event:
-    message = f"for another process, which installs the same {_headline(lock, interpreter)}"
-    return Event(step="Waiting", phase=Phase.STARTED, message=message)
+class _Wait:
+    """Says that another process builds the same environment, if that is so."""
+
+    def __init__(self, reporter: Reporter, headline: str) -> None:
+        self._reporter, self._headline, self._waits = reporter, headline, False
+
+    def begin(self) -> None:
+        self._waits = True
+        message = f"for another process, which installs the same {self._headline}"
+        self._reporter(Event(step="Waiting", phase=Phase.STARTED, message=message))
+
+    def end(self) -> None:
+        if self._waits:
+            self._reporter(Event(step="Waiting", phase=Phase.FINISHED))
 
 
-def _finish(built: Path, work: object, key: Key, place: str) -> None:
-    """Write the record, which makes it an environment, and put it in its place."""
-    from lading.environments.build import Work  # noqa: PLC0415 -- as above
-
-    assert isinstance(work, Work)
+def _write_record(built: Path, key: Key, interpreter: Interpreter, packages: int) -> None:
+    """Write the file that makes a folder an environment."""
     record = {
         "format": FORMAT,
         "key": key.name,
-        "python": {"version": work.interpreter.version, "path": work.interpreter.path},
-        "packages": len(work.lock.packages),
+        "python": {"version": interpreter.version, "path": interpreter.path},
+        "packages": packages,
         "created": time.time(),
         "checkout": key.checkout,
         "family": key.family,
     }
     with open(built / STORED, "w", encoding="utf-8") as stream:
         json.dump({name: value for name, value in record.items() if value is not None}, stream, indent=1)
+
+
+def _publish(built: Path, place: str) -> None:
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    if os.path.lexists(place):  # unfinished, or its Python went away
+    if os.path.lexists(place):  # damaged: its record or its Python went away
         _set_aside(home(), place)
     os.rename(built, place)
 
@@ -209,6 +224,7 @@ def prune(*, older_than: float = 0.0, dry_run: bool = False) -> tuple[Stored, ..
     store = require_writable()
     removed = tuple(one for one in old if _remove(store, one))
     _sweep(store, None)
+    forget_removed(store)
     return removed
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from lading.model.lock import Lock
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -16,41 +17,59 @@ _QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.prefix)"
 _DIST_INFO = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)\.dist-info")
 
 
-def verify(place: Path, lock: Lock, interpreter: Interpreter) -> None:
-    """Run the environment's interpreter, and compare the records of what is installed with the lock.
+class Question:
+    """The environment's interpreter, asked who it is. It answers while the packages are installed, which costs no time of its own."""
+
+    def __init__(self, place: Path) -> None:
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
+        self._place = place
+        self._failure = ""
+        try:
+            self._process: subprocess.Popen[str] | None = subprocess.Popen(
+                [str(place / "bin" / "python"), "-I", "-c", _QUESTION],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environ,
+                cwd=place,
+            )
+        except OSError as error:
+            self._process, self._failure = None, error.strerror or "it is not there"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            self._process.communicate()
+
+    def differences(self, interpreter: Interpreter) -> Iterator[str]:
+        """What is wrong with the interpreter, in words."""
+        if self._process is None:
+            yield f"its Python does not run: {self._failure}"
+            return
+        output, said = self._process.communicate()
+        version, _, prefix = output.rstrip("\n").rpartition("\n")[2].partition(" ")
+        wanted = re.match(r"\d+\.\d+\.\d+", interpreter.version)
+        if self._process.returncode:
+            yield f"its Python does not run: {said.strip().rpartition(chr(10))[2] or f'it ended with status {self._process.returncode}'}"
+        elif wanted and version != wanted[0]:
+            yield f"its Python is {version}, not {interpreter.version}"
+        elif os.path.realpath(prefix) != os.path.realpath(self._place):
+            yield f"its Python takes {prefix} for its own folder"
+
+
+def verify(place: Path, lock: Lock, interpreter: Interpreter, question: Question) -> None:
+    """Hear the environment's interpreter, and compare the records of what is installed with the lock.
 
     Raises:
         LadingError: if the interpreter does not run or is another one, or a package is missing, of another version or not in the lock.
     """
-    question = _ask(place)
-    reasons = [*_differences(place, lock), *_answer(question, place, interpreter)]
+    reasons = [*question.differences(interpreter), *_differences(place, lock)]
     if reasons:
         raise LadingError(_incomplete(reasons))
-
-
-def _ask(place: Path) -> subprocess.Popen[str]:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
-    command = [str(place / "bin" / "python"), "-I", "-c", _QUESTION]
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ, cwd=place
-    )
-
-
-def _answer(question: subprocess.Popen[str], place: Path, interpreter: Interpreter) -> Iterator[str]:
-    with question:
-        try:
-            output, said = question.communicate()
-        except BaseException:
-            question.kill()
-            raise
-    version, _, prefix = output.rstrip("\n").rpartition("\n")[2].partition(" ")
-    if question.returncode:
-        last = said.strip().rpartition("\n")[2]
-        yield f"its Python does not run: {last or f'it ended with status {question.returncode}'}"
-    elif version != re.match(r"[\d.]*", interpreter.version)[0].rstrip("."):  # type: ignore[index] # it matches anything
-        yield f"its Python is {version}, not {interpreter.version}"
-    elif os.path.realpath(prefix) != os.path.realpath(place):
-        yield f"its Python takes {prefix} for its own folder"
 
 
 def _differences(place: Path, lock: Lock) -> Iterator[str]:
