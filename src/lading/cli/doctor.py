@@ -96,7 +96,7 @@ def _index(options: pipeline.Options) -> Finding:
     if options.offline:
         return Finding("package index", "not asked (--offline)")
     from lading.planner.indexes import environment_options
-    from lading.resolvers.uv import DEFAULT_INDEX, check_index
+    from lading.resolvers.pages import DEFAULT_INDEX, check_index
 
     url = environment_options(options.environ).index_url
     problem = check_index(url)

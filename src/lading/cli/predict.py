@@ -82,29 +82,26 @@ def _payload(arguments: argparse.Namespace, project: pipeline.Project, api: Api)
     """The inputs, converted and checked before anything is resolved, built or started."""
     from lading.schema import arguments as schema_arguments
 
-    given = _json_input(arguments.json) if isinstance(arguments.json, str) else None
-    if api.style is Style.CORTEX:
-        pairs = schema_arguments.convert_untyped(arguments.input, _read_file)
-        if given is not None and pairs:
+    if isinstance(arguments.json, str):
+        if arguments.input:
             raise LadingError(Problem(rule="usage", what="Inputs are given twice, by -i and by --json.", instead="Use one of them."))
-        return given if given is not None else pairs
+        given = _json_input(arguments.json)
+        if api.style is Style.COG:
+            schema_arguments.check(_signature(project, api), given)
+        return given
+    if api.style is Style.CORTEX:
+        return schema_arguments.convert_payload(arguments.input, _content)
+    return schema_arguments.convert(_signature(project, api), arguments.input, _content)
+
+
+def _signature(project: pipeline.Project, api: Api) -> dict[str, Any]:
     from lading.schema.static import read_signature
 
-    signature = read_signature(project.files, api.file, api.object)
-    values = schema_arguments.convert(signature, arguments.input, _read_file)
-    if given is not None:
-        if not isinstance(given, dict):
-            raise LadingError(
-                Problem(
-                    rule="input-invalid",
-                    what="The inputs are not a JSON object.",
-                    origin=Origin("--json"),
-                    instead="Write --json '{\"name\": value}'.",
-                )
-            )
-        values = {**given, **values}
-    schema_arguments.check(signature, values)
-    return values
+    return read_signature(project.files, api.file, api.object, python_path=api.python_path).as_json()
+
+
+def _content(path: str) -> bytes:
+    return Path(path).expanduser().read_bytes()
 
 
 def _json_input(text: str) -> Any:
@@ -129,13 +126,13 @@ def _json_input(text: str) -> Any:
 
 def _read_file(path: str) -> bytes:
     try:
-        return Path(path).expanduser().read_bytes()
+        return _content(path)
     except OSError as error:
         raise LadingError(
             Problem(
                 rule="input-file",
                 what=f"The file {path} cannot be read: {error.strerror}.",
-                origin=Origin("-i"),
+                origin=Origin("--json"),
                 instead="Name an existing file after the @, relative to the current folder.",
             )
         ) from error

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from lading.cli.options import WITH_VALUE, make_parser
@@ -56,6 +57,9 @@ def _guarded(module: Verb, arguments: argparse.Namespace, output: Output) -> int
     except OSError as error:
         output.problems((_system_problem(error),))
         return int(ExitCode.USAGE)
+    except Exception as error:  # noqa: BLE001 -- the last resort: a defect of ours is told as one, with what it takes to find it
+        output.problems((_defect(error, verbose=output.verbose > 0),))
+        return int(ExitCode.USAGE)
     finally:
         output.pause()
 
@@ -67,6 +71,24 @@ def _system_problem(error: OSError) -> Problem:
         what=f"The system refused: {error.strerror or error}{f' ({place})' if place else ''}.",
         why="Lading undid what it had begun; the project and the store are as they were.",
         instead="Free some space, or correct the permissions, and try again.",
+    )
+
+
+def _defect(error: Exception, *, verbose: bool) -> Problem:
+    import traceback
+
+    from lading import __version__
+    from lading.model.secrets import redact_urls
+
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return Problem(
+        rule="defect",
+        what=f"Lading {__version__} has a defect: {type(error).__name__} in {place.name} ({Path(place.filename).name}:{place.lineno}).",
+        why="Nothing in your project should lead here.",
+        instead="Please report it, with the output of the same command with -v."
+        if not verbose
+        else "Please report it, with the text above.",
+        detail=redact_urls("".join(traceback.format_exception(error))) if verbose else None,
     )
 
 

@@ -17,7 +17,11 @@ from urllib.parse import unquote, urlsplit
 from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
+from lading.model.problems import ExitCode, Problem
 from lading.model.secrets import SecretUrl
+
+DEFAULT_INDEX = "https://pypi.org/simple"
+"""Where packages come from when nobody says otherwise."""
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _LINK = re.compile(r"<a\b[^>]*>([^<]+)</a>", re.IGNORECASE)
@@ -55,6 +59,27 @@ def look(url: SecretUrl, name: str, *, flat: bool = False) -> Page:
             return Page(url, error.code)
     except (OSError, ValueError):
         return Page(url, None)
+
+
+def check_index(url: SecretUrl | None = None) -> Problem | None:
+    """Whether a package index answers; None when it does. Without a URL, the default one is asked."""
+    page = look(url or SecretUrl(DEFAULT_INDEX), "pip")
+    if page.status is None:
+        return Problem(
+            rule="index-unreachable",
+            what=f"{page.host or page.url} cannot be reached.",
+            instead="Check the address and the network (proxies: HTTPS_PROXY; own certificates: SSL_CERT_FILE).",
+            code=ExitCode.NETWORK,
+        )
+    if page.status in (401, 403, 407):
+        return Problem(
+            rule="index-asks-for-password",
+            what=f"{page.host} asks for a user name and a password, or refused those it was given.",
+            why=f"It answered {page.status}.",
+            instead="Put the credentials into the index's URL as environment variables, or into ~/.netrc.",
+            code=ExitCode.NETWORK,
+        )
+    return None
 
 
 def _authorization(url: SecretUrl) -> dict[str, str]:
