@@ -69,12 +69,15 @@ class InputFiles:
         from concurrent.futures import ThreadPoolExecutor
 
         pool = ThreadPoolExecutor(min(_AT_ONCE, len(urls)))
+        waiting = []
         try:
-            places = [(url, self._place(file_name(url))) for url in urls]
-            waiting = [(url, pool.submit(_outcome, url, place)) for url, place in places]
+            for url in urls:
+                waiting.append((url, pool.submit(_outcome, url, self._place(file_name(url)))))
             for url, future in waiting:
                 self._fetched.setdefault(url, []).append(future.result())
         finally:
+            for _, future in waiting:
+                future.cancel()  # of those not begun, when the prediction is canceled
             pool.shutdown()
 
     def path(self, text):

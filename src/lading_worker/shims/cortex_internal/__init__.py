@@ -1,0 +1,1 @@
+"""Names that Cortex predictors import from Cortex's own package; its server is Lading's."""
