@@ -71,8 +71,7 @@ class InputFiles:
         pool = ThreadPoolExecutor(min(_AT_ONCE, len(urls)))
         waiting = []
         try:
-            for url in urls:
-                waiting.append((url, pool.submit(_outcome, url, self._place(file_name(url)))))
+            waiting.extend((url, pool.submit(_outcome, url, self._place(file_name(url)))) for url in urls)
             for url, future in waiting:
                 self._fetched.setdefault(url, []).append(future.result())
         finally:
