@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lading.model.conda import MatchSpec
+from lading.model.conda import CondaDependencies
 from lading.model.decisions import Decision
 from lading.model.origin import Origin
 from lading.model.secrets import SecretText, SecretUrl
@@ -171,7 +171,7 @@ class Declaration:
     them; ``build`` is about packages that come as source. ``bound`` are packages that come from one index, those included that only
     others need. ``exclude_newer`` is the date from which on releases do not count, as written. ``locked`` holds the packages when the
     file is a lock: they are installed as they are. ``dynamic``: the build backend alone knows the requirements of the project.
-    ``conda`` and ``channels`` are what conda must install, before anything else.
+    ``conda`` is what conda must install, before anything else.
     """
 
     format: str
@@ -189,8 +189,7 @@ class Declaration:
     system_packages: tuple[str, ...] = ()
     locked: LockedSet | None = None
     dynamic: bool = False
-    conda: tuple[MatchSpec, ...] = ()
-    channels: tuple[SecretText, ...] = ()
+    conda: CondaDependencies | None = None
     decisions: tuple[Decision, ...] = ()
 
     @property
@@ -223,7 +222,6 @@ class Declaration:
             "exclude_newer": self.exclude_newer,
             "locked": self.locked.as_json() if self.locked else None,
             "dynamic": self.dynamic,
-            "conda": [spec.as_json() for spec in self.conda],
-            "channels": [str(channel) for channel in self.channels],
+            "conda": self.conda.as_json() if self.conda else None,
         }
         return {key: value for key, value in record.items() if value}
