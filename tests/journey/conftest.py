@@ -37,6 +37,7 @@ class Service:
 
     def __init__(self, process: subprocess.Popen[str], port: int, log: Path) -> None:
         self.process, self.port, self._log = process, port, log
+        self.workers: list[int] = []
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
 
     @property
@@ -59,6 +60,7 @@ class Service:
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal and wait for the end."""
+        self.workers = children_of(self.process.pid)
         self.process.send_signal(number)
         return self.process.wait(20)
 
@@ -124,15 +126,15 @@ def served(index: LocalIndex, tmp_path: Path) -> Callable[..., contextlib.Abstra
                 service.wait_ready()
             yield service
         finally:
-            workers = children_of(process.pid)
             if process.poll() is None:
+                service.workers = children_of(process.pid)
                 process.terminate()
                 try:
                     process.wait(20)
                 except subprocess.TimeoutExpired:
                     process.kill()
             service.client.close()
-            assert not [pid for pid in workers if is_alive(pid)], log.read_text()
+            assert not [pid for pid in service.workers if is_alive(pid)], log.read_text()
 
     return serve
 

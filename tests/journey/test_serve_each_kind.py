@@ -11,6 +11,7 @@ COG = {
     "cog.yaml": 'build:\n  python_version: "3.11"\n  python_requirements: requirements.txt\nenvironment:\n  - GREETING=Hello\npredict: predict.py:Predictor\n',
     "requirements.txt": "shout==1.0  # pinned\n",
     "predict.py": """\
+import os
 from cog import BasePredictor, Input, Path
 import shout
 
@@ -39,6 +40,7 @@ CORTEX = {
 """,
     "requirements.txt": "shout\n",
     "predictor.py": """\
+import os
 import shout
 from cortex_internal.lib.log import logger
 
