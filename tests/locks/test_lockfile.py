@@ -74,6 +74,8 @@ def locks(draw: st.DrawFn) -> Lock:
         sources=draw(st.dictionaries(words, digests, max_size=3)),
         decisions=tuple(draw(st.lists(decisions, max_size=3))),
         tools={"lading": "1", "uv": "2"},
+        requirements=tuple(draw(st.lists(words, max_size=3))),
+        as_of=draw(st.sampled_from([None, "2024-05-01T23:59:59Z"])),
     )
 
 
@@ -102,6 +104,8 @@ def test_the_order_in_which_things_were_found_leaves_no_trace(lock: Lock, random
         sources=shuffled(lock.sources),
         decisions=lock.decisions,
         tools=shuffled(lock.tools),
+        requirements=lock.requirements,
+        as_of=lock.as_of,
     )
     assert write(again) == write(lock)
 

@@ -58,6 +58,8 @@ def _tools(lock: Lock) -> dict[str, Any]:
         "target": dict(lock.target),
         "tools": dict(sorted(lock.tools.items())),
         "sources": dict(sorted(lock.sources.items())),
+        **({"as-of": lock.as_of} if lock.as_of else {}),
+        **({"requirements": list(lock.requirements)} if lock.requirements else {}),
         "decisions": [decision.as_json() for decision in lock.decisions],
     }
     return {**dict(sorted(tools.items())), "lading": own}
@@ -159,14 +161,26 @@ def _records(own: dict[str, Any]) -> dict[str, Any]:
         "target": _texts(own.pop("target", {})),
         "sources": _texts(own.pop("sources", {})),
         "tools": _texts(own.pop("tools", {})),
+        "requirements": _text_list(own.pop("requirements", [])),
+        "as_of": _text(own.pop("as-of")) if "as-of" in own else None,
         "decisions": tuple(Decision.from_json(record) for record in own.pop("decisions", ())),
     }
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a text was expected, found {value!r}")  # noqa: TRY004 -- one kind of error for all that is damaged
+    return value
+
+
 def _texts(table: Mapping[str, Any]) -> dict[str, str]:
-    if not all(isinstance(value, str) for value in table.values()):
-        raise ValueError(f"texts were expected, found {table!r}")
-    return dict(table)
+    return {key: _text(value) for key, value in table.items()}
+
+
+def _text_list(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise ValueError(f"a list was expected, found {values!r}")  # noqa: TRY004 -- as above
+    return tuple(_text(value) for value in values)
 
 
 def _parsed(text: str, path: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ class Lock:
 
     ``document`` is the PEP 751 part (``lock-version``, ``requires-python``, ``packages`` …) as TOML data, without ``[tool.lading]``.
     ``sources`` maps each file that was read for its dependencies to the SHA-256 of its content. ``fingerprint`` is the plan's.
-    ``tools`` maps a tool's name to the version that made the lock.
+    ``tools`` maps a tool's name to the version that made the lock. ``requirements`` are the user's own lines that were resolved, as
+    ``requirements.txt:3: flask>=3``, credentials masked. ``as_of`` is the moment (RFC 3339) after which nothing that was uploaded counted.
     """
 
     document: Mapping[str, Any]
@@ -24,6 +25,8 @@ class Lock:
     sources: Mapping[str, str] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    as_of: str | None = None
 
     @property
     def packages(self) -> tuple[Mapping[str, Any], ...]:

@@ -133,6 +133,8 @@ class _Session:
             sources={source.path: source.sha256 for source in self.plan.sources if source.role is Role.USED and source.sha256},
             decisions=tuple(dict.fromkeys((*self.plan.decisions, *self._decisions(finished, document)))),
             tools={"lading": __version__, "uv": version("uv")},
+            requirements=tuple(_lines(self.plan)),
+            as_of=self.options.as_of,
         )
 
     def _until_settled(self, folder: Path) -> tuple[Finished, Mapping[str, Any]]:
@@ -234,6 +236,14 @@ def _project_of(filename: str) -> str:
     if filename.endswith(".whl"):
         return str(canonicalize_name(filename.partition("-")[0]))
     return str(canonicalize_name(re.sub(r"-[^-]*$", "", filename)))
+
+
+def _lines(plan: Plan) -> Iterable[str]:
+    """The user's own lines, for the lock to say what it was made from."""
+    for declared in plan.requirements:
+        yield f"{declared.origin}: {'-e ' if declared.editable else ''}{declared.pep508}"
+    for declared in plan.constraints:
+        yield f"{declared.origin}: {declared.pep508} (constraint)"
 
 
 def _previous(options: ResolveOptions) -> str | None:
