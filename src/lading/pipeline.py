@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from lading.planner.python import PythonChoice
     from lading.planner.sources import Chosen
 
+_OPENAPI_VERSION = "0.1.0"
+"""The version of a predictor's own API that documents state, as Cog's do."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -157,7 +160,7 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
     interpreter = _interpreter(python, options, reporter)
     accelerator = _declared_accelerator(project.config, options)
     target = adopt(host_target(interpreter, accelerator), existing, accelerator)
-    decision = python.decide(interpreter.version, interpreter.found_by)
+    decision = python.decide(interpreter.version)
     made = make_plan(project.config, chosen, target, project.files, options.environ, variant=variant, python=decision)
     return Planned(plan=made, interpreter=interpreter, existing=existing, stale=stale_reasons(existing, made) if existing else ())
 
@@ -383,7 +386,9 @@ def remember(options: Options, project: Project, installed: tuple[Installed, ...
                 project.files.inputs.add_tree(str(project.root / package["directory"]["path"]))
     note = "\n".join("\t".join([variant.name, variant.lock, *variant.apis]) for variant in variants)
     paths = {variant.name: variant.environment.path for variant in variants}
-    save(str(project.root), identity(options), project.files.inputs, paths, environ=options.environ, note=note)
+    if not any(one.locked.planned.stale for one in installed if one.locked.lock is one.locked.planned.existing):
+        # A stale lock that --frozen took as it is must not count as fresh for a run without it.
+        save(str(project.root), identity(options), project.files.inputs, paths, environ=options.environ, note=note)
     return _ready(project.root, project.files, project.config, variants)
 
 
@@ -419,8 +424,8 @@ def _served_api(ready: Ready, api: Api, environment: Environment) -> ServedApi:
         from lading.schema.openapi import make_openapi
         from lading.schema.static import read_signature
 
-        read_ = read_signature(ready.files, api.file, api.object)
-        signature, openapi = read_.as_json(), make_openapi(read_, title=ready.root.name)
+        signature = read_signature(ready.files, api.file, api.object, python_path=api.python_path).as_json()
+        openapi = make_openapi(signature, ready.root.name, _OPENAPI_VERSION)
     worker = WorkerSpec(
         python=environment.python,
         root=str(ready.root),
@@ -455,5 +460,6 @@ def openapi(project: Project) -> Mapping[str, object]:
 
     first = project.config.apis[0]
     if first.style is Style.CORTEX:
-        return make_cortex_openapi(project.config.apis)
-    return make_openapi(read_signature(project.files, first.file, first.object), title=project.root.name)
+        return make_cortex_openapi([(api.name, api.endpoint or f"/{api.name}") for api in project.config.apis])
+    signature = read_signature(project.files, first.file, first.object, python_path=first.python_path)
+    return make_openapi(signature.as_json(), project.root.name, _OPENAPI_VERSION)
