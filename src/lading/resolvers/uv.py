@@ -41,6 +41,7 @@ from lading.resolvers.witness import Places, Witness, read_log, split
 
 STEP = "Resolving"
 _YANKED = re.compile(r"^warning: `(?P<name>[^`=]+)==(?P<version>[^`]+)` is yanked(?: \(reason: \"?(?P<reason>.*?)\"?\))?\.?$", re.MULTILINE)
+_MASKED = re.compile(r"://[^/@\s]*\*{4}@")
 _UNDATED = re.compile(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
 _FIRST_INDEX = "By default, uv will only consider versions that are published on the first index"
 
@@ -241,9 +242,9 @@ def _project_of(filename: str) -> str:
 def _lines(plan: Plan) -> Iterable[str]:
     """The user's own lines, for the lock to say what it was made from."""
     for declared in plan.requirements:
-        yield f"{declared.origin}: {'-e ' if declared.editable else ''}{declared.pep508}"
+        yield f"{declared.origin}: {'-e ' if declared.editable else ''}{_MASKED.sub('://', declared.pep508)}"
     for declared in plan.constraints:
-        yield f"{declared.origin}: {declared.pep508} (constraint)"
+        yield f"{declared.origin}: {_MASKED.sub('://', declared.pep508)} (constraint)"
 
 
 def _previous(options: ResolveOptions) -> str | None:
