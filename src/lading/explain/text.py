@@ -9,8 +9,12 @@ from lading.explain.style import Style
 from lading.model.decisions import Decision, Kind
 from lading.model.plan import Plan, Role, Source
 from lading.model.problems import Problem
+from lading.model.project import Api
+from lading.model.requirements import Declared, IndexOptions
+from lading.model.target import Interpreter
 
 _MARKS = {Kind.KEPT: "=", Kind.CHOSEN: ">", Kind.ADVICE: "!"}
+_LONGEST_COLUMN, _NARROWEST_COLUMN = 44, 26
 _COLOURS = {Kind.KEPT: "dim", Kind.CHOSEN: "cyan", Kind.ADVICE: "yellow"}
 
 
@@ -28,7 +32,9 @@ def wrap(text: str, style: Style, indent: str = "", hang: str | None = None) -> 
 
 def render_problem(problem: Problem, style: Style) -> str:
     """A problem: what, where, why, and the fix; supporting text below."""
-    where = f"{problem.origin}: " if problem.origin else ""
+    origin = problem.origin
+    # A message about a whole file begins with its name already.
+    where = f"{origin}: " if origin and not (origin.line is None and problem.what.startswith(origin.path)) else ""
     lines = [_labelled("error:", where + problem.what, style, "red", "bold")]
     if problem.why:
         lines.append(_labelled("  why:", problem.why, style, "dim"))
@@ -55,15 +61,16 @@ def render_problems(problems: Sequence[Problem], style: Style) -> str:
 
 def render_decision(decision: Decision, style: Style) -> str:
     """A decision: asked, chosen, why, from where, and what to write for something else."""
-    head = decision.asked if decision.kind is Kind.KEPT else f"{decision.asked} -> {decision.chose}"
-    if decision.kind is Kind.KEPT and decision.chose not in (decision.asked, ""):
-        head = f"{decision.asked} (kept: {decision.chose})"
+    head = f"{decision.asked} -> {decision.chose}"
+    if decision.kind is Kind.KEPT:
+        head = f"{decision.asked}: {'unchanged' if decision.chose in (decision.asked, '') else decision.chose}"
     origin = f" ({decision.origin})" if decision.origin else ""
     mark = _MARKS[decision.kind]
     lines = [_labelled(mark, head + origin, style, _COLOURS[decision.kind])]
-    lines.append(wrap(f"because {decision.because} [{decision.rule}]", style, "    ", "    "))
+    lines.append(wrap(f"because {decision.because} [{decision.rule}]", style, "    ", "      "))
     if decision.instead:
-        lines.append(wrap(f"for something else: {decision.instead}", style, "    ", "      "))
+        label = "instead" if decision.kind is Kind.ADVICE else "for something else"
+        lines.append(wrap(f"{label}: {decision.instead}", style, "    ", "      "))
     return "\n".join(lines)
 
 
@@ -73,49 +80,103 @@ def render_decisions(decisions: Iterable[Decision], style: Style) -> str:
     return "\n".join(render_decision(decision, style) for decision in sorted(decisions, key=lambda one: order.index(one.kind)))
 
 
-def render_plan(plan: Plan, style: Style) -> str:
-    """The plan: what is served, which files were used or ignored and why, requirements, decisions."""
-    parts = [_heading("Serving", style), *(f"  {api.name}: {api.file}:{api.object} ({api.style} style)" for api in plan.apis)]
-    parts += ["", _heading("Target", style), f"  Python {plan.target.python}, {plan.target.platform}, {plan.target.accelerator}"]
-    if plan.python_because:
-        parts.append(wrap(f"  because {plan.python_because}", style, "", "    "))
-    parts += ["", _heading("Files", style), *_source_lines(plan.sources, style)]
-    parts += ["", _heading("Requirements", style), *_requirement_lines(plan)]
-    if plan.system_packages:
-        parts += ["", _heading("System packages", style), wrap("  " + " ".join(plan.system_packages), style, "", "  ")]
-    if plan.decisions:
-        parts += ["", _heading("Decisions", style), render_decisions(plan.decisions, style)]
-    return "\n".join(parts)
+def render_plan(plan: Plan, style: Style, *, interpreter: Interpreter | None = None, machine: IndexOptions | None = None) -> str:
+    """The plan: what is served, which files were used or ignored and why, requirements, indexes, decisions.
+
+    ``interpreter`` and ``machine`` add what is true of this machine alone: where its Python is, and its own package indexes.
+    """
+    sections = (
+        ("Serving", [_api_line(api, style) for api in plan.apis] or ["  nothing: no predictor is named"]),
+        ("Target", _target_lines(plan, interpreter, style)),
+        ("Files", _source_lines(plan.sources, style) or ["  none that declares anything"]),
+        ("Requirements", _requirement_lines(plan.requirements, plan, style) or ["  none"]),
+        ("Constraints", _requirement_lines(plan.constraints, plan, style)),
+        ("Indexes", _index_lines(plan, machine, style)),
+        ("System packages", [wrap(" ".join(plan.system_packages), style, "  ")] if plan.system_packages else []),
+        ("Decisions", [render_decisions(plan.decisions, style)] if plan.decisions else []),
+    )
+    return "\n\n".join("\n".join([style.paint(title, "bold"), *lines]) for title, lines in sections if lines)
 
 
-def _heading(text: str, style: Style) -> str:
-    return style.paint(text, "bold")
+def _api_line(api: Api, style: Style) -> str:
+    return wrap(f"{api.name}: {api.file}:{api.object} ({api.style} style)", style, "  ", "    ")
+
+
+def _target_lines(plan: Plan, interpreter: Interpreter | None, style: Style) -> list[str]:
+    lines = [wrap(f"Python {plan.target.python}, {plan.target.platform}, {plan.target.accelerator}", style, "  ", "    ")]
+    if interpreter is not None:
+        lines.append(wrap(f"{interpreter.path} (found by: {interpreter.found_by})", style, "  ", "    "))
+    return lines
 
 
 def _source_lines(sources: Sequence[Source], style: Style) -> list[str]:
-    if not sources:
-        return ["  none: no dependency file was found"]
-    width = max(len(source.path) for source in sources)
-    lines = []
-    for source in sources:
-        role = style.paint(f"{source.role!s:7}", "green" if source.role is Role.USED else "dim")
-        reason = wrap(source.because, style, " " * (width + 12)).lstrip()
-        lines.append(f"  {source.path:{width}}  {role} {reason}")
-    return lines
+    width = _width(source.path for source in sources)
+    roles = max((len(source.role) for source in sources), default=0) + 2
+    return [_row((source.path, source.because), width, style, tag=_role(source.role, roles, style), hang=roles) for source in sources]
 
 
-def _requirement_lines(plan: Plan) -> list[str]:
-    if not plan.requirements:
-        return ["  none"]
+def _role(role: Role, width: int, style: Style) -> str:
+    return style.paint(str(role), "green" if role is Role.USED else "dim") + " " * (width - len(role))
+
+
+def _width(texts: Iterable[str]) -> int:
+    """The column that fits most texts: a very long one must not push all others aside."""
+    return min(max(map(len, texts), default=0), _LONGEST_COLUMN)
+
+
+def _row(texts: tuple[str, str], width: int, style: Style, *, tag: str = "", hang: int = 0) -> str:
+    """Two columns, the right one folded behind a tag of ``hang`` columns; on a narrow terminal, or beside a long text, it is below."""
+    left, right = texts
+    room = style.width - width - 4 - hang
+    longest = max(map(len, right.split()), default=0)
+    beside = len(left) <= width and room >= max(_NARROWEST_COLUMN, longest)
+    start = f"  {left:{width}}  " if beside else f"  {left}\n      "
+    indent = " " * ((width + 4 if beside else 6) + hang)
+    return f"{start}{tag}{wrap(right, style, indent).lstrip()}".rstrip()
+
+
+def _requirement_lines(requirements: Sequence[Declared], plan: Plan, style: Style) -> list[str]:
     bound = {package: index.url for index in plan.bound for package in index.packages}
-    width = max(len(declared.pep508) for declared in plan.requirements)
+    shown = [(f"-e {declared.pep508}" if declared.editable else declared.pep508, declared) for declared in requirements]
+    width = _width(text for text, _ in shown)
     lines = []
-    for declared in plan.requirements:
-        index = f"  from {bound[declared.name]}" if declared.name in bound else ""
-        lines.append(f"  {declared.pep508:{width}}  {declared.origin}{index}".rstrip())
+    for text, declared in shown:
+        notes = [str(declared.origin)]
+        notes += [f"from {bound[declared.name]}"] if declared.name in bound else []
+        notes += [count(len(declared.hashes), "hash")] if declared.hashes else []
+        notes += [f"{name} {value}" for name, value in declared.options]
+        lines.append(_row((text, ", ".join(notes)), width, style))
     return lines
+
+
+def _index_lines(plan: Plan, machine: IndexOptions | None, style: Style) -> list[str]:
+    """The indexes and options that hold for every requirement (none means the default index), and those for what nobody here declares."""
+    options, declared = plan.options, {one.name for one in plan.requirements}
+    rows = [*_index_rows(options, ""), *(_index_rows(machine, " (this machine's setting)") if machine else ())]
+    for index in plan.bound:
+        others = [name for name in index.packages if name not in declared]
+        rows += [(", ".join(others), f"{index.url}, if another package needs them")] if others else []
+    flags = {
+        "no index": options.no_index,
+        "pre-releases": options.pre,
+        "hashes required": options.require_hashes,
+        "wheels preferred": options.prefer_binary,
+    }
+    rows += [(name, "yes") for name, on in flags.items() if on]
+    rows += [
+        (name, ", ".join(names)) for name, names in (("from source", options.no_binary), ("wheels only", options.only_binary)) if names
+    ]
+    width = _width(name for name, _ in rows)
+    return [_row(row, width, style) for row in rows]
+
+
+def _index_rows(options: IndexOptions, note: str) -> list[tuple[str, str]]:
+    rows = [("default", f"{options.index_url}{note}")] if options.index_url else []
+    rows += [("also", f"{url}{note}") for url in options.extra_index_urls]
+    rows += [("links", f"{url}{note}") for url in options.find_links]
+    return rows
 
 
 def count(number: int, noun: str) -> str:
-    """``1 package``, ``2 packages``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """``1 package``, ``2 packages``, ``2 hashes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('sh') else 's'}"

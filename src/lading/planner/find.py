@@ -140,7 +140,7 @@ def _discovered(files: ProjectFiles, only: str | None) -> ProjectConfig:
         rule="predictor-found",
         kind=Kind.CHOSEN,
         subject="predictor",
-        asked="nothing named" if only is None else only,
+        asked="no predictor named" if only is None else only,
         chose=f"{one.file}:{one.object}",
         because="it is the only predictor in the project's folder" if only is None else "it is the only predictor in that file",
         origin=origin,

@@ -6,13 +6,15 @@ import configparser
 from collections.abc import Mapping
 
 from lading.model.decisions import Decision, Kind
-from lading.model.files import ProjectFiles
+from lading.model.files import ProjectFiles, content_hash
 from lading.model.origin import Origin
+from lading.model.plan import Role, Source
 from lading.model.problems import LadingError, Problem
 from lading.model.requirements import IndexOptions
 from lading.model.secrets import SecretUrl
 
 PIP_CONF = "pip.conf"
+_FORMAT = "pip's configuration"
 
 
 def environment_options(environ: Mapping[str, str]) -> IndexOptions:
@@ -41,8 +43,11 @@ def _unnamed(url: str) -> str:
     return rest if equals and "/" not in name else url
 
 
-def pip_conf_options(files: ProjectFiles, folder: str = "") -> tuple[IndexOptions, tuple[Decision, ...]]:
+def pip_conf_options(files: ProjectFiles, folder: str = "") -> tuple[IndexOptions, tuple[Source, ...], tuple[Decision, ...]]:
     """``[global]`` and ``[install]`` of a pip.conf beside the requirements: Cortex's recipe for private indexes.
+
+    Returns:
+        The options, the file if there is one, and what was decided about it.
 
     Raises:
         LadingError: if the file cannot be read as an INI file.
@@ -50,7 +55,7 @@ def pip_conf_options(files: ProjectFiles, folder: str = "") -> tuple[IndexOption
     path = f"{folder}/{PIP_CONF}" if folder else PIP_CONF
     content = files.read(path)
     if content is None:
-        return IndexOptions(), ()
+        return IndexOptions(), (), ()
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(content.decode("utf-8-sig", "replace"))
@@ -69,7 +74,10 @@ def pip_conf_options(files: ProjectFiles, folder: str = "") -> tuple[IndexOption
     for section in ("global", "install"):
         if parser.has_section(section):
             options = options.merged(_section_options(dict(parser.items(section))))
-    return options, (_pip_conf_decision(path, options),) if options != IndexOptions() else ()
+    if options == IndexOptions():
+        return options, (Source(path=path, role=Role.IGNORED, format=_FORMAT, because="it configures no index"),), ()
+    used = Source(path=path, role=Role.USED, format=_FORMAT, because="it configures the indexes", sha256=content_hash(content))
+    return options, (used,), (_pip_conf_decision(path, options),)
 
 
 def _section_options(section: Mapping[str, str]) -> IndexOptions:

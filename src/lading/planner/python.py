@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -16,6 +17,9 @@ from lading.model.project import ProjectConfig
 from lading.model.requirements import Declaration
 from lading.model.target import PythonRequest
 
+_CANDIDATES = tuple(f"3.{minor}.{patch}" for minor in range(30) for patch in range(40))
+_LOCK = "pylock.lading.toml"
+_PREFIX = re.compile(r"^(?:cpython|python)-?(?=\d)")  # as uv and shells name interpreters: cpython-3.11, python3.11
 ANY = PythonRequest(specifier="", text="", origin=Origin("nothing"))
 
 
@@ -33,22 +37,24 @@ class PythonChoice:
         parts = [request.specifier for request in (self.request, *self.others) if request.specifier]
         return ",".join(dict.fromkeys(parts))
 
-    def decide(self, version: str, found_by: str) -> Decision:
-        """The record of the interpreter that was chosen."""
+    def decide(self, version: str) -> Decision:
+        """The record of the interpreter that was chosen. It goes into the lock, so it names no place on this machine."""
+        of_lock = self.request.origin.path == _LOCK
+        asked = f"Python {self.request.text.strip()}"
+        because = f"{self.request.origin} {'was made for' if of_lock else 'asks for'} it"
         if self.path:
-            because = "it was named on the command line"
-        elif self.request.specifier:
-            because = f"{self.request.origin} asks for it"
-        else:
-            because = "nothing in the project asks for a Python, and this one is here"
+            asked = "the interpreter that --python names"
+        elif not self.request.specifier:
+            asked = "no version of Python"
+            because = "nothing in the project asks for one; the version that Lading runs on is preferred, then the newest"
         return Decision(
             rule="python-chosen",
             kind=Kind.CHOSEN,
             subject="python",
-            asked=self.request.text or "nothing",
-            chose=f"{version} ({found_by})",
+            asked=asked,
+            chose=f"Python {version}",
             because=because,
-            origin=self.request.origin if self.request.specifier else None,
+            origin=self.request.origin if self.path or self.request.specifier else None,
             instead="--python 3.X, or a .python-version file",
         )
 
@@ -63,8 +69,8 @@ def choose_python(
 ) -> PythonChoice:
     """Find every request for a Python and put the strongest first.
 
-    Order: ``--python``, the configuration, .python-version, the lock, the declaration's requires-python, runtime.txt. The
-    declaration's requires-python and the strongest must agree.
+    Order: ``--python``, the configuration, .python-version, the lock, runtime.txt. The strongest must agree with the declaration's
+    requires-python; a lock that does not is out of date, and asks for nothing.
 
     Args:
         config: The project's configuration.
@@ -83,7 +89,7 @@ def choose_python(
         _from_command_line(asked) if asked else None,
         config.python,
         _from_file(files, ".python-version"),
-        _from_lock(locked),
+        _from_lock(locked, declared),
         _from_file(files, "runtime.txt"),
     ]
     strong = [request for request in requests if request is not None]
@@ -96,15 +102,16 @@ def choose_python(
 
 
 def _from_command_line(text: str) -> PythonRequest:
-    return PythonRequest(specifier=_specifier(text, Origin("--python")), text=text, origin=Origin("--python"))
+    version = _PREFIX.sub("", text.strip())
+    return PythonRequest(specifier=_specifier(version, Origin("--python")), text=version, origin=Origin("--python"))
 
 
 def _specifier(text: str, origin: Origin) -> str:
-    text = text.strip()
     try:
         if text[:1].isdigit():
-            release = Version(text).release
-            return f"=={text}.*" if len(release) < 3 else f"=={text}"
+            version = Version(text)
+            open_ended = len(version.release) < 3 and not version.is_prerelease
+            return f"=={text}.*" if open_ended else f"=={text}"
         return str(SpecifierSet(text))
     except (InvalidVersion, InvalidSpecifier) as error:
         raise LadingError(
@@ -122,15 +129,16 @@ def _from_file(files: ProjectFiles, path: str) -> PythonRequest | None:
     return None if files.read(path) is None else python_version.parse(path, files).python
 
 
-def _from_lock(version: str | None) -> PythonRequest | None:
-    if version is None:
+def _from_lock(version: str | None, declared: PythonRequest | None) -> PythonRequest | None:
+    if version is None or (declared and not SpecifierSet(declared.specifier).contains(version, prereleases=True)):
         return None
     minor = ".".join(version.split(".")[:2])
-    return PythonRequest(specifier=f"=={minor}.*", text=version, origin=Origin("pylock.lading.toml"))
+    return PythonRequest(specifier=f"=={minor}.*", text=version, origin=Origin(_LOCK))
 
 
 def _must_agree(first: PythonRequest, other: PythonRequest) -> None:
-    if any(_allows(first.specifier, version) and _allows(other.specifier, version) for version in _candidates()):
+    both = SpecifierSet(first.specifier) & SpecifierSet(other.specifier)
+    if any(both.contains(version, prereleases=True) for version in _CANDIDATES):
         return
     raise LadingError(
         Problem(
@@ -141,11 +149,3 @@ def _must_agree(first: PythonRequest, other: PythonRequest) -> None:
             code=ExitCode.RESOLUTION,
         )
     )
-
-
-def _allows(specifier: str, version: str) -> bool:
-    return SpecifierSet(specifier).contains(version, prereleases=True)
-
-
-def _candidates() -> tuple[str, ...]:
-    return tuple(f"3.{minor}.{patch}" for minor in range(30) for patch in range(40))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lading.formats import known, requirements_txt
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles, content_hash
 from lading.model.origin import Origin
 from lading.model.plan import Role, Source
-from lading.model.problems import LadingError, Problem
+from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.project import Api, PathRef, ProjectConfig, ProjectKind
 from lading.model.requirements import Declaration
+from lading.planner.others import ignored_advice, is_passed_over, list_others
 
 REQUIREMENTS = "requirements.txt"
 PYPROJECT = "pyproject.toml"
@@ -39,8 +41,16 @@ def choose_sources(config: ProjectConfig, files: ProjectFiles, environ: Mapping[
     Raises:
         LadingError: for unreadable or unsupported declarations, all of them at once.
     """
-    groups = _groups(config)
-    return tuple(_choose(config, variant, apis, files, environ) for variant, apis in groups)
+    problems, found = ProblemCollector(), []
+    for variant, apis in _groups(config):
+        with problems.catching():
+            found.append((variant, apis, *_declaration(config, apis, files, environ)))
+    problems.raise_if_any()
+    readers = {path: apis for _variant, apis, declaration, _because in found if declaration for path in declaration.read}
+    return tuple(
+        Chosen(variant=variant, apis=apis, declaration=declaration, **_found_files(config, declaration, because, files, readers))
+        for variant, apis, declaration, because in found
+    )
 
 
 def _groups(config: ProjectConfig) -> list[tuple[str, tuple[Api, ...]]]:
@@ -54,16 +64,26 @@ def _groups(config: ProjectConfig) -> list[tuple[str, tuple[Api, ...]]]:
     return [("" if path == REQUIREMENTS else apis[0].name, tuple(apis)) for path, apis in by_path.items()]
 
 
-def _choose(config: ProjectConfig, variant: str, apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[str, str]) -> Chosen:
+def _declaration(
+    config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[str, str]
+) -> tuple[Declaration | None, str]:
     declaration, because = _explicit(config, apis, files, environ)
     if declaration is None:
         _refuse_unread(config, files)
         declaration, because = _discovered(files, environ)
+    return declaration, because
+
+
+def _found_files(
+    config: ProjectConfig, declaration: Declaration | None, because: str, files: ProjectFiles, readers: Mapping[str, tuple[Api, ...]]
+) -> dict[str, Any]:
+    """``sources`` and ``decisions`` of a `Chosen`: what became of every file, and what the user should know of it."""
     used = _used(declaration, because, files) if declaration else ()
-    ignored = _ignored(declaration, {source.path for source in used}, config, files)
-    decisions = [] if declaration else [_nothing_declared(config)]
-    decisions += [_ignored_advice(source, declaration) for source in ignored if declaration]
-    return Chosen(variant=variant, apis=apis, declaration=declaration, sources=(*used, *ignored), decisions=tuple(decisions))
+    others = list_others(config, declaration, because, files, readers)
+    decisions = [] if declaration and declaration.requirements else [_nothing_declared(config, declaration)]
+    if declaration is not None:
+        decisions += [ignored_advice(source, declaration, because) for source in others if is_passed_over(source, readers)]
+    return {"sources": (*used, *others), "decisions": tuple(decisions)}
 
 
 def _explicit(
@@ -99,14 +119,14 @@ def _named(reference: PathRef, files: ProjectFiles, environ: Mapping[str, str]) 
 
 
 def _discovered(files: ProjectFiles, environ: Mapping[str, str]) -> tuple[Declaration | None, str]:
+    pyproject = files.read(PYPROJECT)
     if files.read(REQUIREMENTS) is not None:
-        return requirements_txt.parse(REQUIREMENTS, files, environ), "a requirements.txt comes before pyproject.toml"
-    content = files.read(PYPROJECT)
-    if content is not None:
+        because = "it is the project's dependency file" if pyproject is None else "it comes before pyproject.toml"
+        return requirements_txt.parse(REQUIREMENTS, files, environ), because
+    if pyproject is not None:
         from lading.formats import pyproject_toml  # noqa: PLC0415 -- only when the file is there
 
-        declaration = pyproject_toml.parse(PYPROJECT, files, environ)
-        return declaration, "it is the project's only dependency declaration"
+        return pyproject_toml.parse(PYPROJECT, files, environ), "there is no requirements.txt, which would come first"
     return None, ""
 
 
@@ -130,11 +150,11 @@ def _refuse_unread(config: ProjectConfig, files: ProjectFiles) -> None:
         found = []  # Cortex reads its own trio only; cortex.yaml's reader has dealt with conda
     readable = [name for name in (REQUIREMENTS, PYPROJECT) if files.read(name) is not None]
     if found and not (readable and all(entry.yields_to_readable for entry in found)):
-        raise LadingError(*(_unread_problem(entry, readable) for entry in found))
+        raise LadingError(*(_unread_problem(entry, readable, config.kind) for entry in found))
 
 
-def _unread_problem(entry: known.KnownFile, readable: list[str]) -> Problem:
-    way_out = "Export it to a requirements.txt, and name that file in cog.yaml as build.python_requirements"
+def _unread_problem(entry: known.KnownFile, readable: list[str], kind: ProjectKind) -> Problem:
+    named = "write a requirements.txt" if kind is ProjectKind.COG else "write a requirements.txt and a cog.yaml"
     return Problem(
         rule="conda-not-supported" if entry.is_conda else "format-not-supported",
         what=f"{entry.name} ({entry.what}) declares dependencies, and this version of Lading does not read it.",
@@ -142,42 +162,21 @@ def _unread_problem(entry: known.KnownFile, readable: list[str]) -> Problem:
         why=f"It would come before {readable[0]}, and no declaration is skipped in silence."
         if readable
         else "No declaration is skipped in silence.",
-        instead=f"{way_out}, or move {entry.name} out of the folder.",
+        instead=f"Move {entry.name} out of the folder, or {named} that names it: build.python_requirements: requirements.txt",
     )
 
 
-def _ignored(declaration: Declaration | None, used: set[str], config: ProjectConfig, files: ProjectFiles) -> tuple[Source, ...]:
-    sources = []
-    for name in files.entries():
-        entry = known.lookup(name)
-        if entry is None or name in used or name == config.path or not entry.declares:
-            continue
-        reason = f"{declaration.path} is the source" if declaration else "it declares no dependencies that Lading reads"
-        sources.append(Source(path=name, role=Role.IGNORED, format=entry.what, because=reason))
-    return tuple(sources)
-
-
-def _ignored_advice(source: Source, declaration: Declaration | None) -> Decision:
-    chosen = declaration.path if declaration else "nothing"
-    return Decision(
-        rule="source-ignored",
-        kind=Kind.ADVICE,
-        subject=source.path,
-        asked=f"{source.path} is here as well",
-        chose=chosen,
-        because=f"one source is installed, and {source.because}",
-        origin=Origin(source.path),
-    )
-
-
-def _nothing_declared(config: ProjectConfig) -> Decision:
+def _nothing_declared(config: ProjectConfig, declaration: Declaration | None) -> Decision:
+    place = declaration.path if declaration else config.path
     return Decision(
         rule="nothing-declared",
         kind=Kind.ADVICE,
         subject="dependencies",
-        asked="no dependency file was found",
+        asked=f"{declaration.path} lists no packages" if declaration else "no dependency file was found",
         chose="an environment without packages",
-        because="there is no requirements.txt and no pyproject.toml beside the predictor",
-        origin=Origin(config.path) if config.path else None,
-        instead="a requirements.txt that lists what the predictor imports",
+        because="nothing is installed that no file declares"
+        if declaration
+        else "there is no requirements.txt and no pyproject.toml in the project's folder",
+        origin=Origin(place) if place else None,
+        instead="list what the predictor imports in a requirements.txt",
     )
