@@ -27,20 +27,25 @@ def claim(store: str, key: str, waiting: Callable[[], None]) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        _give_back(store, key, descriptor)
 
 
 @contextmanager
 def try_claim(store: str, key: str) -> Iterator[bool]:
-    """`claim` without waiting: whether nobody else has it. On the way out the lock's file goes too."""
+    """`claim` without waiting: whether nobody else has it."""
     descriptor = _take(store, key, None)
     try:
         yield descriptor is not None
     finally:
         if descriptor is not None:
-            with suppress(OSError):
-                os.unlink(_path(store, key))
-            os.close(descriptor)
+            _give_back(store, key, descriptor)
+
+
+def _give_back(store: str, key: str, descriptor: int) -> None:
+    """Remove the lock's file, then let go of it: those who wait for it see that it is gone, and begin anew."""
+    with suppress(OSError):
+        os.unlink(_path(store, key))
+    os.close(descriptor)
 
 
 def _take(store: str, key: str, waiting: Callable[[], None] | None) -> int | None:

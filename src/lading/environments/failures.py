@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MISFIT = re.compile(r"`(?P<name>[^`]+)` can't be installed because .* for the current platform")
 _HINT = re.compile(r"^hint: (?P<hint>You're .*)$", re.MULTILINE)
 _OTHER_PYTHON = re.compile(r"resolved to Python (?P<here>\S+), which is incompatible with .*: `(?P<wanted>[^`]+)`")
+_NOT_CACHED = re.compile(r"Failed to download(?: and build)? `(?P<name>[\w.-]+)[^`]*`\s+cause: Network connectivity is disabled")
 _FILE_MISSING = re.compile(r"failed to query metadata of file `(?P<path>[^`]+)`: No such file")
 
 
@@ -51,6 +52,8 @@ def _own(text: str, case: Case, work: Work) -> Problem | None:
         return _misfit(found["name"], case.clean(hint["hint"]).replace("`", "") if hint else None, case, work)
     if found := _OTHER_PYTHON.search(text):
         return _other_python(found["here"], found["wanted"], work)
+    if found := _NOT_CACHED.search(text):
+        return _not_cached(found["name"], case)
     if found := _FILE_MISSING.search(text):
         return _file_missing(case.clean(found["path"]), case)
     return None
@@ -75,6 +78,17 @@ def _other_python(here: str, wanted: str, work: Work) -> Problem:
         why="The versions in a lock are chosen for one Python.",
         instead="Run `lading lock`, or name the lock's Python with --python.",
         code=ExitCode.LOCK,
+    )
+
+
+def _not_cached(name: str, case: Case) -> Problem:
+    return Problem(
+        rule="offline-not-cached",
+        what=f"{name} was not downloaded before, and --offline forbids to do it now.",
+        origin=next((one.origin for one in case.lines_about(name)), Origin(case.plan.lock_path)),
+        why="Offline, packages come from uv's cache alone.",
+        instead="Run once without --offline.",
+        code=ExitCode.NETWORK,
     )
 
 
