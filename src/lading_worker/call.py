@@ -2,7 +2,7 @@
 
 import threading
 
-from lading_worker import cancel, scope
+from lading_worker import cancel, channel, ending, loading, scope
 from lading_worker.channel import CHUNK, DONE, INVALID, METRIC
 from lading_worker.output import Destination
 
@@ -48,6 +48,12 @@ class Call:
         """The input does not fit: the prediction is over, and has never begun."""
         self.output.close()
         self._channel.send(INVALID, self.number, {"detail": detail})
+
+    def report(self, error):
+        """Print the traceback of an exception that ended the prediction."""
+        if channel.is_fork():
+            ending.end_fork(error)
+        self.output.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
 
     def done(self, head, body=b""):
         """The prediction is over."""

@@ -9,7 +9,7 @@ from lading_worker import inputs
 from lading_worker.call import CANCELED
 from lading_worker.encode import encode
 from lading_worker.files import InputFiles
-from lading_worker.loading import message, one_line, trace
+from lading_worker.loading import message, one_line
 from lading_worker.scope import CancelationException
 
 _MALFORMED = "the input is no JSON that can be read: {}"
@@ -246,5 +246,5 @@ def _fail(call, error):
     if isinstance(error, CancelationException):
         call.done(CANCELED)
         return
-    call.output.write("stderr", trace(error).encode("utf-8", "backslashreplace"))
+    call.report(error)
     call.done({"status": "failed", "error": message(error) or one_line(error), "metrics": {}})

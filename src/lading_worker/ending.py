@@ -11,8 +11,6 @@ from lading_worker import loading
 
 _EXIT_SECONDS = 3.0  # for the exit handlers of the model
 
-_crash_output = None
-
 
 def die_with_parent():
     """Ask the kernel to kill this process with the front, even if it hangs in native code then. Linux only."""
@@ -43,26 +41,26 @@ def front_is_gone():
     os._exit(1)
 
 
-def end(code, outputs):
-    """End the process: exit handlers first, but not for long, and threads are not waited for."""
-    _run_exit_handlers(code, outputs)
+def end(code, flush):
+    """End the process: exit handlers first, but not for long; threads are not waited for. ``flush`` sends what is still held back."""
+    _run_exit_handlers(code, flush)
     os._exit(code)
 
 
-def end_by(error, outputs):
+def end_by(error, flush):
     """End the process as Python ends for this exception."""
     if isinstance(error, SystemExit):
         if error.code is not None and not isinstance(error.code, int):
             sys.stderr.write(f"{loading.message(error)}\n")
-        end(loading.exit_code(error), outputs)
-    outputs.outside.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
+        end(loading.exit_code(error), flush)
+    sys.stderr.write(loading.trace(error))
     if isinstance(error, KeyboardInterrupt):
-        _run_exit_handlers(130, outputs)
+        _run_exit_handlers(130, flush)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(1)
         os._exit(130)
-    end(1, outputs)
+    end(1, flush)
 
 
 def end_fork(error):
@@ -76,14 +74,14 @@ def end_fork(error):
     os._exit(code)
 
 
-def _run_exit_handlers(code, outputs):
+def _run_exit_handlers(code, flush):
     threading.Thread(target=_exit_later, args=(code,), daemon=True).start()
+    flush()
     try:
         atexit._run_exitfuncs()  # noqa: SLF001 - `sys.exit` would wait for the model's threads first
     except BaseException as error:
-        outputs.outside.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
-    outputs.flush()
-    outputs.outside.close()
+        sys.stderr.write(loading.trace(error))
+    flush()
 
 
 def _exit_later(code):

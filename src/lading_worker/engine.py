@@ -58,7 +58,7 @@ class Engine:
             self.loop.serve()
         else:
             self._serve()
-        ending.end(0, self.outputs)
+        ending.end(0, self._flush)
 
     # Setup
 
@@ -79,8 +79,7 @@ class Engine:
                 self.loop.wait_for(waiting)
         except BaseException as error:
             self._fail(error, phase)
-        self.outputs.flush()
-        self.outputs.outside.close()
+        self._flush()
         self.control.send(channel.READY, 0, self._ready(time.perf_counter() - began))
 
     def _make_style(self, target):
@@ -104,10 +103,9 @@ class Engine:
         if channel.is_fork():
             ending.end_fork(error)
         head = loading.describe(error, self.load["root"], phase)
-        self.outputs.flush()
-        self.outputs.outside.close()
+        self._flush()
         self.control.send(channel.SETUP_FAILED, 0, head)
-        ending.end(1, self.outputs)
+        ending.end(1, self._flush)
 
     def _ready(self, seconds):
         style = self.style
@@ -157,11 +155,9 @@ class Engine:
             running = calls.enter(call, context_of(head))
             try:
                 after = self.style.answer(call)
-            finally:
-                self.outputs.flush()
-                scope.leave(running)
-        except BaseException as error:
-            self.give_up(error)
+            except BaseException as error:
+                self.give_up(error)
+            scope.leave(running)
         finally:
             slot.finish()
         if channel.is_fork():
@@ -181,7 +177,13 @@ class Engine:
         """The model has called ``sys.exit``, or was interrupted: the process ends, as it would anywhere."""
         if channel.is_fork():
             ending.end_fork(error)
-        ending.end_by(error, self.outputs)
+        ending.end_by(error, self._flush)
+
+    def _flush(self):
+        self.outputs.outside.close()
+        for call in [slot.running for slot in self.slots]:
+            if call is not None:
+                call.output.close()
 
     # What the front says meanwhile, in a thread of its own
 

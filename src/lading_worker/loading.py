@@ -6,6 +6,9 @@ import sys
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _SHIMS = os.path.join(_HERE, "shims")
+_CALLERS = frozenset(
+    os.path.join(_HERE, name + ".py") for name in ("__main__", "engine", "loading", "cog_style", "cortex_style", "payload", "looping")
+)
 
 
 class LoadError(Exception):
@@ -66,10 +69,9 @@ def _import(path):
     from importlib.machinery import SourceFileLoader
     from importlib.util import module_from_spec, spec_from_file_location
 
-    name = _module_name(path)
-    parent = name.rpartition(".")[0]
-    if parent:
-        importlib.import_module(parent)
+    package, name = _module_name(path)
+    if package:
+        importlib.import_module(package)
         if name in sys.modules:
             return sys.modules[name]
     spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
@@ -78,21 +80,22 @@ def _import(path):
     spec.loader.exec_module(module)
     # As after an import, a module may have replaced itself.
     module = sys.modules.get(name, module)
-    if parent:
-        setattr(sys.modules[parent], name.rpartition(".")[2], module)
+    if package:
+        setattr(sys.modules[package], name.rpartition(".")[2], module)
     return module
 
 
 def _module_name(path):
+    """The package that a file belongs to (``""``: none), and its module's name."""
     folder, base = os.path.split(path)
     stem = os.path.splitext(base)[0]
     top = _top_folder(folder)
     if top != folder:
-        parts = [*os.path.relpath(folder, top).split(os.sep), stem]
-        if all(part.isidentifier() for part in parts):
-            return ".".join(parts)
+        parts = os.path.relpath(folder, top).split(os.sep)
+        if all(part.isidentifier() for part in [*parts, stem]):
+            return ".".join(parts), ".".join([*parts, stem])
     # A predictor in `signal.py` must not take the place of a module that is in use.
-    return stem if stem not in sys.modules else "predictor_" + stem
+    return "", "predictor_" + stem if stem in sys.modules else stem.replace(".", "_")
 
 
 def describe(error, root, phase):
@@ -161,15 +164,18 @@ def trace(error):
     try:
         import traceback
 
-        return "".join(traceback.format_exception(type(error), error, _own_part(error.__traceback__)))
+        return "".join(traceback.format_exception(type(error), error, _own_part(error, error.__traceback__)))
     except Exception:  # an exception whose parts misbehave
         return one_line(error) + "\n"
 
 
-def _own_part(step):
+def _own_part(error, step):
+    """The part of a traceback below the last of our frames that call the model's code, and what it calls to get there."""
+    rest = first = step
     while step is not None:
-        file = step.tb_frame.f_code.co_filename
-        if not file.startswith((os.path.join(_HERE, ""), "<frozen importlib")) or file.startswith(_SHIMS):
-            break
+        if step.tb_frame.f_code.co_filename in _CALLERS:
+            rest = step.tb_next
         step = step.tb_next
-    return step
+    while rest is not None and rest.tb_frame.f_code.co_filename.startswith(("<frozen importlib", importlib.__file__)):
+        rest = rest.tb_next
+    return first if rest is None and first is not None and not isinstance(error, SyntaxError) else rest

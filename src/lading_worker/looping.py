@@ -63,15 +63,11 @@ class Loop:
     async def _run(self, slot, frame):
         _kind, number, head, body = frame
         call = slot.begin(number, head, body, self._engine.take_early)
-        try:
-            if call.canceled:
-                call.done(calls.CANCELED)
-            else:
-                await self._answer(call, head)
-        except BaseException as error:
-            self._engine.give_up(error)
-        finally:
-            slot.finish()
+        if call.canceled:
+            call.done(calls.CANCELED)
+        else:
+            await self._answer(call, head)
+        slot.finish()
         if channel.is_fork():
             ending.end_fork(None)
         del self._tasks[slot]
@@ -81,9 +77,9 @@ class Loop:
         running = calls.enter(call, context_of(head))
         try:
             await self._engine.style.answer_async(call)
-        finally:
-            self._engine.outputs.flush()
-            scope.leave(running)
+        except BaseException as error:
+            self._engine.give_up(error)
+        scope.leave(running)
 
     # Called by the control thread
 

@@ -23,45 +23,50 @@ _HEADS = {"stdout": b'{"source":"stdout"}', "stderr": b'{"source":"stderr"}'}
 class Destination:
     """Where the text of one call goes (call 0: what belongs to none), with what is held back of its last line."""
 
-    __slots__ = ("_channel", "_held", "call")
+    __slots__ = ("_channel", "_held", "_source", "call")
 
     def __init__(self, channel, call=0):
         self._channel, self.call = channel, call
-        self._held = None
+        self._held, self._source = b"", "stdout"
 
     def write(self, source, data):
         """Take bytes; send them if they end a line."""
-        if self._held is None:
-            self._held = {"stdout": b"", "stderr": b""}
         with self._channel.lock:
-            held = self._held[source] = self._held[source] + data
+            if source != self._source:
+                # The two streams stay in the order of their writes.
+                self._send(len(self._held))
+                self._source = source
+            self._held = held = self._held + data
             if b"\n" in data or len(held) > _HELD:
-                self._send(source)
+                self._send(_whole(held, len(held)))
 
-    def flush(self, source):
-        """Send what is held of a stream."""
-        if self._held is not None and self._held[source]:
+    def flush(self):
+        """Send what is held, but for half a character."""
+        if self._held:
             with self._channel.lock:
-                self._send(source)
+                self._send(_whole(self._held, len(self._held)))
 
     def close(self):
-        """The call is over: send the rest."""
-        if self._held is not None:
-            for source in ("stdout", "stderr"):
-                self.flush(source)
-                if self._held[source]:
-                    self._channel.send(LOG, self.call, _HEADS[source], self._held[source])
-            self._held = None
+        """The call is over: send the rest, also what a stream of the model's own in front of ours still has."""
+        _flush_streams()
+        if self._held:
+            with self._channel.lock:
+                self._send(len(self._held))
 
-    def _send(self, source):
-        data = self._held[source]
-        whole = _whole(data, len(data))
-        self._held[source] = data[whole:]
+    def _send(self, size):
+        data, self._held = self._held, self._held[size:]
         start = 0
-        while start < whole:
-            end = whole if whole - start <= _PIECE else _whole(data, start + _PIECE)
-            self._channel.send(LOG, self.call, _HEADS[source], data[start:end])
+        while start < size:
+            end = size if size - start <= _PIECE else _whole(data, start + _PIECE)
+            self._channel.send(LOG, self.call, _HEADS[self._source], data[start:end])
             start = end
+
+
+def _flush_streams():
+    for stream in (sys.stdout, sys.stderr):
+        if stream.__class__ is not TextOutput and stream is not None:
+            with contextlib.suppress(Exception):  # it is the model's
+                stream.flush()
 
 
 def _whole(data, end):
@@ -74,6 +79,11 @@ def _whole(data, end):
     return end
 
 
+def _write_raw(number, data):
+    while data:
+        data = data[os.write(number, data) :]
+
+
 class _Router:
     """Finds the destination of a write, and keeps cancelation out of it."""
 
@@ -82,15 +92,15 @@ class _Router:
 
     def write(self, source, data):
         if is_fork():
-            os.write(1 if source == "stdout" else 2, data)
+            _write_raw(1 if source == "stdout" else 2, data)
             return
         with cancel.Shield():
             self._destination().write(source, data)
 
-    def flush(self, source):
+    def flush(self):
         if not is_fork():
             with cancel.Shield():
-                self._destination().flush(source)
+                self._destination().flush()
 
     def _destination(self):
         call = scope.current().call
@@ -106,14 +116,12 @@ class BinaryOutput(io.BufferedIOBase):
         self.mode = "wb"
 
     def write(self, data):
-        if isinstance(data, str):
-            raise TypeError("a bytes-like object is required, not 'str'")
-        data = bytes(data) if not isinstance(data, memoryview) else data.tobytes()
+        data = memoryview(data).tobytes()
         self._router.write(self._source, data)
         return len(data)
 
     def flush(self):
-        self._router.flush(self._source)
+        self._router.flush()
 
     def close(self):
         """Stays open, as the model's later predictions need it."""
@@ -155,7 +163,7 @@ class TextOutput(io.TextIOBase):
         return len(text)
 
     def flush(self):
-        self._router.flush(self._source)
+        self._router.flush()
 
     def close(self):
         """Stays open, as the model's later predictions need it."""
@@ -188,14 +196,6 @@ class Outputs:
         router = _Router(self.outside)
         # The old ones are kept, not closed.
         self._before = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-        self._streams = [TextOutput(source, number, router) for source, number in zip(("stdout", "stderr"), numbers)]
+        streams = [TextOutput(source, number, router) for source, number in zip(("stdout", "stderr"), numbers)]
         # A model that puts back `sys.__stdout__` gets the same stream.
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self._streams
-
-    def flush(self):
-        """Send what the model has put before our streams (a `TextIOWrapper` of its own), too."""
-        for name, own in zip(("stdout", "stderr"), self._streams):
-            stream = getattr(sys, name, None)
-            if stream is not own and stream is not None:
-                with contextlib.suppress(Exception):  # it is the model's own
-                    stream.flush()
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = streams

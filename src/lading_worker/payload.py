@@ -3,7 +3,6 @@
 import json
 
 from lading_worker.call import CANCELED
-from lading_worker.loading import trace
 from lading_worker.scope import CancelationException
 
 _SERVER_ERROR = {"status": 500, "headers": [["content-type", "text/plain; charset=utf-8"]]}
@@ -44,7 +43,7 @@ class PayloadStyle:
             call.done(CANCELED)
             return None
         except BaseException as error:
-            call.output.write("stderr", trace(error).encode("utf-8", "backslashreplace"))
+            call.report(error)
             call.done(_SERVER_ERROR, b"internal server error")
             return None
         return after
