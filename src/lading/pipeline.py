@@ -22,12 +22,13 @@ from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollect
 
 if TYPE_CHECKING:
     from lading.environments.folder import FolderFiles
+    from lading.model.decisions import Decision
     from lading.model.environment import Environment
     from lading.model.lock import Lock
     from lading.model.plan import Plan
     from lading.model.project import Api, ProjectConfig
     from lading.model.service import ServedApi, ServiceSpec
-    from lading.model.target import Interpreter
+    from lading.model.target import Interpreter, Target
     from lading.planner.python import PythonChoice
     from lading.planner.sources import Chosen
 
@@ -41,7 +42,8 @@ class Options:
 
     ``file`` names a configuration or a predictor relative to ``directory``. ``python`` is a version, a range or a path;
     ``accelerator`` is ``auto``, ``cpu`` or a build label. ``locked``: never change the lock, fail if it is stale. ``frozen``: use the
-    lock without looking whether it is stale. ``upgrade``: forget the versions of the existing lock.
+    lock without looking whether it is stale. ``upgrade``: forget the versions of the existing lock, or of these packages.
+    ``platform`` is another one than this machine's. ``as_of`` is the day to resolve as of, as the user gave it.
     """
 
     directory: Path = field(default_factory=Path)
@@ -51,7 +53,9 @@ class Options:
     locked: bool = False
     frozen: bool = False
     offline: bool = False
-    upgrade: bool = False
+    upgrade: bool | frozenset[str] = False
+    platform: str | None = None
+    as_of: str | None = None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
@@ -159,7 +163,7 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
     )
     interpreter = _interpreter(python, options, reporter)
     accelerator = _declared_accelerator(project.config, options)
-    target = adopt(host_target(interpreter, accelerator), existing, accelerator)
+    target = adopt(_target_of(host_target(interpreter, accelerator), options), existing, accelerator)
     decision = python.decide(interpreter.version)
     made = make_plan(project.config, chosen, target, project.files, options.environ, variant=variant, python=decision)
     return Planned(plan=made, interpreter=interpreter, existing=existing, stale=stale_reasons(existing, made) if existing else ())
@@ -169,7 +173,17 @@ def _variant(of_api: str, options: Options) -> str:
     """A lock for another target than the machine's own has a name of its own."""
     python = "" if options.python is None or "/" in options.python else "py" + "".join(c for c in options.python if c.isalnum())
     accelerator = "" if options.accelerator == "auto" else options.accelerator
-    return "-".join(part for part in (of_api, accelerator, python) if part)
+    return "-".join(part for part in (of_api, accelerator, options.platform or "", python) if part)
+
+
+def _target_of(host: Target, options: Options) -> Target:
+    """This machine as a target, or the platform that the user named in its place."""
+    from lading.planner.platforms import is_linux
+
+    if options.platform is None:
+        return host
+    accelerator = host.accelerator if options.accelerator != "auto" or is_linux(options.platform) else "cpu"
+    return replace(host, platform=options.platform, accelerator=accelerator)
 
 
 def _declared_accelerator(config: ProjectConfig, options: Options) -> str:
@@ -222,16 +236,38 @@ def _lock_one(planned: Planned, project: Project, options: Options, reporter: Re
     from lading.locks.lockfile import write
 
     existing = planned.existing
+    as_of = _as_of(planned, project, options)
+    planned = _with_day(planned, as_of)
     if existing is not None and (options.frozen or (not planned.stale and not options.upgrade)):
         return Locked(planned=planned, lock=existing, text=write(existing), before=existing)
     if options.locked or options.frozen:
         raise LadingError(_lock_problem(planned))
-    made = _resolve(planned, project, options, reporter)
+    made = _resolve(planned, project, options, as_of, reporter)
     text = write(made)
     if existing is None or write(existing) != text:
         _write_beside(project.root / planned.plan.lock_path, text)
         project.files.wrote(planned.plan.lock_path, text.encode())
     return Locked(planned=planned, lock=made, text=text, before=existing, changed=True)
+
+
+def _as_of(planned: Planned, project: Project, options: Options) -> str | None:
+    """The moment to resolve as of: the one that the user names, else the one of the lock."""
+    if options.as_of is None:
+        return planned.existing.as_of if planned.existing else None
+    from lading.environments.days import moment_of
+
+    used = [source.path for source in planned.plan.sources if source.sha256]
+    return moment_of(options.as_of, project.root, tuple([project.config.path] if project.config.path else used))
+
+
+def _with_day(planned: Planned, as_of: str | None) -> Planned:
+    """With the day among the reasons why the lock does not hold, if it is another one than the lock's."""
+    if planned.existing is None or planned.existing.as_of == as_of:
+        return planned
+    before = planned.existing.as_of
+    wanted = f"as of {as_of}" if as_of else "without a day to resolve as of"
+    reason = f"it is wanted {wanted}, and was made {f'as of {before}' if before else 'without one'}"
+    return replace(planned, stale=(*planned.stale, reason))
 
 
 def _lock_problem(planned: Planned) -> Problem:
@@ -254,18 +290,34 @@ def _lock_problem(planned: Planned) -> Problem:
     )
 
 
-def _resolve(planned: Planned, project: Project, options: Options, reporter: Reporter) -> Lock:
+def _resolve(planned: Planned, project: Project, options: Options, as_of: str | None, reporter: Reporter) -> Lock:
     from lading.planner.indexes import environment_options
     from lading.planner.make import name_locked_versions, with_machine_options
     from lading.resolvers.uv import ResolveOptions, resolve
 
     asked = with_machine_options(planned.plan, environment_options(options.environ))
-    how = ResolveOptions(offline=options.offline, previous=planned.existing, upgrade=options.upgrade)
+    previous = planned.existing if planned.existing and planned.existing.as_of == as_of else None
+    how = ResolveOptions(offline=options.offline, previous=previous, upgrade=options.upgrade, as_of=as_of)
     made = resolve(asked, planned.interpreter, project.root, how, reporter)
     plan_ = planned.plan
-    decisions = name_locked_versions(plan_, made)
+    found = [decision for decision in made.decisions if decision not in asked.decisions]
+    decisions = (*name_locked_versions(plan_, made), *([_day_decision(as_of, options)] if as_of else []), *found)
     sources = {source.path: source.sha256 for source in plan_.sources if source.sha256}
     return replace(made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, target=plan_.target.as_json())
+
+
+def _day_decision(as_of: str, options: Options) -> Decision:
+    from lading.model.decisions import Decision, Kind
+
+    return Decision(
+        rule="as-of",
+        kind=Kind.CHOSEN,
+        subject="as-of",
+        asked=f"--as-of {options.as_of}" if options.as_of else "the lock",
+        chose=as_of,
+        because="nothing that was uploaded later counts" + ("" if options.as_of else "; the lock was made as of then, and stays so"),
+        instead="--as-of none",
+    )
 
 
 def _write_beside(path: Path, text: str) -> None:
@@ -304,6 +356,7 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
     machine = environment_options(options.environ)
     installed = []
     for one in locked:
+        _must_run_here(one, options)
         with_indexes = with_machine_options(one.planned.plan, machine)
         environment = create_environment(
             one.lock,
@@ -316,6 +369,23 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
         )
         installed.append(Installed(locked=one, environment=environment))
     return tuple(installed)
+
+
+def _must_run_here(locked: Locked, options: Options) -> None:
+    from lading.environments.host import host_target
+    from lading.planner.platforms import runs_on
+
+    here = host_target(locked.planned.interpreter, "cpu").platform if options.platform else ""
+    if options.platform and not runs_on(options.platform, here):
+        raise LadingError(
+            Problem(
+                rule="platform-not-this-machine",
+                what=f"{locked.planned.plan.lock_path} is for {options.platform}, and this machine is {here}.",
+                origin=Origin("--platform"),
+                why="Its packages cannot run here.",
+                instead="Use `lading lock` with --platform, and install on a machine of that kind.",
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,7 +436,7 @@ def unchanged(options: Options) -> Ready | None:
 
 def identity(options: Options) -> tuple[str, ...]:
     """The options that lead to another environment."""
-    return (options.file or "", options.python or "", options.accelerator)
+    return (options.file or "", options.python or "", options.accelerator, *([options.platform] if options.platform else []))
 
 
 def _ready(root: Path, files: FolderFiles, config: ProjectConfig, variants: tuple[Variant, ...]) -> Ready:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from difflib import get_close_matches
+
+from packaging.utils import canonicalize_name
 
 from lading import pipeline
 from lading.cli.install import ending_orderly
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked
+from lading.model.origin import Origin
+from lading.model.problems import LadingError, Problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     add_json(parser)
     parser.add_argument("--upgrade", action="store_true", help="choose the newest versions again, not those of the existing lock")
+    parser.add_argument(
+        "--upgrade-package", metavar="NAME", action="append", default=[], help="choose the newest version of this package alone; repeatable"
+    )
+    parser.add_argument(
+        "--as-of", metavar="DATE", help="as of a day (2024-05-01), a moment, the last commit (commit), or today again (none)"
+    )
     parser.add_argument("--check", action="store_true", help="the same as --locked: only check, change nothing")
 
 
@@ -24,14 +35,31 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     arguments.locked = arguments.locked or arguments.check
     options = pipeline_options(arguments, arguments.project)
-    options = replace(options, upgrade=arguments.upgrade)
+    names = frozenset(str(canonicalize_name(name)) for name in arguments.upgrade_package)
+    options = replace(options, upgrade=arguments.upgrade or names, as_of=arguments.as_of)
     with ending_orderly():
         project = pipeline.read(options, output.reporter)
-        locked = pipeline.lock(pipeline.plan(project, options, output.reporter), project, options, output.reporter)
+        planned = pipeline.plan(project, options, output.reporter)
+        _must_be_locked(names, planned)
+        locked = pipeline.lock(planned, project, options, output.reporter)
     report_locked(locked, output)
     if output.as_json:
         output.json({"locks": [_record(one) for one in locked]})
     return 0
+
+
+def _must_be_locked(names: frozenset[str], planned: tuple[pipeline.Planned, ...]) -> None:
+    known = {str(package["name"]) for one in planned if one.existing for package in one.existing.packages}
+    for name in sorted(names - known):
+        near = get_close_matches(name, known, n=1)
+        raise LadingError(
+            Problem(
+                rule="package-unknown",
+                what=f"{name} is not in the lock, so it cannot be upgraded.",
+                origin=Origin("--upgrade-package"),
+                instead=f"Did you mean {near[0]}?" if near else "`lading diff` and the lock itself name what is in it.",
+            )
+        )
 
 
 def _record(locked: pipeline.Locked) -> dict[str, object]:

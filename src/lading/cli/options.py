@@ -6,12 +6,14 @@ import argparse
 import os
 from pathlib import Path
 
+from lading.cli.secrets import with_secrets
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.pipeline import Options
+from lading.planner.platforms import platform_named
 
 # Options that take a value and may stand before the verb: `lading -C examples/iris serve`.
-WITH_VALUE = ("-C", "--directory", "-f", "--file", "--progress", "--python", "--accelerator")
+WITH_VALUE = ("-C", "--directory", "-f", "--file", "--progress", "--python", "--accelerator", "--platform", "--secret")
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +51,14 @@ def add_common(parser: argparse.ArgumentParser, *, project: bool = True) -> None
         common.add_argument("--offline", action="store_true", help="use no network")
         common.add_argument("--python", metavar="VERSION", help="3.11, 3.11.7, a range, or an interpreter's path")
         common.add_argument("--accelerator", metavar="auto|cpu|cuXYZ", default="auto", help="what builds of frameworks are for")
+        common.add_argument("--platform", metavar="NAME", help="another platform than this one: linux/arm64, x86_64-manylinux_2_28, ...")
+        common.add_argument(
+            "--secret",
+            metavar="id=NAME,env=VAR|src=FILE",
+            action="append",
+            default=[],
+            help="a credential for this run: the value of ${NAME}, a netrc (id=netrc) or a pip.conf (id=pip.conf)",
+        )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +95,8 @@ def pipeline_options(arguments: argparse.Namespace, project: str | None = None) 
         locked=arguments.locked,
         frozen=arguments.frozen,
         offline=arguments.offline,
+        platform=platform_named(arguments.platform) if arguments.platform else None,
+        environ=with_secrets(arguments.secret, os.environ, Path.cwd()),
     )
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 from lading.model.lock import Lock
 from lading.model.target import Target
-
-_GLIBC = re.compile(r"(?P<arch>.+)-manylinux_2_(?P<minor>\d+)")
+from lading.planner.platforms import runs_on
 
 
 def adopt(host: Target, lock: Lock | None, accelerator: str) -> Target:
@@ -19,16 +17,8 @@ def adopt(host: Target, lock: Lock | None, accelerator: str) -> Target:
     if lock is None:
         return host
     platform = lock.target.get("platform", "")
-    adopted = replace(host, platform=platform) if _runs(platform, host.platform) else host
+    adopted = replace(host, platform=platform) if runs_on(platform, host.platform) else host
     locked_accelerator = lock.target.get("accelerator")
     if accelerator == "auto" and locked_accelerator:
         adopted = replace(adopted, accelerator=locked_accelerator)
     return adopted
-
-
-def _runs(locked: str, host: str) -> bool:
-    """Whether files for platform ``locked`` run on ``host``."""
-    if locked == host:
-        return True
-    theirs, ours = _GLIBC.fullmatch(locked), _GLIBC.fullmatch(host)
-    return bool(theirs and ours and theirs["arch"] == ours["arch"] and int(theirs["minor"]) <= int(ours["minor"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from shutil import which
 from urllib.parse import unquote, urlsplit
 
 from lading.model.plan import Plan
@@ -40,7 +41,23 @@ def environment(plan: Plan, bound: Iterable[Binding], root: Path, left_out: froz
     env = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **env, **_FIXED, **_indexes(plan, root, left_out, _index_names(environ))}
     for binding in bound:
         env |= _credentials(binding)
+    if _wants_keyring(plan, environ):
+        env["UV_KEYRING_PROVIDER"] = "subprocess"
     return env
+
+
+def _wants_keyring(plan: Plan, environ: Mapping[str, str]) -> bool:
+    """Whether passwords may be in a keyring: pip was told so, or an index's URL has a user and no password, and `keyring` is here.
+
+    uv asks the `keyring` program, as pip does with ``--keyring-provider subprocess``.
+    """
+    if "UV_KEYRING_PROVIDER" in environ or environ.get("PIP_KEYRING_PROVIDER") == "disabled":
+        return False
+    options = plan.options
+    urls = (*([options.index_url] if options.index_url else []), *options.extra_index_urls, *(index.url for index in plan.bound))
+    parts = [urlsplit(url.reveal()) for url in urls]
+    asked = environ.get("PIP_KEYRING_PROVIDER") in ("auto", "import", "subprocess")
+    return (asked or any(one.username and one.password is None for one in parts)) and which("keyring") is not None
 
 
 def _indexes(plan: Plan, root: Path, left_out: frozenset[str], names: Mapping[str, str]) -> dict[str, str]:

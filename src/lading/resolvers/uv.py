@@ -52,7 +52,7 @@ class ResolveOptions:
 
     ``offline``: from uv's cache alone. ``previous``: a lock whose versions are kept where they still fit. ``upgrade``: do not keep
     them, or not for these packages. ``cache_dir``: uv's cache, None for its own choice. ``as_of``: the moment (RFC 3339) after which
-    nothing that was uploaded counts. ``environ``: the variables to start uv with, None for this process's.
+    nothing that was uploaded counts.
     """
 
     offline: bool = False
@@ -60,7 +60,6 @@ class ResolveOptions:
     upgrade: bool | frozenset[str] = False
     cache_dir: Path | None = None
     as_of: str | None = None
-    environ: Mapping[str, str] | None = None
 
 
 def resolve(
@@ -101,7 +100,6 @@ class _Session:
     def __init__(self, plan: Plan, interpreter: Interpreter | None, root: Path, options: ResolveOptions, reporter: Reporter) -> None:
         self.plan, self.root, self.options, self.reporter = plan, root, options, reporter
         bound = bindings(plan)
-        environ = os.environ if options.environ is None else options.environ
         self.witness = Witness()
         self.bound_names = frozenset(name for binding in bound for name in binding.packages)
         required = {declared.name for declared in plan.requirements if declared.via is Via.INDEX and declared.name}
@@ -115,10 +113,10 @@ class _Session:
             upgrade=options.upgrade,
             cache_dir=options.cache_dir,
             previous=_previous(options),
-            left_out=settings.outside_places(plan, root, environ),
+            left_out=settings.outside_places(plan, root, os.environ),
             as_of=options.as_of,
         )
-        self.env = settings.environment(plan, bound, root, self.call.left_out, environ)
+        self.env = settings.environment(plan, bound, root, self.call.left_out, os.environ)
         self.redact = Redactor((*plan.secrets(), *settings.secrets(self.env)))
 
     def lock(self) -> Lock:
