@@ -102,7 +102,7 @@ def _from_record(value):
     if hasattr(kind, "get_secret_value"):
         return str(value)
     if hasattr(kind, "model_dump"):
-        return value.model_dump()
+        return _dump(value)
     if hasattr(kind, "__fields__") and hasattr(kind, "dict"):
         return value.dict()
     fields = getattr(kind, "__dataclass_fields__", None)
@@ -111,6 +111,15 @@ def _from_record(value):
 
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return value
+
+
+def _dump(model):
+    dumped = model.model_dump()
+    if not isinstance(dumped, dict):
+        return dumped
+    # pydantic takes open files and generators for iterators, and hands out what cannot be read as a file.
+    lost = [name for name, value in dumped.items() if type(value).__name__ == "SerializationIterator" and hasattr(model, name)]
+    return dict(dumped, **{name: getattr(model, name) for name in lost})
 
 
 def _from_plain(value):

@@ -195,7 +195,10 @@ def download(url, place):
     except Exception as error:
         if os.path.exists(place):
             os.unlink(place)
-        raise ValueError(f"{_shown(url)} cannot be downloaded: {_reason(error)}") from None
+        reason = _reason(error)
+        if hasattr(error, "close"):
+            error.close()  # an HTTPError holds the connection
+        raise ValueError(f"{_shown(url)} cannot be downloaded: {reason}") from None
 
 
 def open_url(url):
@@ -242,6 +245,8 @@ def _reason(error):
     inner = getattr(error, "reason", error)
     if "timed out" in str(inner):
         return f"nothing came for {_SECONDS} seconds"
+    if isinstance(inner, str):
+        return inner
     if isinstance(inner, OSError):
         return inner.strerror or str(inner) or type(inner).__name__
     if isinstance(error, ValueError) or type(error).__name__ == "InvalidURL":
