@@ -40,6 +40,28 @@ def exact_request(text: str, origin: Origin, *, rule: str, what: str) -> PythonR
     return PythonRequest(specifier=specifier, text=text, origin=origin)
 
 
+def specifier_request(text: str, origin: Origin, *, what: str, example: str) -> PythonRequest:
+    """A PEP 440 specifier (``>=3.10,<3.13``) as a request.
+
+    Raises:
+        LadingError: if it is none.
+    """
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet  # noqa: PLC0415 -- see `_requirement`
+
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier as error:
+        raise LadingError(
+            Problem(
+                rule="requires-python-invalid",
+                what=f'{what} "{text}" is not a version specifier.',
+                origin=origin,
+                instead=f"Write, for example, {example}.",
+            )
+        ) from error
+    return PythonRequest(specifier=re.sub(r"\s+", "", text), text=text, origin=origin)
+
+
 def _must_be_supported(found: re.Match[str], text: str, origin: Origin, rule: str, what: str) -> None:
     minor = int(found[2][:6]) if found[2] else None
     if int(found[1][:6]) == OLDEST[0] and (minor is None or minor >= OLDEST[1]):

@@ -152,7 +152,7 @@ def read_pep508(text: str, place: Place) -> Declared:
     assert head is not None  # it is valid, so it begins with a name
     name, extras, rest = canonical(head[1]), _extras(head[2]), head[3].strip()
     if rest.startswith("@"):
-        return _direct(name, extras, rest[1:].strip(), marker, place)
+        return read_direct(name, extras, rest[1:].strip(), marker, place)
     clauses = [re.sub(r"\s+", "", clause) for clause in rest.strip("()").split(",")]
     specifier = ",".join(clause for clause in clauses if clause)
     return _checked(replace(_new(place), name=name, extras=extras, specifier=specifier, marker=marker), place)
@@ -265,11 +265,15 @@ def _from_url(text: str, marker: str | None, place: Place) -> Declared:
     url_path = unquote(urlsplit(place.url(text).reveal()).path)
     if name is None and url_path.endswith(".whl"):
         name = _wheel_name(url_path, place)
-    return _direct(name, extras, text, marker, place)
+    return read_direct(name, extras, text, marker, place)
 
 
-def _direct(name: str | None, extras: tuple[str, ...], target: str, marker: str | None, place: Place) -> Declared:
-    """A requirement whose place is given: ``name @ target``."""
+def read_direct(name: str | None, extras: tuple[str, ...], target: str, marker: str | None, place: Place) -> Declared:
+    """A requirement whose place is given: ``name @ target``.
+
+    Raises:
+        LadingError: if the target is no URL, git URL, ``file:`` URL or local path that can be installed.
+    """
     scheme = target.partition(":")[0].lower()
     if scheme == "file" or not is_url(target):
         return _named_path(name, extras, target, marker, place)

@@ -26,7 +26,7 @@ class Toml:
 
     def __init__(self, path: str, text: str) -> None:
         self.path = path
-        self.data = _parsed(path, text)
+        self.data = parse_toml(path, text)
         self._lines = _Scanner(text).lines
 
     def origin(self, *key: str | int) -> Origin:
@@ -53,7 +53,12 @@ def read_toml(path: str, files: ProjectFiles) -> Toml:
     return Toml(path, read_text(path, files))
 
 
-def _parsed(path: str, text: str) -> dict[str, Any]:
+def parse_toml(path: str, text: str) -> dict[str, Any]:
+    """The values of a TOML text.
+
+    Raises:
+        LadingError: with the line, if it is none.
+    """
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:

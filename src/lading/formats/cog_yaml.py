@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from lading.formats._apt import apt_problem, is_apt_package
 from lading.formats._checks import Checker
 from lading.formats._line import Include, Reader
 from lading.formats._logical import logical_lines
@@ -55,7 +56,6 @@ _RESERVED = (
     "HF_HUB_ENABLE_HF_TRANSFER",
 )
 _RESERVED_PREFIXES = ("R8_", "REPLICATE_", "CUDA_", "NVIDIA_", "NV_", "PGET_", "KUBERNETES_")
-_APT = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?([=/][A-Za-z0-9.+:~-]+)?")
 _CUDA = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?")
 
 
@@ -262,21 +262,11 @@ class _Config:
         found: list[str] = []
         for text, line in self.check.texts(entry, "build.system_packages"):
             for word in text.split():
-                if _APT.fullmatch(word):
+                if is_apt_package(word):
                     found.append(word)
                 else:
-                    self._bad_system_package(word, line)
+                    self.check.problems.add(apt_problem(word, self.check.origin(line)))
         return tuple(dict.fromkeys(found))
-
-    def _bad_system_package(self, word: str, line: int) -> None:
-        bare = re.match(r"[a-z0-9][a-z0-9+.-]*", word)
-        self.check.problem(
-            "system-package-invalid",
-            line,
-            f'"{shortened(word)}" is not the name of a Debian package.',
-            why="apt knows no ranges; versions are written name=version." if re.search(r"[<>]|==|~=", word) else None,
-            instead=f"Write {bare[0].rstrip('.-')}." if bare else "Write the name as `apt-cache search` prints it.",
-        )
 
     def _commands(self, build: Map) -> tuple[str, ...]:
         commands = [*self._command_list(build.get("run"), "build.run"), *self._command_list(build.get("pre_install"), "build.pre_install")]
