@@ -13,13 +13,14 @@ import lading_worker
 
 HOUSE = Path(lading_worker.__file__).parent
 _PROGRAM = """
-import importlib.util, json, sys
+import importlib.util, json, sys, types
 house, shims = sys.argv[1:]
 spec = importlib.util.spec_from_file_location("lading_worker", house + "/__init__.py", submodule_search_locations=[house])
 sys.modules["lading_worker"] = importlib.util.module_from_spec(spec)
 sys.path.insert(0, shims)
 given = json.load(sys.stdin)
-scope = {}
+sys.modules["checked"] = types.ModuleType("checked")
+scope = vars(sys.modules["checked"])
 exec(given["setup"], scope)
 told = []
 for expression in given["expressions"]:

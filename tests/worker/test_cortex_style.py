@@ -121,7 +121,7 @@ _METRICS = """
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_clients_and_the_logger_that_predictors_use(tmp_path, version):
-    options = {"style": "cortex", "python": harness.python(version), "log_level": "debug", "config": {"rows": [1]}}
+    options: dict[str, Any] = {"style": "cortex", "python": harness.python(version), "log_level": "debug", "config": {"rows": [1]}}
     with running(tmp_path, _METRICS, **options) as worker:
         ready, working = [json.loads(text) for _, text in worker.setup_logs]
         assert (ready["message"], ready["levelname"], ready["rows"], ready["process"]) == ("ready", "DEBUG", [1], worker.pid)

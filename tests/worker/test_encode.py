@@ -112,12 +112,12 @@ WRITTEN = {
     "collections.ChainMap({'a': E.A})": '{"a":"x"}',
 }
 REFUSED = {
-    "{'items': [1, 2, 3, Odd()]}": "output.items[3]: Odd cannot be written as JSON; return text, numbers, lists, dicts,",
+    "{'items': [1, 2, 3, Odd()]}": "output.items[3]: checked.Odd cannot be written as JSON; return text, numbers, lists, dicts,",
     "b'abc'": "output: bytes cannot be written as JSON; write the bytes to a file and return its Path, or return io.BytesIO(...)",
     "[bytearray(b'x')]": "output[0]: bytearray cannot be written as JSON; write the bytes",
     "{'odd key!': 1j}": "output['odd key!']: complex cannot be written as JSON",
     "M": "output: the class M itself cannot be written as JSON; return an instance of it",
-    "M(1, Odd())": "output.b: Odd cannot be written",
+    "M(1, Odd())": "output.b: checked.Odd cannot be written",
     "{(1, 2): 1}": "output: the key (1, 2) is tuple; the keys of a JSON object are texts or numbers",
     "[Path('gone.txt')]": "output[0]: the file gone.txt is not there",
     "Path('.')": "output: . is a folder; return a file, a zip of the folder for example",
