@@ -1,27 +1,28 @@
 """One prediction as the worker runs it, and the place where it runs."""
 
 import threading
+from json import loads
+from time import perf_counter
 
 from lading_worker import cancel, channel, ending, loading, scope
 from lading_worker.channel import CHUNK, DONE, INVALID, METRIC
 from lading_worker.output import Destination
 
-CANCELED = b'{"status":"canceled","metrics":{}}'
-"""DONE's head for a prediction that was stopped."""
-
 
 class Call:
-    """One prediction: what was asked, and how its answer is sent. ``head`` and ``body`` are bytes as they came.
+    """One prediction: what was asked, and how its answer is sent.
 
-    ``canceled`` tells that its cancelation was asked for, and has reached or will reach the model.
+    ``head`` is PREDICT's, ``body`` bytes as they came. ``began`` is when the model's own code did, as `time.perf_counter` tells, None if
+    it did not. ``canceled`` tells that its cancelation was asked for, and has reached or will reach the model.
     """
 
-    __slots__ = ("_channel", "_guard", "body", "canceled", "head", "number", "output")
+    __slots__ = ("_channel", "_guard", "began", "body", "canceled", "head", "number", "output")
 
     def __init__(self, channel, guard, number, head, body):
         self._channel, self._guard = channel, guard
         self.number, self.head, self.body = number, head, body
         self.output = Destination(channel, number)
+        self.began = None
         self.canceled = False
 
     def expose(self):
@@ -36,8 +37,7 @@ class Call:
 
     def chunk(self, index, value):
         """Send one piece of output, JSON as bytes."""
-        self.output.close()
-        self._channel.send(CHUNK, self.number, b'{"index":%d}' % index, value)
+        self._send(CHUNK, b'{"index":%d}' % index, value)
 
     def metric(self, name, value, mode):
         """Send a metric. Called by the model's code, in any thread."""
@@ -46,19 +46,40 @@ class Call:
 
     def invalid(self, detail):
         """The input does not fit: the prediction is over, and has never begun."""
-        self.output.close()
-        self._channel.send(INVALID, self.number, {"detail": detail})
+        self._send(INVALID, {"detail": detail})
 
-    def report(self, error):
-        """Print the traceback of an exception that ended the prediction."""
+    def succeeded(self, body):
+        """The prediction is over, and ``body`` its output as JSON."""
+        self.done(b'{"status":"succeeded","metrics":{},"predict_time":%.9f}' % (perf_counter() - self.began), body)
+
+    def failed(self, error, text=None):
+        """The prediction is over by an exception. ``text`` goes to the log, by default the exception's one line."""
+        self.report(error, text)
+        head = {"status": "failed", "error": loading.message(error) or loading.one_line(error), "metrics": {}}
+        if self.began is not None:
+            head["predict_time"] = perf_counter() - self.began
+        self.done(head)
+
+    def stopped(self):
+        """The prediction was canceled, and is over."""
+        self.done(b'{"status":"canceled","metrics":{}}')
+
+    def report(self, error, text=None):
+        """Print an exception that ended the prediction."""
         if channel.is_fork():
             ending.end_fork(error)
-        self.output.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
+        self.output.write("stderr", (text or loading.one_line(error) + "\n").encode("utf-8", "backslashreplace"))
 
     def done(self, head, body=b""):
-        """The prediction is over."""
+        """The prediction is over; ``head`` is DONE's, as a dict or as JSON."""
+        self._send(DONE, head, body)
+
+    def _send(self, kind, head, body=b""):
+        if channel.is_fork():
+            # A child that the model has forked and let run into our code: it has no one to answer.
+            ending.end_fork(None)
         self.output.close()
-        self._channel.send(DONE, self.number, head, body)
+        self._channel.send(kind, self.number, head, body)
 
 
 class Slot:
@@ -72,7 +93,7 @@ class Slot:
 
     def begin(self, number, head, body, was_canceled):
         """Make the call that runs here from now on; ``was_canceled(number)`` tells whether it was canceled while on its way."""
-        call = Call(self.channel, self.guard, number, head, body)
+        call = Call(self.channel, self.guard, number, loads(head.decode()), body)
         with self._gate:
             self.running = call
             call.canceled = was_canceled(number)
@@ -97,6 +118,6 @@ class Slot:
             return True
 
 
-def enter(call, context):
+def enter(call):
     """Make ``call`` the prediction that runs in this thread or task; see `scope.enter`."""
-    return scope.enter(call.metric, context, call)
+    return scope.enter(call.metric, call.head.get("context"), call)

@@ -7,8 +7,8 @@ what is asked for meanwhile waits.
 """
 
 import signal
-import threading
-import time
+from threading import get_ident
+from time import sleep
 
 from lading_worker.scope import CancelationException
 
@@ -19,7 +19,7 @@ _guards = {}
 
 def current():
     """The guard of this thread, None where no predictions run."""
-    return _guards.get(threading.get_ident())
+    return _guards.get(get_ident())
 
 
 class Shield:
@@ -42,7 +42,7 @@ class _Guard:
     def __init__(self):
         self.exposed = False
         self.wanted = False
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         _guards[self._thread] = self
 
     def forget(self):
@@ -117,7 +117,7 @@ class ThreadGuard(_Guard):
 
     def _settle(self):
         while self._striking:
-            time.sleep(0)
+            sleep(0)
 
     def strike(self):
         """See `MainGuard.strike`. Without ``ctypes`` nothing happens: then the front ends the process."""

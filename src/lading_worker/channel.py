@@ -3,11 +3,13 @@
 Reads and writes the descriptors themselves: ``socket`` is not needed for that, and takes its time to import.
 """
 
+# What is imported by name here stays what it is when a model patches the standard library (gevent does).
 import contextlib
 import os
 import threading
 from collections import deque
 from json import dumps
+from os import read, write
 from struct import Struct
 
 LOAD, CANCEL, QUIT, CHECK = 1, 2, 3, 4
@@ -56,7 +58,7 @@ class Channel:
         """Wait for something to read; False at the end."""
         missing = self._missing()
         try:
-            data = os.read(self.number, _READ) if missing <= _READ else self._read_large(missing)
+            data = read(self.number, _READ) if missing <= _READ else self._read_large(missing)
         except OSError:
             return False
         if not data:
@@ -72,7 +74,7 @@ class Channel:
     def _read_large(self, missing):
         pieces = []
         while missing > 0:
-            piece = os.read(self.number, min(missing, _LARGE))
+            piece = read(self.number, min(missing, _LARGE))
             if not piece:
                 return b""
             pieces.append(piece)
@@ -116,12 +118,12 @@ class Channel:
 
     def _write(self, data):
         try:
-            written = os.write(self.number, data)
+            written = write(self.number, data)
             if written == len(data):
                 return
             view = memoryview(data)
             while written < len(data):
-                written += os.write(self.number, view[written:])
+                written += write(self.number, view[written:])
         except OSError:
             # The front is gone; the thread that reads `control` notices, and ends the process.
             self._dead = True

@@ -1,15 +1,14 @@
 """Cog's style of predictor: a class with ``setup`` and ``predict`` (or ``run``), or a function, with typed inputs."""
 
-import json
 import os
-import time
+from json import loads
+from time import perf_counter
 from types import GeneratorType
 
 from lading_worker import inputs
-from lading_worker.call import CANCELED
-from lading_worker.encode import encode
+from lading_worker.encode import EncodeError, encode
 from lading_worker.files import InputFiles
-from lading_worker.loading import message, one_line
+from lading_worker.loading import trace
 from lading_worker.scope import CancelationException
 
 _MALFORMED = "the input is no JSON that can be read: {}"
@@ -78,24 +77,18 @@ class CogStyle:
         Raises:
             SystemExit, KeyboardInterrupt: raised by the model.
         """
-        files = None
+        files = InputFiles(call.head.get("scratch"))
         try:
             try:
-                files = InputFiles(_scratch(call))
                 arguments = self._bind(call, files)
-                began = time.perf_counter()
+                call.began = perf_counter()
                 body = self._run(call, arguments)
-                call.done(_succeeded(time.perf_counter() - began), body)
             finally:
-                call.shield()
-                if files is not None:
-                    files.close()
-        except inputs.InvalidInput as invalid:
-            call.invalid(invalid.detail)
-        except (SystemExit, KeyboardInterrupt):
-            raise
+                files.close()
         except BaseException as error:
-            _fail(call, error)
+            _tell(call, error)
+        else:
+            call.succeeded(body)
 
     def _bind(self, call, files):
         value = _parse(call.body)
@@ -151,30 +144,18 @@ class CogStyle:
 
     async def answer_async(self, call):
         """As `answer`, for a predictor whose ``predict`` is asynchronous."""
-        import asyncio
-
-        files = None
+        files = InputFiles(call.head.get("scratch"))
         try:
             try:
-                files = InputFiles(_scratch(call))
                 arguments = await self._bind_async(call, files)
-                began = time.perf_counter()
+                call.began = perf_counter()
                 body = await self._run_async(call, arguments)
-                call.done(_succeeded(time.perf_counter() - began), body)
             finally:
-                if files is not None:
-                    files.close()
-        except inputs.InvalidInput as invalid:
-            call.invalid(invalid.detail)
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except asyncio.CancelledError as error:
-            if call.canceled:
-                call.done(CANCELED)
-            else:
-                _fail(call, error)
+                files.close()
         except BaseException as error:
-            _fail(call, error)
+            _tell(call, error)
+        else:
+            call.succeeded(body)
 
     async def _bind_async(self, call, files):
         if not self._loads_files:
@@ -223,13 +204,9 @@ def _loads_files(kind):
     return kind["kind"] in ("path", "file") or any(_loads_files(part) for part in inner if part)
 
 
-def _scratch(call):
-    return json.loads(call.head.decode()).get("scratch")
-
-
 def _parse(body):
     try:
-        return json.loads(body.decode()) if body else None
+        return loads(body.decode()) if body else None
     except RecursionError:
         problem = "it is nested too deeply"
     except ValueError as error:
@@ -237,14 +214,13 @@ def _parse(body):
     raise inputs.InvalidInput([{"loc": ["body", "input"], "msg": _MALFORMED.format(problem), "type": "value_error"}])
 
 
-def _succeeded(seconds):
-    return b'{"status":"succeeded","metrics":{},"predict_time":%.9f}' % seconds
-
-
-def _fail(call, error):
+def _tell(call, error):
     """Answer for an exception: its text to the client, as in Cog, its traceback to the log."""
-    if isinstance(error, CancelationException):
-        call.done(CANCELED)
-        return
-    call.report(error)
-    call.done({"status": "failed", "error": message(error) or one_line(error), "metrics": {}})
+    if isinstance(error, (SystemExit, KeyboardInterrupt)):
+        raise error
+    if isinstance(error, inputs.InvalidInput):
+        call.invalid(error.detail)
+    elif isinstance(error, CancelationException) or (call.canceled and type(error).__name__ == "CancelledError"):
+        call.stopped()
+    else:
+        call.failed(error, None if isinstance(error, EncodeError) else trace(error))

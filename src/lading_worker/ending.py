@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-import time
+from time import sleep
 
 from lading_worker import loading
 
@@ -58,7 +58,7 @@ def end_by(error, flush):
         _run_exit_handlers(130, flush)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+        sleep(1)
         os._exit(130)
     end(1, flush)
 
@@ -85,5 +85,5 @@ def _run_exit_handlers(code, flush):
 
 
 def _exit_later(code):
-    time.sleep(_EXIT_SECONDS)
+    sleep(_EXIT_SECONDS)
     os._exit(code)

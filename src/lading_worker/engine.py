@@ -1,11 +1,11 @@
 """The worker's life: load, set up, serve, end."""
 
-import json
 import os
 import sys
 import threading
-import time
 from collections import OrderedDict
+from json import loads
+from time import perf_counter, sleep
 
 from lading_worker import call as calls
 from lading_worker import channel, ending, loading, scope
@@ -34,7 +34,7 @@ def main(arguments):
         os._exit(1)
     python = ".".join(map(str, sys.version_info[:3]))
     control.send(channel.HELLO, 0, {"pid": os.getpid(), "python": python, "implementation": sys.implementation.name})
-    Engine(control, slots, outputs, json.loads(frame[2].decode())).run()
+    Engine(control, slots, outputs, loads(frame[2].decode())).run()
 
 
 class Engine:
@@ -46,7 +46,7 @@ class Engine:
         self.style = None
         self.loop = None
         self._early = OrderedDict()
-        self._idle = False
+        self._idle = self._is_ready = False
         self._checking = threading.Lock()
         self._guard = MainGuard(self._on_wake)
 
@@ -64,7 +64,7 @@ class Engine:
 
     def _start(self):
         root = self.load["root"]
-        began = time.perf_counter()
+        began = perf_counter()
         phase = "import"
         try:
             loading.prepare_path(root, self.load["python_path"], self.load["file"])
@@ -80,7 +80,8 @@ class Engine:
         except BaseException as error:
             self._fail(error, phase)
         self._flush()
-        self.control.send(channel.READY, 0, self._ready(time.perf_counter() - began))
+        self._is_ready = True
+        self.control.send(channel.READY, 0, self._ready(perf_counter() - began))
 
     def _make_style(self, target):
         if self.load["style"] == "cortex":
@@ -135,7 +136,7 @@ class Engine:
         except _Quit:
             self._idle = False
         while any(slot.running for slot in self.slots):
-            time.sleep(0.005)
+            sleep(0.005)
 
     def _serve_slot(self, slot):
         slot.guard = ThreadGuard()
@@ -150,9 +151,9 @@ class Engine:
         after = None
         try:
             if call.canceled:
-                call.done(calls.CANCELED)
+                call.stopped()
                 return
-            running = calls.enter(call, context_of(head))
+            running = calls.enter(call)
             try:
                 after = self.style.answer(call)
             except BaseException as error:
@@ -160,8 +161,6 @@ class Engine:
             scope.leave(running)
         finally:
             slot.finish()
-        if channel.is_fork():
-            ending.end_fork(None)
         if after is not None:
             self._run_after(after)
 
@@ -212,7 +211,7 @@ class Engine:
         return self._early.pop(number, False)
 
     def _on_quit(self, _number):
-        if self.style is None:
+        if not self._is_ready:
             os._exit(0)
         self.quitting = True
         if self.loop is not None and self.style.asynchronous:
@@ -243,8 +242,3 @@ class Engine:
             head = {"healthy": False, "error": f"the health check raised {loading.one_line(error)}"}
         self._checking.release()
         self.control.send(channel.HEALTH, 0, head)
-
-
-def context_of(head):
-    """The ``context`` of a PREDICT's head."""
-    return json.loads(head.decode()).get("context") if b'"context"' in head else None

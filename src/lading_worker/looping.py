@@ -1,11 +1,9 @@
 """Asynchronous predictors: one event loop in the main thread runs the predictions of every slot."""
 
 import asyncio
-import threading
 
 from lading_worker import call as calls
-from lading_worker import channel, ending, scope
-from lading_worker.engine import context_of
+from lading_worker import ending, scope
 
 
 class Loop:
@@ -15,8 +13,7 @@ class Loop:
         self._engine = engine
         self._loop = asyncio.new_event_loop()
         self._tasks = {}
-        self._serving = False
-        self._started = threading.Event()
+        self._serving = engine.style.asynchronous
         asyncio.set_event_loop(self._loop)
 
     def wait_for(self, waiting):
@@ -29,7 +26,7 @@ class Loop:
         asyncio.set_event_loop(self._loop)
 
     def wait_elsewhere(self, waiting):
-        """Wait for a coroutine in a thread that is not the loop's: in the loop if it serves, else in one of its own."""
+        """Wait for a coroutine in a thread that is not the loop's: in the loop if it serves, else here."""
         if self._serving:
             return asyncio.run_coroutine_threadsafe(_awaited(waiting), self._loop).result()
         return self._loop.run_until_complete(_awaited(waiting))
@@ -39,8 +36,6 @@ class Loop:
         self._use()
         for slot in self._engine.slots:
             self._loop.add_reader(slot.channel.number, self._on_readable, slot)
-            # READY was sent before: something may be here already, and was perhaps read.
-        self._serving = True
         try:
             self._loop.run_forever()
         except BaseException as error:
@@ -64,17 +59,15 @@ class Loop:
         _kind, number, head, body = frame
         call = slot.begin(number, head, body, self._engine.take_early)
         if call.canceled:
-            call.done(calls.CANCELED)
+            call.stopped()
         else:
-            await self._answer(call, head)
+            await self._answer(call)
         slot.finish()
-        if channel.is_fork():
-            ending.end_fork(None)
         del self._tasks[slot]
         self._next(slot)
 
-    async def _answer(self, call, head):
-        running = calls.enter(call, context_of(head))
+    async def _answer(self, call):
+        running = calls.enter(call)
         try:
             await self._engine.style.answer_async(call)
         except BaseException as error:

@@ -1,8 +1,6 @@
 """Runs a style that answers HTTP requests as a whole (Cortex's) as the engine wants it."""
 
-import json
-
-from lading_worker.call import CANCELED
+from lading_worker.loading import trace
 from lading_worker.scope import CancelationException
 
 _SERVER_ERROR = {"status": 500, "headers": [["content-type", "text/plain; charset=utf-8"]]}
@@ -30,20 +28,19 @@ class PayloadStyle:
             SystemExit, KeyboardInterrupt: raised by the model.
         """
         try:
-            head = json.loads(call.head.decode())
             call.expose()
             try:
-                status, headers, body, after = self._style.answer(head, call.body)
+                status, headers, body, after = self._style.answer(call.head, call.body)
             finally:
                 call.shield()
             call.done({"status": status, "headers": headers}, body)
         except (SystemExit, KeyboardInterrupt):
             raise
         except CancelationException:
-            call.done(CANCELED)
+            call.stopped()
             return None
         except BaseException as error:
-            call.report(error)
+            call.report(error, trace(error))
             call.done(_SERVER_ERROR, b"internal server error")
             return None
         return after
