@@ -113,6 +113,11 @@ class MatchSpec:
         extra = ",".join(f'{key}="{value}"' for key, value in options if value and not (key == "subdir" and self.channel is None))
         return f"{words}[{extra}]" if extra else words
 
+    def text_of_facts(self) -> str:
+        """The specification without credentials, as a plan's fingerprint holds it."""
+        place = (self.url or self.channel or ChannelUrl("")).without_credentials()
+        return " ".join(part for part in (place, self.subdir, self.match) if part)
+
     def without_build(self) -> MatchSpec:
         """The same package without its build, for another platform than the one it was frozen on."""
         return replace(self, build="", build_number="", md5="", sha256="")
@@ -241,13 +246,17 @@ class CondaPackage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CondaLock:
-    """The conda part of a lock: every package of the prefix, for one platform, from these channels, under these virtual packages."""
+    """The conda part of a lock: every package of the prefix, for one platform, from these channels, under these virtual packages.
+
+    ``shared`` are the Python packages, with their versions, that pip's requirements need and conda provides.
+    """
 
     platform: str
     python: str
     channels: tuple[str, ...] = ()
     virtual: tuple[str, ...] = ()
     packages: tuple[CondaPackage, ...] = field(default=())
+    shared: tuple[tuple[str, str], ...] = ()
 
     @property
     def provides(self) -> dict[str, str]:
@@ -262,6 +271,7 @@ class CondaLock:
             "python": self.python,
             "channels": list(self.channels),
             "virtual-packages": list(self.virtual),
+            "shared": dict(self.shared),
             "packages": [package.as_table() for package in packages],
         }
 
@@ -277,6 +287,7 @@ class CondaLock:
             python=str(table["python"]),
             channels=tuple(map(str, table.get("channels", ()))),
             virtual=tuple(map(str, table.get("virtual-packages", ()))),
+            shared=tuple((str(name), str(version)) for name, version in dict(table.get("shared", {})).items()),
             packages=tuple(CondaPackage.from_table(package) for package in table.get("packages", ())),
         )
 
@@ -284,3 +295,68 @@ class CondaLock:
         """The packages as conda's ``@EXPLICIT`` list: ``conda create --file`` installs the same files."""
         lines = [f"{package.url}#{package.sha256 or package.md5}" for package in self.packages]
         return "\n".join([f"# platform: {self.platform}", "@EXPLICIT", *lines, ""])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CondaPlan:
+    """What conda will be asked for one target.
+
+    ``specs`` are those that hold on ``platform`` (conda's name); ``channels`` are URLs, credentials included, the first one strongest, of which
+    the first ``declared`` come from the project and the others from this machine's configuration. ``priority`` is ``strict``, ``flexible``
+    or ``disabled``. ``virtual`` are the target's virtual packages as ``__cuda=12.4=0``. ``python`` is what the project asks of Python (a
+    conda version expression) where the specs do not name it, ``python_origin`` who asks. ``mirrors`` are places that answer for a channel
+    on this machine. ``explicit``: the specs are all there is.
+    """
+
+    platform: str
+    specs: tuple[MatchSpec, ...]
+    channels: tuple[ChannelUrl, ...]
+    declared: int = 0
+    priority: str = "strict"
+    virtual: tuple[str, ...] = ()
+    python: str = ""
+    python_origin: Origin | None = None
+    mirrors: tuple[tuple[str, ChannelUrl], ...] = ()
+    variables: tuple[tuple[str, Secret], ...] = ()
+    explicit: bool = False
+
+    @property
+    def names_python(self) -> bool:
+        """Whether the list names the Python itself."""
+        return any(spec.name == "python" for spec in self.specs)
+
+    def facts(self) -> dict[str, Any]:
+        """What the solution depends on, without what belongs to this machine alone: part of a plan's fingerprint."""
+        return {
+            "platform": self.platform,
+            "specs": [spec.text_of_facts() for spec in self.specs],
+            "channels": [channel.without_credentials() for channel in self.channels[: self.declared]],
+            "priority": self.priority,
+            "virtual": list(self.virtual),
+            "python": self.python,
+            "explicit": self.explicit,
+        }
+
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every credential and the value of every variable, for a `Redactor`."""
+        urls = (
+            *self.channels,
+            *(url for _, url in self.mirrors),
+            *(spec.channel for spec in self.specs),
+            *(spec.url for spec in self.specs),
+        )
+        return (*(url for url in urls if url is not None and url.has_credentials), *(value for _, value in self.variables))
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON data, credentials and the values of variables masked; keys without a value are left out."""
+        record: dict[str, Any] = {
+            "platform": self.platform,
+            "specs": [spec.as_json() for spec in self.specs],
+            "channels": [str(channel) for channel in self.channels],
+            "priority": self.priority,
+            "virtual_packages": list(self.virtual),
+            "python": self.python,
+            "variables": [name for name, _ in self.variables],
+            "explicit": self.explicit,
+        }
+        return {key: value for key, value in record.items() if value}

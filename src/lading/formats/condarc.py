@@ -1,0 +1,133 @@
+"""``.condarc``: where conda is configured to look for packages, as far as it changes what is found.
+
+conda's search path and precedence are followed (https://docs.conda.io/projects/conda/en/stable/user-guide/configuration/); lists of
+several files are joined, the strongest first. What only changes how conda itself works is left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from lading.formats._place import NO_VARIABLES
+from lading.formats._yaml import Map, Scalar, Sequence, read_yaml
+from lading.model.conda import ChannelUrl
+from lading.model.files import ProjectFiles
+from lading.model.problems import ProblemCollector
+
+name = ".condarc"
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condarc:
+    """conda's configuration. ``paths`` are the files that say something, the strongest first.
+
+    ``custom`` are channels by name with the URL above them, ``multichannels`` names that stand for several; ``mirrors`` are places that
+    answer for a channel. ``ignored`` are keys about the network that have no effect here.
+    """
+
+    paths: tuple[str, ...] = ()
+    channels: tuple[ChannelUrl, ...] = ()
+    defaults: tuple[ChannelUrl, ...] = ()
+    alias: ChannelUrl | None = None
+    custom: Mapping[str, ChannelUrl] = field(default_factory=dict)
+    multichannels: Mapping[str, tuple[ChannelUrl, ...]] = field(default_factory=dict)
+    mirrors: Mapping[str, tuple[ChannelUrl, ...]] = field(default_factory=dict)
+    priority: str | None = None
+    ignored: tuple[str, ...] = ()
+
+    def over(self, weaker: Condarc) -> Condarc:
+        """This configuration, completed by a weaker one."""
+        return Condarc(
+            paths=(*self.paths, *weaker.paths),
+            channels=tuple(dict.fromkeys((*self.channels, *weaker.channels))),
+            defaults=self.defaults or weaker.defaults,
+            alias=self.alias or weaker.alias,
+            custom={**weaker.custom, **self.custom},
+            multichannels={**weaker.multichannels, **self.multichannels},
+            mirrors={**weaker.mirrors, **self.mirrors},
+            priority=self.priority or weaker.priority,
+            ignored=tuple(dict.fromkeys((*self.ignored, *weaker.ignored))),
+        )
+
+
+def search_path(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The machine's configuration files, the strongest first."""
+    home = environ.get("HOME", "")
+    named = [environ["CONDARC"]] if environ.get("CONDARC") else []
+    config = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
+    own = [f"{home}/.condarc", f"{home}/.conda/.condarc", f"{home}/.conda/condarc"] if home else []
+    return tuple(dict.fromkeys([*named, *own, *([f"{config}/conda/.condarc"] if config else []), "/etc/conda/.condarc"]))
+
+
+def read_all(paths: Iterable[str], files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Condarc:
+    """The configuration of all these files that are there.
+
+    Raises:
+        LadingError: if one is no YAML.
+    """
+    found = Condarc()
+    for path in paths:
+        if files.read(path) is not None:
+            found = found.over(read(path, files, environ))
+    return found
+
+
+def read(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Condarc:
+    """One file's configuration; keys and values that conda would not accept are passed over, as they are conda's business.
+
+    Raises:
+        LadingError: if it is no YAML.
+    """
+    problems = ProblemCollector()
+    root = read_yaml(path, files, problems)
+    problems.raise_if_any()
+    if not isinstance(root, Map):
+        return Condarc()
+    reading = _Reading(root, environ)
+    priority = reading.text("channel_priority")
+    return Condarc(
+        paths=(path,),
+        channels=reading.texts("channels"),
+        defaults=reading.texts("default_channels"),
+        alias=next(iter(reading.texts("channel_alias")), None),
+        custom={key: urls[0] for key, urls in reading.maps("custom_channels").items() if urls},
+        multichannels=reading.maps("custom_multichannels"),
+        mirrors=reading.maps("mirrored_channels"),
+        priority={"true": "strict", "false": "disabled"}.get(priority, priority) or None,
+        ignored=tuple(key for key in ("ssl_verify", "proxy_servers") if root.get(key)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    root: Map
+    environ: Mapping[str, str]
+
+    def text(self, key: str) -> str:
+        """A text in lower case; empty without one."""
+        entry = self.root.get(key)
+        return entry.value.text.lower() if entry and isinstance(entry.value, Scalar) else ""
+
+    def texts(self, key: str) -> tuple[ChannelUrl, ...]:
+        """A list of channels, or a single one."""
+        entry = self.root.get(key)
+        return self._urls(entry.value) if entry else ()
+
+    def maps(self, key: str) -> dict[str, tuple[ChannelUrl, ...]]:
+        """Names with their channels."""
+        entry = self.root.get(key)
+        return {one.key: self._urls(one.value) for one in entry.value} if entry and isinstance(entry.value, Map) else {}
+
+    def _urls(self, node: object) -> tuple[ChannelUrl, ...]:
+        items = node.items if isinstance(node, Sequence) else (node,)
+        return tuple(self._url(item.text) for item in items if isinstance(item, Scalar) and item.value is not None)
+
+    def _url(self, text: str) -> ChannelUrl:
+        """Conda expands variables in its configuration; one that is not set stays as it is."""
+        names = [found[1] or found[2] for found in _VARIABLE.finditer(text)]
+        expanded = _VARIABLE.sub(lambda found: self.environ.get(found[1] or found[2], found[0]), text)
+        return ChannelUrl(expanded, tuple((one, self.environ[one]) for one in names if one in self.environ))
