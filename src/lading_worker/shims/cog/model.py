@@ -4,7 +4,6 @@ In Cog up to 0.16 it was pydantic's, since then it is a dataclass. Classes writt
 given by position or by name, and one that may be None has that default; a subclass is a dataclass where Python has them (from 3.7).
 """
 
-import copy
 import re
 import sys
 
@@ -116,7 +115,9 @@ def _default(cls, name, kind):
     if value is _MISSING:
         return (lambda: None) if _is_optional(kind) else _MISSING
     if isinstance(value, (list, dict, set)):
-        return lambda: copy.deepcopy(value)
+        from copy import deepcopy
+
+        return lambda: deepcopy(value)
     return lambda: value
 
 

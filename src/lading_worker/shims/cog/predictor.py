@@ -1,8 +1,5 @@
 """The base classes of predictors, and the decorators of their methods."""
 
-import inspect
-import warnings
-
 from ._worker import worker_module
 
 
@@ -22,6 +19,8 @@ class BaseRunner:
         """The older name of `run`."""
         if type(self).run is BaseRunner.run:
             raise NotImplementedError("run has not been implemented by parent class.")
+        import warnings
+
         warnings.warn(f"{type(self).__name__}.predict() is deprecated; use run() instead", DeprecationWarning, stacklevel=2)
         return self.run(*args, **kwargs)
 
@@ -64,9 +63,15 @@ def concurrent(fn=None, *, max=1):  # noqa: A002 - Cog's name
     def decorate(inner):
         if not callable(inner):
             raise TypeError("concurrent must be used as @concurrent or @concurrent(max=...)")
-        if max > 1 and not (inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner)):
+        if max > 1 and not _is_asynchronous(inner):
             raise TypeError("concurrent max greater than 1 requires an async function")
         inner.__cog_concurrent_max__ = max
         return inner
 
     return decorate if fn is None else decorate(fn)
+
+
+def _is_asynchronous(function):
+    import inspect
+
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)

@@ -3,9 +3,7 @@
 import io
 import os
 import pathlib
-import shutil
 import sys
-import tempfile
 import typing
 
 from ._worker import worker_module
@@ -133,6 +131,9 @@ class URLPath(_Native):
     def convert(self):
         """The path of the file, which is made if need be."""
         if self._path is None:
+            import shutil
+            import tempfile
+
             with tempfile.NamedTemporaryFile(suffix=self.filename, delete=False) as made:
                 shutil.copyfileobj(self.fileobj, made)
             self._path = Path(made.name)
