@@ -83,24 +83,15 @@ class MetricRecorder:
     def delete(self, key):
         """Forget a metric, and the type that it had. Nothing happens if there is none of that name."""
         with self._lock:
-            self._kinds.pop(key, None)
+            known = self._kinds.pop(key, None)
             self._values.pop(key, None)
+            if known is not None and self._tell is not None:
+                self._tell(key, None, "delete")
 
     def collect(self):
         """The metrics so far as a new dict; dots in names make objects within objects."""
         with self._lock:
-            values = dict(self._values)
-        collected = {}
-        for name, value in values.items():
-            *outer, last = name.split(".")
-            place = collected
-            for segment in outer:
-                inner = place.get(segment)
-                if not isinstance(inner, dict):
-                    inner = place[segment] = {}
-                place = inner
-            place[last] = value
-        return collected
+            return nest(self._values)
 
     def __setitem__(self, key, value):
         self.record(key, value)
@@ -192,7 +183,8 @@ _lock = threading.Lock()
 def enter(record_metric=None, context=None, call=None):
     """Begin a prediction in this thread or task; returns its scope, which `leave` wants back.
 
-    ``record_metric(name, value, mode)`` is called for each metric as it is recorded, from whatever thread does so.
+    ``record_metric(name, value, mode)`` is called for each metric as it is recorded (``replace``, ``incr``, ``append``) or deleted
+    (``delete``), from whatever thread does so.
     """
     scope = Scope(MetricRecorder(record_metric), context, call, _here.get())
     _here.set(scope)
@@ -221,6 +213,19 @@ def current():
         return scope if scope in _running else _nowhere()
     running = list(_running)
     return running[0] if len(running) == 1 else _nowhere()
+
+
+def nest(metrics):
+    """Metrics by name as a new dict in which dots make objects within objects: ``{"a.b": 1}`` is ``{"a": {"b": 1}}``."""
+    nested = {}
+    for name, value in metrics.items():
+        *outer, last = name.split(".")
+        place = nested
+        for segment in outer:
+            inner = place.get(segment)
+            place[segment] = place = dict(inner) if isinstance(inner, dict) else {}
+        place[last] = value
+    return nested
 
 
 def _check_name(name):

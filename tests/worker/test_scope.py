@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from lading_worker.scope import MetricRecorder
+from tests.service.support import running as serving
 from tests.worker import harness
 from tests.worker.everywhere import evaluate
 from tests.worker.harness import VERSIONS, running
@@ -82,7 +83,13 @@ def test_a_name_keeps_its_type_until_it_is_deleted():
     recorder["a"] = "x"
     recorder.record("a", None)
     recorder.record("a", 2.5)
-    assert told == [("a", 1, "replace"), ("a", "x", "replace"), ("a", 2.5, "replace")]
+    assert told == [
+        ("a", 1, "replace"),
+        ("a", None, "delete"),
+        ("a", "x", "replace"),
+        ("a", None, "delete"),
+        ("a", 2.5, "replace"),
+    ]
     assert recorder.collect() == {"a": 2.5}
 
 
@@ -99,14 +106,18 @@ def test_modes_and_nested_names():
         ("d.g", {"h": [1, None]}, None),
         ("p", 1, None),
         ("p.q", 2, None),
+        ("given", {"a": 1}, None),
+        ("given.b", 2, None),
     ):
         recorder.record(name, value, mode)
+    recorder.collect()
     assert recorder.collect() == {
         "n": 3,
         "list": [1, 2],
         "later": ["x", "y"],
         "d": {"e": {"f": 1}, "g": {"h": [1, None]}},
         "p": {"q": 2},
+        "given": {"a": 1, "b": 2},
     }
 
 
@@ -117,7 +128,7 @@ def test_numbers_that_json_does_not_know_delete_and_values_are_copies():
     numbers = [1.0, float("inf")]
     recorder.record("l", numbers)
     numbers.append(2.0)
-    assert told == [("a", 1.5, "replace"), ("l", [1.0, None], "replace")]
+    assert told == [("a", 1.5, "replace"), ("a", None, "delete"), ("l", [1.0, None], "replace")]
     assert recorder.collect() == {"l": [1.0, None]}
 
 
@@ -234,3 +245,29 @@ def test_metrics_and_context_of_a_prediction_that_runs(tmp_path):
         told = [(metric["name"], metric["value"], metric["mode"]) for metric in answer.metrics]
         assert told == [("done", 1, "incr")] * 3 + [("speed", 0.5, "replace"), ("kind", "fast", "replace"), ("old", 2, "replace")]
         assert worker.predict().output == {}
+
+
+_METRICS = """
+    from cog import BaseRunner
+
+    class Predictor(BaseRunner):
+        def run(self, fail: bool = False) -> str:
+            metrics = self.scope.metrics
+            for name, value, mode in (("n", 3, "replace"), ("n", 2, "append"), ("gone", 1, "replace"), ("d.e", 1, "incr"), ("d.e", 2, "incr")):
+                metrics.record(name, value, mode)
+            del metrics["gone"]
+            if fail:
+                raise ValueError("after recording")
+            return "done"
+"""
+
+
+def test_the_answer_shows_metrics_as_cogs_does(tmp_path):
+    spec = harness.make_spec(tmp_path, _METRICS)
+    worker = {name: getattr(spec, name) for name in ("python", "root", "style", "file", "object", "signature")}
+    with serving(tmp_path, {"name": "model", "worker": worker}, extra={"worker_main": None}) as server:
+        body = server.client.post("/predictions", json={}).json()
+        time = body["metrics"].pop("predict_time")
+        assert (body["metrics"], time > 0) == ({"n": [3, 2], "d": {"e": 3}}, True)
+        assert server.client.post("/predictions", json={"input": {"fail": True}}).json()["metrics"]["d"] == {"e": 3}
+        assert 'lading_model_metric{api="model",name="d.e"} 3.0' in server.client.get("/metrics").text

@@ -214,12 +214,15 @@ class Call:
         self.tell(CallEvent(EventKind.LOG, text.encode("utf-8", "replace"), {"source": source}))
 
     def add_metric(self, name: str, value: Any, mode: str) -> None:
-        """A metric that the model recorded: ``replace``, ``incr`` or ``append``."""
+        """A metric that the model recorded (``replace``, ``incr``, ``append``) or deleted (``delete``), as coglet counts them."""
         before = self.metrics.get(name)
-        if mode == "incr" and isinstance(before, int | float) and isinstance(value, int | float):
+        if mode == "delete":
+            self.metrics.pop(name, None)
+        elif mode == "incr" and isinstance(before, int | float) and isinstance(value, int | float):
             self.metrics[name] = before + value
         elif mode == "append":
-            self.metrics[name] = [*(before if isinstance(before, list) else []), value]
+            earlier = before if isinstance(before, list) else [before] * (name in self.metrics)
+            self.metrics[name] = [*earlier, value]
         else:
             self.metrics[name] = value
         self.tell(CallEvent(EventKind.METRIC, facts={"name": name, "value": value, "mode": mode}))

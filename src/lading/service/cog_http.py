@@ -18,6 +18,7 @@ from lading.service.calls import Call, CallEvent, EventKind, Result, Status
 from lading.service.pool import Refusal, RefusedError
 from lading.service.prediction import LONGEST_ID, PredictionService
 from lading.service.webhooks import WebhookEvent, Webhooks
+from lading_worker.scope import nest
 
 _KEEP_ALIVE = 15.0  # seconds between comments on a quiet event stream
 _PAGE, _LONGEST_PAGE = 100, 1000
@@ -91,10 +92,10 @@ def _error(result: Result | None) -> str | None:
 
 def _metrics(call: Call) -> dict[str, Any] | None:
     if call.result is None:
-        return call.metrics or None
+        return nest(call.metrics) or None
     if call.result.predict_time is None:
-        return dict(call.result.metrics)
-    return {**call.result.metrics, "predict_time": call.result.predict_time}
+        return nest(call.result.metrics)
+    return {**nest(call.result.metrics), "predict_time": call.result.predict_time}
 
 
 def iso(seconds: float | None) -> str | None:

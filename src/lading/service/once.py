@@ -21,6 +21,7 @@ from lading.service.log import ServiceLog
 from lading.service.pool import RefusedError, Setup
 from lading.service.prediction import PredictionService
 from lading.service.process import Child, spawn
+from lading_worker.scope import nest
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON data, in the shape of Cog's answers."""
-        metrics = dict(self.result.metrics)
+        metrics = nest(self.result.metrics)
         if self.result.predict_time is not None:
             metrics["predict_time"] = self.result.predict_time
         record = {
