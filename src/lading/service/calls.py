@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lading_worker import scope
+
+nest: Callable[[Mapping[str, Any]], dict[str, Any]] = scope.nest
+"""Metrics by name as Cog shows them: dots make objects within objects."""
 LOG_LIMIT = 1024 * 1024
 """Characters of log kept for one prediction."""
 EVENT_LIMIT = 1024

@@ -14,11 +14,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import msgspec
 
 from lading.service.asgi import ClientGoneError, HangUpWatch, Request
-from lading.service.calls import Call, CallEvent, EventKind, Result, Status
+from lading.service.calls import Call, CallEvent, EventKind, Result, Status, nest
 from lading.service.pool import Refusal, RefusedError
 from lading.service.prediction import LONGEST_ID, PredictionService
 from lading.service.webhooks import WebhookEvent, Webhooks
-from lading_worker.scope import nest
 
 _KEEP_ALIVE = 15.0  # seconds between comments on a quiet event stream
 _PAGE, _LONGEST_PAGE = 100, 1000

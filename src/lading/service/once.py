@@ -16,12 +16,11 @@ from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import Style
 from lading.model.service import ServedApi
-from lading.service.calls import Call, CallEvent, EventKind, Result, Status
+from lading.service.calls import Call, CallEvent, EventKind, Result, Status, nest
 from lading.service.log import ServiceLog
 from lading.service.pool import RefusedError, Setup
 from lading.service.prediction import PredictionService
 from lading.service.process import Child, spawn
-from lading_worker.scope import nest
 
 
 @dataclass(frozen=True, slots=True)
