@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lading.cli import exec_
 from lading.model.files import MemoryFiles
 from lading.schema.source import _COG_NAMES
 from lading.schema.static import read_signature
@@ -288,6 +289,13 @@ def test_a_predictor_can_be_run_by_itself(version, tmp_path):
         check=False,
     )
     assert (ended.stdout, ended.stderr) == ("aa False []\n", "")
+
+
+def test_commands_in_the_environment_find_it():
+    environ = exec_._environ("/nowhere", sys.executable, {"MINE": "x"})
+    program = "import cog, cortex_internal.lib.log, os; print(cog.__file__, os.environ['MINE'])"
+    ended = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"{HOUSE / 'shims' / 'cog' / '__init__.py'} x\n"
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.11", "3.13"])

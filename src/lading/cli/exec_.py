@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import lading_worker
 from lading.cli.install import prepare
 from lading.cli.options import pipeline_options
 from lading.cli.output import Output
@@ -40,10 +41,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _environ(path: str, python: str, extra: dict[str, str]) -> dict[str, str]:
-    """As an activated environment has it."""
+    """As an activated environment has it, with the names that predictors import: ``python predict.py`` finds ``cog``."""
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     environ["PATH"] = str(Path(python).parent) + os.pathsep + environ.get("PATH", os.defpath)
-    return {**environ, "VIRTUAL_ENV": path, **extra}
+    shims = str(Path(lading_worker.__file__).with_name("shims"))
+    return {**environ, "VIRTUAL_ENV": path, "PYTHONPATH": shims, **extra}
 
 
 def _run(command: list[str], environ: dict[str, str], cwd: str) -> int:
