@@ -179,6 +179,19 @@ def test_methods_and_paths(server: Server):
     assert (asked.status_code, asked.headers["access-control-allow-origin"]) == (204, "*")
 
 
+def test_a_post_predict_that_fails_is_told_and_harms_nobody(tmp_path):
+    code = """
+class PythonPredictor:
+    def __init__(self, config): pass
+    def predict(self, payload): return payload
+    def post_predict(self, response): raise RuntimeError("after " + response)
+"""
+    with running(tmp_path, _api(tmp_path, code), kind="cortex", extra={"worker_main": None}) as server:
+        for text in ("one", "two"):
+            assert server.client.post("/iris", json=text).text == text
+            server.wait_for_talk(f"RuntimeError: after {text}")
+
+
 def test_threads_share_one_predictor(tmp_path):
     code = """
 import threading

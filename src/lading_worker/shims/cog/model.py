@@ -122,12 +122,14 @@ def _default(cls, name, kind):
 
 
 def _is_class_variable(kind):
+    kind = getattr(kind, "__forward_arg__", kind)
     if isinstance(kind, str):
         return re.match(r"(\w+\.)?ClassVar\b", kind) is not None
     return "ClassVar" in (type(kind).__name__.strip("_"), str(kind).partition("[")[0].rpartition(".")[2])
 
 
 def _is_optional(kind):
+    kind = getattr(kind, "__forward_arg__", kind)
     if isinstance(kind, str):
         return _OPTIONAL.fullmatch(kind.strip()) is not None
     union = "Union" in type(kind).__name__ or str(getattr(kind, "__origin__", None)) == "typing.Union"
