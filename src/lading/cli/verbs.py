@@ -10,6 +10,7 @@ VERBS = {
     "lock": ("lock", "resolve the dependencies into pylock.lading.toml"),
     "install": ("install", "build the locked environment in the store"),
     "exec": ("exec_", "run a command inside the environment"),
+    "pin": ("pin", "write the locked versions into the lines that declare ranges"),
     "diff": ("diff", "tell how two locks differ, and why"),
     "explain": ("explain", "show every decision about one package"),
     "schema": ("schema", "print the OpenAPI schema, read without running the model"),
