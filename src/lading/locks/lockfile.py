@@ -14,6 +14,7 @@ from typing import Any
 
 import tomli_w
 
+from lading.model.conda import CondaLock
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.origin import Origin
@@ -61,6 +62,7 @@ def _tools(lock: Lock) -> dict[str, Any]:
         **({"as-of": lock.as_of} if lock.as_of else {}),
         **({"requirements": list(lock.requirements)} if lock.requirements else {}),
         "decisions": [decision.as_json() for decision in lock.decisions],
+        **({"conda": lock.conda.as_table()} if lock.conda else {}),
     }
     return {**dict(sorted(tools.items())), "lading": own}
 
@@ -164,6 +166,7 @@ def _records(own: dict[str, Any]) -> dict[str, Any]:
         "requirements": _text_list(own.pop("requirements", [])),
         "as_of": _text(own.pop("as-of")) if "as-of" in own else None,
         "decisions": tuple(Decision.from_json(record) for record in own.pop("decisions", ())),
+        "conda": CondaLock.from_table(own.pop("conda")) if "conda" in own else None,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lading.model.conda import CondaLock
 from lading.model.decisions import Decision
 
 
@@ -17,6 +18,7 @@ class Lock:
     ``sources`` maps each file that was read for its dependencies to the SHA-256 of its content. ``fingerprint`` is the plan's.
     ``tools`` maps a tool's name to the version that made the lock. ``requirements`` are the user's own lines that were resolved, as
     ``requirements.txt:3: flask>=3``, credentials masked. ``as_of`` is the moment (RFC 3339) after which nothing that was uploaded counted.
+    ``conda`` are the packages that conda installs, the interpreter among them, before those of the document.
     """
 
     document: Mapping[str, Any]
@@ -27,6 +29,7 @@ class Lock:
     tools: Mapping[str, str] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
     as_of: str | None = None
+    conda: CondaLock | None = None
 
     @property
     def packages(self) -> tuple[Mapping[str, Any], ...]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from lading.model.build import BuildOptions
+from lading.model.conda import CondaPlan
 from lading.model.decisions import Decision
 from lading.model.files import fold_hashes
 from lading.model.project import Api, ProjectKind
@@ -62,6 +63,7 @@ class Plan:
     dynamic: tuple[str, ...] = ()
     python_because: str = ""
     system_packages: tuple[str, ...] = ()
+    conda: CondaPlan | None = None
     decisions: tuple[Decision, ...] = ()
 
     @property
@@ -80,7 +82,9 @@ class Plan:
 
     def _facts(self) -> dict[str, Any]:
         options = self.options
-        target = {**self.target.as_json(), "python": ".".join(self.target.python.split(".")[:2])}
+        # Conda brings a Python of its own choice, so what counts is what it was asked for.
+        python = "conda" if self.conda else ".".join(self.target.python.split(".")[:2])
+        target = {**self.target.as_json(), "python": python}
         return {
             "target": target,
             "requirements": [_dependency_facts(declared) for declared in self.requirements],
@@ -107,6 +111,7 @@ class Plan:
             "exclude_newer": self.exclude_newer,
             "complete": self.complete,
             "dynamic": [[path, files.get(path)] for path in self.dynamic],
+            "conda": self.conda.facts() if self.conda else None,
         }
         return {key: value for key, value in facts.items() if value}
 
@@ -117,7 +122,7 @@ class Plan:
         urls += [declared.index for declared in self.requirements if declared.index]
         urls += [declared.find_links for declared in self.requirements if declared.find_links]
         urls += [*self.options.secrets(), *(index.url for index in self.bound)]
-        return tuple(url for url in urls if url.has_credentials)
+        return (*(url for url in urls if url.has_credentials), *(self.conda.secrets() if self.conda else ()))
 
     def as_json(self) -> dict[str, Any]:
         """The plan as JSON data, credentials masked."""
@@ -172,6 +177,7 @@ class Plan:
             "exclude_newer": self.exclude_newer,
             "complete": self.complete,
             "dynamic": list(self.dynamic),
+            "conda": self.conda.as_json() if self.conda else None,
         }
         return {key: value for key, value in record.items() if value}
 
