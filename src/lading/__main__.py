@@ -6,12 +6,40 @@ this module and what it imports at the top stay with ``sys`` and ``os``.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> int:
     """Run the command line given in ``sys.argv``; returns the exit status."""
-    arguments = sys.argv[1:]
+    try:
+        status = _main(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nobody is left to tell.
+        _silence()
+        return 0
+    except OSError as error:
+        print(f"error: Standard output cannot be written: {error.strerror}.", file=sys.stderr)
+        _silence()
+        return 2
+    return status
+
+
+def _silence() -> None:
+    """Python must not try again at exit to write what could not be written."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
+
+
+def _main(arguments: list[str]) -> int:
     if arguments in (["--version"], ["-V"]):
         from lading import __version__
 

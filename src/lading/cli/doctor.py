@@ -15,10 +15,11 @@ from lading.model.problems import LadingError, Problem
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: what it is, what was seen, and what is wrong with it, if anything."""
+    """One thing that was looked at: what it is, what was seen, and what is wrong with it, if anything. Without ``looked`` it was not looked at."""
 
     subject: str
     seen: str
+    looked: bool = True
     problems: tuple[Problem, ...] = ()
 
 
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         try:
             findings.append(check(options))
         except LadingError as error:
-            findings.append(Finding(check.__name__.lstrip("_"), "see below", error.problems))
+            findings.append(Finding(check.__name__.lstrip("_"), "see below", problems=error.problems))
     problems = [problem for finding in findings for problem in finding.problems]
     if output.as_json:
         output.json({"findings": [_record(finding) for finding in findings], "healthy": not problems})
@@ -53,8 +54,8 @@ def _record(finding: Finding) -> dict[str, object]:
 def _show(findings: list[Finding], output: Output) -> None:
     style = output.out_style
     for finding in findings:
-        mark = style.paint("x", "red") if finding.problems else style.paint("✓", "green")
-        output.data(f"{mark} {wrap(f'{finding.subject}: {finding.seen}', style, '', '    ')}")
+        mark = style.paint("x", "red") if finding.problems else style.paint("✓", "green") if finding.looked else style.paint("-", "dim")
+        output.data(f"{mark} {wrap(f'{finding.subject}: {finding.seen}', style, '  ', '    ').lstrip()}")
         for problem in finding.problems:
             output.data(render_problem(problem, style))
 
@@ -94,13 +95,13 @@ def _accelerator(options: pipeline.Options) -> Finding:
 def _index(options: pipeline.Options) -> Finding:
     """Whether the default index answers; not asked with ``--offline``."""
     if options.offline:
-        return Finding("package index", "not asked (--offline)")
+        return Finding("package index", "not asked (--offline)", looked=False)
     from lading.planner.indexes import environment_options
     from lading.resolvers.pages import DEFAULT_INDEX, check_index
 
     url = environment_options(options.environ).index_url
     problem = check_index(url)
-    return Finding("package index", str(url or DEFAULT_INDEX), (problem,) if problem else ())
+    return Finding("package index", str(url or DEFAULT_INDEX), problems=(problem,) if problem else ())
 
 
 def _project(options: pipeline.Options) -> Finding:
@@ -113,7 +114,7 @@ def _lock(options: pipeline.Options) -> Finding:
     try:
         project = pipeline.read(options)
     except LadingError:
-        return Finding("lock", "not checked: the project cannot be read")
+        return Finding("lock", "not checked: the project cannot be read", looked=False)
     planned = pipeline.plan(project, options)
     return Finding("lock", "; ".join(f"{one.plan.lock_path} {_lock_state(one)}" for one in planned))
 

@@ -9,7 +9,8 @@ from packaging.utils import canonicalize_name
 from lading import pipeline
 from lading.cli.options import add_json, pipeline_options
 from lading.cli.output import Output
-from lading.explain.package import Explanation, explain_package, render_explanation
+from lading.cli.report import plan_project
+from lading.explain.package import explain_package, render_explanation
 from lading.model.problems import LadingError, Problem
 
 
@@ -23,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     options = pipeline_options(arguments, arguments.project)
-    project = pipeline.read(options)
-    planned = pipeline.plan(project, options)
+    planned = plan_project(options)
     name = str(canonicalize_name(arguments.name))
     found = [explain_package(name, one.plan, one.existing) for one in planned]
     known = [one for one in found if one is not None]
@@ -45,6 +45,3 @@ def _unknown(name: str, planned: tuple[pipeline.Planned, ...]) -> Problem:
         why="There is no lock yet, so packages that others bring are not known." if unlocked else None,
         instead="Run `lading lock` first." if unlocked else "`lading plan` lists what is declared.",
     )
-
-
-__all__ = ["Explanation", "add_arguments", "run"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     folder = Path(arguments.directory or ".") / (arguments.folder or ".")
     templates = _templates(arguments.style)
-    existing = [name for name in templates if (folder / name).exists()]
+    existing = [name for name in sorted(templates) if os.path.lexists(folder / name)]
     if existing:
         raise LadingError(*(_exists(name) for name in existing))
     _write(folder, templates)
@@ -60,11 +61,17 @@ def _exists(name: str) -> Problem:
 
 
 def _write(folder: Path, templates: dict[str, str]) -> None:
+    """Write all files, or none: what was written before a failure is taken away again."""
+    made: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in templates.items():
-            (folder / name).write_text(text, encoding="utf-8")
+            with (folder / name).open("x", encoding="utf-8", newline="\n") as stream:
+                made.append(folder / name)
+                stream.write(text)
     except OSError as error:
+        for path in made:
+            path.unlink(missing_ok=True)
         raise LadingError(
             Problem(
                 rule="init-not-written", what=f"{folder} cannot be written: {error.strerror}.", instead="Name a folder you may write to."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from lading.model.decisions import Decision, Kind
 from lading.model.events import Reporter
 from lading.model.problems import Problem
 
+STDOUT = "standard output"
+
 
 class Output:
     """Where one run's data and talk go."""
@@ -23,6 +26,10 @@ class Output:
     def __init__(
         self, *, as_json: bool = False, quiet: bool = False, verbose: int = 0, no_color: bool = False, progress: str = "auto"
     ) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # What a terminal's encoding lacks (or half a surrogate in a model's text) is shown as an escape, and never stops us.
+                stream.reconfigure(errors="backslashreplace")
         columns = shutil.get_terminal_size(fallback=(0, 0)).columns or None
         self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
         self.out_style: Style = style_for(sys.stdout, os.environ, no_color=no_color, columns=columns)
@@ -32,11 +39,15 @@ class Output:
 
     def data(self, text: str) -> None:
         """A line (or several) of data."""
-        print(text)
+        try:
+            print(text)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, STDOUT) from error
 
     def json(self, record: Any) -> None:
         """Data as JSON."""
-        print(json.dumps(record, indent=2, ensure_ascii=False))
+        unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+        self.data(json.dumps(record, indent=2, ensure_ascii=not unicode))
 
     def say(self, text: str) -> None:
         """Talk, unless ``-q``."""

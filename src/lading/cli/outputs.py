@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import mimetypes
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from urllib.parse import unquote_to_bytes
 from lading.cli.output import Output
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+
+_DATA_URL = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+)(;[\w.-]+=[^;,]*)*(?P<base64>;base64)?,")
 
 
 def write_output(result: Any, path: str | None, output: Output) -> None:
@@ -31,7 +35,7 @@ def _write_value(value: Any, path: str | None, output: Output) -> None:
     if files is None:
         text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
         if path:
-            _write_file(Path(path), (text + "\n").encode(), output)
+            _write_file(Path(path), (text + "\n").encode("utf-8", "backslashreplace"), output)
         else:
             output.data(text)
         return
@@ -70,7 +74,7 @@ def _is_binary(body: bytes) -> bool:
 def _write_file(path: Path, content: bytes, output: Output) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        _write_whole(path, content)
     except OSError as error:
         raise LadingError(
             Problem(
@@ -83,16 +87,35 @@ def _write_file(path: Path, content: bytes, output: Output) -> None:
     output.say(f"Wrote {path} ({len(content)} bytes).")
 
 
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; what is there and is no file (a device, a pipe) is written to as it is."""
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)
+        return
+    target = path.resolve()
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def _data_urls(value: Any) -> list[tuple[bytes, str]] | None:
     """The files in an output that is a data URL or a list of them, with their suffixes; None for any other output."""
     values = value if isinstance(value, list) else [value]
-    if not values or not all(isinstance(one, str) and one.startswith("data:") and "," in one for one in values):
+    files = [_decode(one) if isinstance(one, str) else None for one in values]
+    return [one for one in files if one is not None] if files and None not in files else None
+
+
+def _decode(text: str) -> tuple[bytes, str] | None:
+    """The content and the suffix of a data URL; None for any other text, such as a sentence that begins with ``data:``."""
+    found = _DATA_URL.match(text)
+    if found is None:
         return None
-    return [_decode(one) for one in values]
-
-
-def _decode(url: str) -> tuple[bytes, str]:
-    head, _, data = url[5:].partition(",")
-    mime = head.partition(";")[0] or "text/plain"
-    content = base64.b64decode(data) if head.endswith(";base64") else unquote_to_bytes(data)
-    return content, mimetypes.guess_extension(mime) or ""
+    data = text[found.end() :]
+    try:
+        content = base64.b64decode(data, validate=True) if found["base64"] else unquote_to_bytes(data)
+    except ValueError:
+        return None
+    return content, mimetypes.guess_extension(found["mime"]) or ""

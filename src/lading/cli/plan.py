@@ -7,7 +7,9 @@ import argparse
 from lading import pipeline
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
-from lading.explain.text import render_plan
+from lading.cli.report import plan_project
+from lading.explain.text import render_plan, wrap
+from lading.planner.indexes import environment_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,17 +21,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     options = pipeline_options(arguments, arguments.project)
-    project = pipeline.read(options)
-    planned = pipeline.plan(project, options)
+    planned = plan_project(options)
+    machine = environment_options(options.environ)
     if output.as_json:
         output.json({"plans": [{**one.plan.as_json(), "lock_state": _state(one)} for one in planned]})
         return 0
     for number, one in enumerate(planned):
         if number:
             output.data("")
-        output.data(render_plan(one.plan, output.out_style))
+        output.data(render_plan(one.plan, output.out_style, interpreter=one.interpreter, machine=machine))
         output.data("")
-        output.data(f"{one.plan.lock_path}: {_state_text(one)}")
+        output.data(wrap(f"{one.plan.lock_path}: {_state_text(one)}", output.out_style))
     return 0
 
 

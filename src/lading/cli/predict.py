@@ -13,7 +13,7 @@ from lading.cli.install import prepare
 from lading.cli.options import add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.outputs import write_output
-from lading.cli.serve import add_environment, add_timeouts, variables
+from lading.cli.serve import add_environment, add_timeouts, no_predictor, variables
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import Api, Style
@@ -70,6 +70,8 @@ def _sort_out_json(arguments: argparse.Namespace) -> None:
 
 def _api(project: pipeline.Project, name: str | None) -> Api:
     apis = project.config.apis
+    if not apis:
+        raise LadingError(no_predictor(project.config.path))
     chosen = [api for api in apis if name in (None, api.name)]
     if len(chosen) == 1:
         return chosen[0]
@@ -107,12 +109,12 @@ def _content(path: str) -> bytes:
 def _json_input(text: str) -> Any:
     source, origin = text, Origin("--json")
     if text in ("-", "@-"):
-        source, origin = sys.stdin.read(), Origin("standard input")
+        source, origin = sys.stdin.buffer.read().decode("utf-8", "replace"), Origin("standard input")
     elif text.startswith("@"):
         source, origin = _read_file(text[1:]).decode("utf-8", "replace"), Origin(text[1:])
     try:
         return json.loads(source)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         raise LadingError(
             Problem(

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lading import pipeline
 from lading.cli.output import Output
 from lading.explain.text import count
-from lading.model.decisions import Kind
+from lading.planner.make import without_settled_advice
+
+
+def plan_project(options: pipeline.Options) -> tuple[pipeline.Planned, ...]:
+    """The plans of a project, for verbs that change nothing; where a lock holds, without the advice to pin.
+
+    Raises:
+        LadingError: for whatever is wrong with the project, and with ``--locked`` if a lock is missing or out of date.
+    """
+    project = pipeline.read(options)
+    planned = pipeline.plan(project, options)
+    if options.locked:
+        pipeline.lock(planned, project, options)
+    return tuple(replace(one, plan=without_settled_advice(one.plan)) if _holds(one) else one for one in planned)
+
+
+def _holds(planned: pipeline.Planned) -> bool:
+    return planned.existing is not None and not planned.stale
 
 
 def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
@@ -14,7 +33,7 @@ def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
         path = one.planned.plan.lock_path
         if not one.changed:
             output.say(f"{path} is up to date: {count(len(one.lock.packages), 'package')}.")
-            output.decisions(decision for decision in one.planned.plan.decisions if decision.kind is not Kind.ADVICE)
+            output.decisions(without_settled_advice(one.planned.plan).decisions)
             continue
         output.decisions(one.lock.decisions)
         if one.planned.stale:

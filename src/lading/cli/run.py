@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from lading.cli.options import WITH_VALUE, make_parser
-from lading.cli.output import Output
+from lading.cli.output import STDOUT, Output
 from lading.cli.verbs import ALIASES, VERBS
 from lading.model.problems import ExitCode, LadingError, Problem
 
@@ -50,11 +49,9 @@ def _guarded(module: Verb, arguments: argparse.Namespace, output: Output) -> int
         output.pause()
         print("interrupted", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nobody is left to tell, and Python must not try at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
+        if isinstance(error, BrokenPipeError) or error.filename == STDOUT:
+            raise  # told by `lading.__main__`, for the shortest ways through it too
         output.problems((_system_problem(error),))
         return int(ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 -- the last resort: a defect of ours is told as one, with what it takes to find it
@@ -106,6 +103,8 @@ def split_verb(words: list[str]) -> tuple[str, list[str]]:
             before.append(rest.pop(0))
     if not rest:
         raise LadingError(Problem(rule="usage", what="No verb was given.", instead="See `lading --help`."))
+    if rest[0] == "help" and len(rest) > 1:
+        rest = [rest[1], "--help"]
     name = ALIASES.get(rest[0], rest[0])
     if name not in VERBS:
         raise LadingError(_unknown_verb(rest[0]))
@@ -121,7 +120,11 @@ def _unknown_verb(name: str) -> Problem:
 
 
 def _wants_json(words: list[str]) -> bool:
-    return "--json" in words
+    """Whether a wrong command line asked for JSON; after ``predict``'s ``--json`` there may be an input instead."""
+    if "--json" not in words:
+        return False
+    following = words[words.index("--json") + 1 :][:1]
+    return not following or (following[0] != "-" and following[0][:1] not in tuple('{["@'))
 
 
 def _output(arguments: argparse.Namespace) -> Output:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 
 from lading import pipeline
@@ -27,8 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_timeouts(parser: argparse.ArgumentParser) -> None:
     """Limits on the model's time."""
-    parser.add_argument("--setup-timeout", type=float, metavar="SECONDS", help="give up when setup takes longer")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="stop a prediction that takes longer")
+    parser.add_argument("--setup-timeout", type=_seconds, metavar="SECONDS", help="give up when setup takes longer")
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="stop a prediction that takes longer")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds above 0')
+    return seconds
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +52,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     port = _port(arguments)
     options = pipeline_options(arguments, arguments.project)
     ready = prepare(options, output)
+    if not ready.config.apis:
+        raise LadingError(no_predictor(ready.config.path))
     spec = pipeline.describe_service(
         ready,
         host=arguments.host,
@@ -54,12 +67,22 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return serve(spec, output.reporter)
 
 
+def no_predictor(path: str | None) -> Problem:
+    """A configuration that names nothing to serve: enough for `lading exec`, and for nothing else."""
+    return Problem(
+        rule="no-predictor",
+        what=f"{path or 'The project'} names no predictor.",
+        origin=Origin(path) if path else None,
+        instead="Write, for example: predict: predict.py:Predictor",
+    )
+
+
 def _port(arguments: argparse.Namespace) -> int:
     if arguments.port is not None:
-        port, origin = arguments.port, "-p"
+        port, origin = int(arguments.port), "-p"
     else:
         text, origin = os.environ.get("PORT") or str(DEFAULT_PORT), "PORT"
-        port = int(text) if text.isdigit() else -1
+        port = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else -1
     if not 0 <= port <= 65535:
         raise LadingError(
             Problem(rule="usage", what="The port is not a number from 0 to 65535.", origin=Origin(origin), instead="Write -p 5000.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lading.explain.style import Style
-from lading.explain.text import render_decisions
+from lading.explain.text import render_decisions, wrap
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.plan import Plan
@@ -72,17 +72,14 @@ def _file_names(package: Any) -> list[str]:
 def render_explanation(explanation: Explanation, style: Style) -> str:
     """The explanation as text."""
     version = f" {explanation.version}" if explanation.version else " (not locked)"
-    lines = [style.paint(explanation.name, "bold") + version]
-    lines += [f"  asked for: {one.pep508}  ({one.origin})" for one in explanation.declared]
+    facts = [f"asked for: {one.pep508} ({one.origin})" for one in explanation.declared]
     if not explanation.declared and explanation.name != "python":
-        lines.append("  asked for: by nobody here; another package needs it")
-    if explanation.needed_by:
-        lines.append(f"  needed by: {', '.join(explanation.needed_by)}")
-    if explanation.index:
-        lines.append(f"  from: {explanation.index}")
-    lines += [f"  file: {name}" for name in explanation.files[:1]]
-    if len(explanation.files) > 1:
-        lines.append(f"        and {len(explanation.files) - 1} more")
+        facts.append("asked for: by nobody here; another package needs it")
+    facts += [f"needed by: {', '.join(explanation.needed_by)}"] if explanation.needed_by else []
+    facts += [f"from: {explanation.index}"] if explanation.index else []
+    others = f" and {len(explanation.files) - 1} more" if len(explanation.files) > 1 else ""
+    facts += [f"file: {explanation.files[0]}{others}"] if explanation.files else []
+    lines = [style.paint(explanation.name, "bold") + version, *(wrap(fact, style, "  ", "    ") for fact in facts)]
     if explanation.decisions:
         lines.append(render_decisions(explanation.decisions, style))
     return "\n".join(lines)

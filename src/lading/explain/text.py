@@ -153,7 +153,7 @@ def _index_lines(plan: Plan, machine: IndexOptions | None, style: Style) -> list
     """The indexes and options that hold for every requirement (none means the default index), and those for what nobody here declares."""
     options, declared = plan.options, {one.name for one in plan.requirements}
     rows = [*_index_rows(options, ""), *(_index_rows(machine, " (this machine's setting)") if machine else ())]
-    for index in plan.bound:
+    for index in plan.bound if plan.requirements else ():
         others = [name for name in index.packages if name not in declared]
         rows += [(", ".join(others), f"{index.url}, if another package needs them")] if others else []
     flags = {

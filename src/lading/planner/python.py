@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from lading.formats import python_version
+from lading.frameworks.suited import Suited, suited_pythons
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
@@ -25,11 +26,15 @@ ANY = PythonRequest(specifier="", text="", origin=Origin("nothing"))
 
 @dataclass(frozen=True, slots=True)
 class PythonChoice:
-    """The request that rules, and the others that it must agree with. ``path`` is an interpreter that the user named."""
+    """The request that rules, and the others that it must agree with.
+
+    ``path`` is an interpreter that the user named. ``suited`` narrows a free choice to the Pythons that have wheels of what is pinned.
+    """
 
     request: PythonRequest
     others: tuple[PythonRequest, ...] = ()
     path: str | None = None
+    suited: Suited | None = None
 
     @property
     def specifier(self) -> str:
@@ -47,6 +52,8 @@ class PythonChoice:
         elif not self.request.specifier:
             asked = "no version of Python"
             because = "nothing in the project asks for one; the version that Lading runs on is preferred, then the newest"
+        if self.suited:
+            because = self.suited.because
         return Decision(
             rule="python-chosen",
             kind=Kind.CHOSEN,
@@ -54,9 +61,14 @@ class PythonChoice:
             asked=asked,
             chose=f"Python {version}",
             because=because,
-            origin=self.request.origin if self.path or self.request.specifier else None,
+            origin=self._origin(),
             instead="--python 3.X, or a .python-version file",
         )
+
+    def _origin(self) -> Origin | None:
+        if self.suited:
+            return self.suited.declared.origin
+        return self.request.origin if self.path or self.request.specifier else None
 
 
 def choose_python(
@@ -94,11 +106,24 @@ def choose_python(
     ]
     strong = [request for request in requests if request is not None]
     if not strong:
-        return PythonChoice(declared or ANY)
+        return _with_wheels(PythonChoice(declared or ANY), declaration)
     first = strong[0]
     if declared is not None:
         _must_agree(first, declared)
     return PythonChoice(first, (declared,) if declared else ())
+
+
+def _with_wheels(choice: PythonChoice, declaration: Declaration | None) -> PythonChoice:
+    """The choice narrowed to the Pythons that old releases of frameworks have wheels for, where nothing else settles it."""
+    options = declaration.options if declaration else None
+    if declaration is None or options is None or options.index_url or options.extra_index_urls or options.find_links or options.no_index:
+        return choice
+    suited = suited_pythons(declaration.requirements)
+    both = SpecifierSet(",".join(part for part in (choice.specifier, suited.specifier) if part)) if suited else SpecifierSet()
+    if suited is None or not any(both.contains(one, prereleases=True) for one in _CANDIDATES):
+        return choice
+    request = PythonRequest(specifier=suited.specifier, text=suited.because, origin=suited.declared.origin)
+    return replace(choice, others=(*choice.others, request), suited=suited)
 
 
 def _from_command_line(text: str) -> PythonRequest:
@@ -113,11 +138,11 @@ def _specifier(text: str, origin: Origin) -> str:
             open_ended = len(version.release) < 3 and not version.is_prerelease
             return f"=={text}.*" if open_ended else f"=={text}"
         return str(SpecifierSet(text))
-    except (InvalidVersion, InvalidSpecifier) as error:
+    except ValueError as error:  # invalid versions and specifiers are such, and numbers of more digits than Python converts
         raise LadingError(
             Problem(
                 rule="python-version-invalid",
-                what=f'"{text}" is not a Python version.',
+                what=f'"{text[:60]}" is not a Python version.',
                 origin=origin,
                 why="A version is 3.11 or 3.11.7, a range is >=3.9,<3.12, and a path has a slash.",
                 instead="Write --python 3.11.",
