@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from lading.formats import python_version
-from lading.frameworks.suited import Suited, suited_pythons
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
@@ -26,15 +25,11 @@ ANY = PythonRequest(specifier="", text="", origin=Origin("nothing"))
 
 @dataclass(frozen=True, slots=True)
 class PythonChoice:
-    """The request that rules, and the others that it must agree with.
-
-    ``path`` is an interpreter that the user named. ``suited`` narrows a free choice to the Pythons that have wheels of what is pinned.
-    """
+    """The request that rules, and the others that it must agree with. ``path`` is an interpreter that the user named."""
 
     request: PythonRequest
     others: tuple[PythonRequest, ...] = ()
     path: str | None = None
-    suited: Suited | None = None
 
     @property
     def specifier(self) -> str:
@@ -52,8 +47,6 @@ class PythonChoice:
         elif not self.request.specifier:
             asked = "no version of Python"
             because = "nothing in the project asks for one; the version that Lading runs on is preferred, then the newest"
-        if self.suited:
-            because = self.suited.because
         return Decision(
             rule="python-chosen",
             kind=Kind.CHOSEN,
@@ -61,14 +54,9 @@ class PythonChoice:
             asked=asked,
             chose=f"Python {version}",
             because=because,
-            origin=self._origin(),
+            origin=self.request.origin if self.path or self.request.specifier else None,
             instead="--python 3.X, or a .python-version file",
         )
-
-    def _origin(self) -> Origin | None:
-        if self.suited:
-            return self.suited.declared.origin
-        return self.request.origin if self.path or self.request.specifier else None
 
 
 def choose_python(
@@ -106,24 +94,11 @@ def choose_python(
     ]
     strong = [request for request in requests if request is not None]
     if not strong:
-        return _with_wheels(PythonChoice(declared or ANY), declaration)
+        return PythonChoice(declared or ANY)
     first = strong[0]
     if declared is not None:
         _must_agree(first, declared)
     return PythonChoice(first, (declared,) if declared else ())
-
-
-def _with_wheels(choice: PythonChoice, declaration: Declaration | None) -> PythonChoice:
-    """The choice narrowed to the Pythons that old releases of frameworks have wheels for, where nothing else settles it."""
-    options = declaration.options if declaration else None
-    if declaration is None or options is None or options.index_url or options.extra_index_urls or options.find_links or options.no_index:
-        return choice
-    suited = suited_pythons(declaration.requirements)
-    both = SpecifierSet(",".join(part for part in (choice.specifier, suited.specifier) if part)) if suited else SpecifierSet()
-    if suited is None or not any(both.contains(one, prereleases=True) for one in _CANDIDATES):
-        return choice
-    request = PythonRequest(specifier=suited.specifier, text=suited.because, origin=suited.declared.origin)
-    return replace(choice, others=(*choice.others, request), suited=suited)
 
 
 def _from_command_line(text: str) -> PythonRequest:
