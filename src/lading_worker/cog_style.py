@@ -162,11 +162,12 @@ class CogStyle:
             return self._bind(call, files)
         import asyncio
 
-        # Downloads must not hold the event loop. The thread is waited for, even when canceled: what it makes is removed afterwards.
+        # Downloads must not hold the event loop. The thread is waited for, if briefly when canceled: what it makes is removed afterwards.
         binding = asyncio.get_event_loop().run_in_executor(None, self._bind, call, files)
         try:
             return await asyncio.shield(binding)
         except asyncio.CancelledError:
+            files.abandon()
             await asyncio.wait([binding])
             raise
 

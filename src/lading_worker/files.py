@@ -50,34 +50,52 @@ class InputFiles:
         self._handles = []
         self._made = []
         self._count = 0
+        self._abandoned = False
 
     def fetch(self, signature, value):
         """Download what an ``input`` refers to, several files at a time; `path` and `file` then find it there.
 
-        To be called before ``bind``, which would download one file after the other. Nothing happens for an input that does not fit;
-        a failed download is told by ``bind``, at the input that it is for.
+        To be called before ``bind``, which would download one file after the other, and could not be interrupted in it. Nothing
+        happens for an input that does not fit; a failed download is told by ``bind``, at the input that it is for.
         """
         wanted = _Urls()
         try:
             inputs.bind(signature, value, wanted)
         except inputs.InvalidInput:
             return
-        if len(wanted.found) > 1:
+        if wanted.found:
             self._fetch_all(wanted.found)
 
     def _fetch_all(self, urls):
-        from concurrent.futures import ThreadPoolExecutor
+        import threading
 
-        pool = ThreadPoolExecutor(min(_AT_ONCE, len(urls)))
-        waiting = []
-        try:
-            waiting.extend((url, pool.submit(_outcome, url, self._place(file_name(url)))) for url in urls)
-            for url, future in waiting:
-                self._fetched.setdefault(url, []).append(future.result())
-        finally:
-            for _, future in waiting:
-                future.cancel()  # of those not begun, when the prediction is canceled
-            pool.shutdown()
+        jobs = [(url, self._place(file_name(url))) for url in urls]
+        outcomes = {}
+        waiting = list(range(len(jobs)))
+
+        def work():
+            while waiting and not self._abandoned:
+                try:
+                    number = waiting.pop()
+                except IndexError:  # another thread was quicker
+                    return
+                outcomes[number] = _outcome(*jobs[number], wanted=lambda: not self._abandoned)
+
+        # Not a pool: its threads would be waited for when the prediction is canceled, or the process ends.
+        threads = [threading.Thread(target=work, name="lading-download", daemon=True) for _ in jobs[:_AT_ONCE]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.1)  # a cancelation reaches this thread only between two steps
+                if self._abandoned:
+                    return
+        for number, (url, _) in enumerate(jobs):
+            self._fetched.setdefault(url, []).append(outcomes[number])
+
+    def abandon(self):
+        """End downloads that run, from any thread: the prediction is over before it began."""
+        self._abandoned = True
 
     def path(self, text):
         """A ``Path`` input: the content of the URL in a file that is named as the URL names it."""
@@ -112,6 +130,7 @@ class InputFiles:
 
     def close(self):
         """Remove the files and close the handles that were made. What the model moved away or removed itself is no failure."""
+        self.abandon()
         for handle in self._handles:
             handle.close()
         for folder in self._made:
@@ -130,6 +149,8 @@ class InputFiles:
             return place
         if scheme not in ("http", "https"):
             raise ValueError(f"{_shown(text)} is not a URL that can be read; send an http://, https:// or data: URL")
+        if self._abandoned:
+            raise ValueError("the prediction is over")
         fetched = self._fetched.get(text)
         outcome = fetched.pop() if fetched else _outcome(text, self._place(file_name(text)))
         if isinstance(outcome, ValueError):
@@ -168,17 +189,17 @@ class _Urls(inputs.Verbatim):
     file = path
 
 
-def _outcome(url, place):
+def _outcome(url, place, wanted=None):
     """Download; the place, or the ``ValueError`` that says why not."""
     try:
-        download(url, place)
+        download(url, place, wanted)
     except ValueError as error:
         return error
     return place
 
 
-def download(url, place):
-    """Write what a URL gives to a new file at ``place``, which is only there if all of it came.
+def download(url, place, wanted=None):
+    """Write what a URL gives to a new file at ``place``, which is only there if all of it came and ``wanted()`` was true until then.
 
     Raises:
         ValueError: with a sentence that names the URL without its credentials and its query.
@@ -187,9 +208,11 @@ def download(url, place):
         with open_url(url) as response, open(place, "wb") as file:
             expected = response.headers.get("Content-Length")
             copied = 0
-            for chunk in iter(lambda: response.read(_CHUNK), b""):
+            for chunk in iter(lambda: response.read1(_CHUNK), b""):
                 file.write(chunk)
                 copied += len(chunk)
+                if wanted is not None and not wanted():
+                    raise OSError("the prediction is over")
         if expected and expected.isdigit() and int(expected) != copied:
             raise OSError(f"the connection ended after {copied} of {expected} bytes")
     except Exception as error:

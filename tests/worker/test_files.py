@@ -319,18 +319,43 @@ def test_a_prediction_has_its_files_and_leaves_none(version, tmp_path, site):
         ]
 
 
-def test_a_slow_download_can_be_canceled(tmp_path, site):
-    with running(tmp_path, _MODEL) as worker:
-        number = worker.send(images=[site.url + "/together/alone"], note="data:,x", key="s")
+@pytest.mark.parametrize("slot", [0, 1])
+@pytest.mark.parametrize("count", [1, 2])
+def test_slow_downloads_can_be_canceled(tmp_path, site, slot, count):
+    with running(tmp_path, _MODEL, threads=2) as worker:
+        number = worker.send(images=[site.url + "/together/never"] * count, note="data:,x", key="s", slot=slot)
+        harness.eventually(lambda: len(site.seen) == count)
+        began = time.monotonic()
+        worker.cancel(number)
+        answer = worker.answer(slot)
+        assert answer is not None
+        assert answer.status == "canceled"
+        assert time.monotonic() - began < 5
+        site.barrier.abort()
+        assert json.loads(worker.predict(images=["data:,x"], note="data:,y", key="s", slot=slot).body)[1] == "y"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_slow_downloads_of_an_asynchronous_predictor_can_be_canceled(tmp_path, site, version):
+    code = """
+        from cog import BasePredictor, Path
+
+        class Predictor(BasePredictor):
+            async def predict(self, image: Path) -> str:
+                return image.read_text()
+    """
+    with running(tmp_path, code, python=harness.python(version), threads=2) as worker:
+        number = worker.send(image=site.url + "/together/never")
         harness.eventually(lambda: site.seen)
+        assert worker.predict(image="data:,meanwhile", slot=1).output == "meanwhile"
         began = time.monotonic()
         worker.cancel(number)
         answer = worker.answer()
         assert answer is not None
         assert answer.status == "canceled"
         assert time.monotonic() - began < 5
+        assert worker.predict(image="data:,again").output == "again"
         site.barrier.abort()
-        assert json.loads(worker.predict(images=["data:,x"], note="data:,y", key="s").body)[1] == "y"
 
 
 def test_quoting_in_urls_is_mended(files: InputFiles, site: Site):
