@@ -12,7 +12,8 @@ from time import sleep
 
 from lading_worker.scope import CancelationException
 
-_SIGNAL = getattr(signal, "SIGRTMAX", 0) - 3 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
+# One that nothing else uses: the C library keeps the first real-time signals, and models take SIGUSR1.
+_SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 _guards = {}
 

@@ -21,30 +21,46 @@ _HEADS = {"stdout": b'{"source":"stdout"}', "stderr": b'{"source":"stderr"}'}
 
 
 class Destination:
-    """Where the text of one call goes (call 0: what belongs to none), with what is held back of its last line."""
+    """Where the text of one call goes (call 0: what belongs to none), with what is held back of its last line.
 
-    __slots__ = ("_channel", "_held", "_source", "call")
+    A signal handler of the model may print in the middle of a write that it interrupts; its text follows that write's.
+    """
+
+    __slots__ = ("_channel", "_held", "_later", "_source", "_writing", "call")
 
     def __init__(self, channel, call=0):
         self._channel, self.call = channel, call
         self._held, self._source = b"", "stdout"
+        self._writing, self._later = False, []
 
     def write(self, source, data):
         """Take bytes; send them if they end a line."""
         with self._channel.lock:
-            if source != self._source:
-                # The two streams stay in the order of their writes.
-                self._send(len(self._held))
-                self._source = source
-            self._held = held = self._held + data
-            if b"\n" in data or len(held) > _HELD:
-                self._send(_whole(held, len(held)))
+            self._later.append((source, data))
+            if self._writing:
+                return
+            self._writing = True
+            try:
+                while self._later:
+                    self._add(*self._later.pop(0))
+            finally:
+                self._writing = False
+
+    def _add(self, source, data):
+        if source != self._source:
+            # The two streams stay in the order of their writes.
+            self._send(len(self._held))
+            self._source = source
+        self._held = held = self._held + data
+        if b"\n" in data or len(held) > _HELD:
+            self._send(_whole(held, len(held)))
 
     def flush(self):
         """Send what is held, but for half a character."""
         if self._held:
             with self._channel.lock:
-                self._send(_whole(self._held, len(self._held)))
+                if not self._writing:
+                    self._send(_whole(self._held, len(self._held)))
 
     def close(self):
         """The call is over: send the rest, also what a stream of the model's own in front of ours still has."""
