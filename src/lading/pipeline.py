@@ -349,6 +349,7 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
     Raises:
         LadingError: if an environment cannot be built; the store is then as it was.
     """
+    from lading.environments import ahead
     from lading.environments.store import create_environment
     from lading.planner.indexes import environment_options
     from lading.planner.make import with_machine_options
@@ -366,6 +367,7 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
             plan=with_indexes,
             reporter=reporter,
             offline=options.offline,
+            ahead=ahead.begun,
         )
         installed.append(Installed(locked=one, environment=environment))
     return tuple(installed)

@@ -31,12 +31,25 @@ def nothing_to_do(words: list[str]) -> bool:
     python = chosen.get("python") or os.environ.get("UV_PYTHON") or ""
     stamp = find_fresh(folder, (chosen.get("file", ""), python, chosen.get("accelerator", "auto")))
     if stamp is None:
+        _begin_ahead(folder, chosen, python)
         return False
     for path in stamp.environments.values():
         print(path)
     if not chosen.get("quiet"):
         print("Nothing to do: the project is unchanged since its environment was built.", file=sys.stderr)
     return True
+
+
+def _begin_ahead(folder: str, chosen: dict[str, str], python: str) -> None:
+    """Where this project was never installed with plain options, its lock (if there is one) is likely what will be installed."""
+    from lading.environments.stamp import stamp_path
+
+    plain = not python and chosen.keys() <= {"directory", "project", "progress", "quiet"}
+    if not plain or os.path.exists(stamp_path(folder, ("", "", "auto"))):  # noqa: PTH110 -- see above
+        return
+    from lading.environments.ahead import begin
+
+    begin(folder)
 
 
 def _parse(words: list[str]) -> dict[str, str] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lading.environments.access import Access, make_access
+from lading.environments.ahead import ENVIRONMENT, Ahead
 from lading.environments.home import unusable
 from lading.environments.keys import local_packages
 from lading.environments.verify import Question, verify
@@ -24,7 +25,6 @@ STEP = "Installing"
 DOWNLOADING = "Downloading"
 
 LOCK_FILE = "pylock.toml"
-ENVIRONMENT = "env"
 _CONFIG = "uv.toml"
 
 _PREPARED = re.compile(r"(?:Prepared|Installed) (\d+) packages? in ")
@@ -69,6 +69,26 @@ def build(work: Work, folder: Path) -> Path:
     call.check(call.uv("venv", "--quiet", "--relocatable", "--no-project", "--python", work.interpreter.path, str(place)))
     with Question(place) as question:
         call.sync(place)
+        verify(place, work.lock, work.interpreter, question)
+    return place
+
+
+def take_over(ahead: Ahead | None, work: Work) -> Path | None:
+    """The environment that was begun ahead, if it is this one and succeeded.
+
+    Raises:
+        LadingError: if what was built is not what the lock names.
+    """
+    if ahead is None or ahead.text != work.text.encode() or ahead.python != os.path.realpath(work.interpreter.path):
+        return None
+    if work.plan.options.no_binary:
+        return None
+    place = Path(ahead.environment)
+    if not ahead.has_python() and not ahead.wait():
+        return None
+    with Question(place) as question:
+        if not ahead.wait():
+            return None
         verify(place, work.lock, work.interpreter, question)
     return place
 

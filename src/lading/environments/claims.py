@@ -22,34 +22,38 @@ def claim(store: str, key: str, waiting: Callable[[], None]) -> Iterator[int]:
     Raises:
         LadingError: if the store cannot be written.
     """
-    descriptor = _take(store, key, waiting)
+    descriptor = take(store, key, waiting)
     assert descriptor is not None
     try:
         yield descriptor
     finally:
-        _give_back(store, key, descriptor)
+        give_back(store, key, descriptor)
 
 
 @contextmanager
 def try_claim(store: str, key: str) -> Iterator[bool]:
     """`claim` without waiting: whether nobody else has it."""
-    descriptor = _take(store, key, None)
+    descriptor = take(store, key)
     try:
         yield descriptor is not None
     finally:
         if descriptor is not None:
-            _give_back(store, key, descriptor)
+            give_back(store, key, descriptor)
 
 
-def _give_back(store: str, key: str, descriptor: int) -> None:
+def give_back(store: str, key: str, descriptor: int) -> None:
     """Remove the lock's file, then let go of it: those who wait for it see that it is gone, and begin anew."""
     with suppress(OSError):
         os.unlink(_path(store, key))
     os.close(descriptor)
 
 
-def _take(store: str, key: str, waiting: Callable[[], None] | None) -> int | None:
-    """A descriptor that holds the lock; None when another process has it and ``waiting`` is None."""
+def take(store: str, key: str, waiting: Callable[[], None] | None = None) -> int | None:
+    """A descriptor that holds the claim, for `give_back`; None when another process has it and ``waiting`` is None.
+
+    Raises:
+        LadingError: if the store cannot be written.
+    """
     path = _path(store, key)
     while True:
         try:

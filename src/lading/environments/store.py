@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lading.environments.ahead import Ahead
 from lading.environments.claims import claim, same_file, try_claim, try_lock
 from lading.environments.home import ENVIRONMENTS, home, require_writable, unusable
 from lading.environments.keys import FORMAT, Key, make_key
@@ -88,6 +89,7 @@ def create_environment(
     plan: Plan,
     reporter: Reporter = silent,
     offline: bool = False,
+    ahead: Ahead | None = None,
 ) -> Environment:
     """The lock's environment: found in the store, else built there by uv. Two processes that want the same build it once.
 
@@ -99,6 +101,7 @@ def create_environment(
         plan: Whose indexes, credentials and requirements these are.
         reporter: Listens to the progress.
         offline: Use what is in uv's cache alone.
+        ahead: An installation that was begun before, to be taken over if it is the same.
 
     Raises:
         LadingError: if a package cannot be had, does not fit, has another hash or fails to build, or if the store cannot be written. The
@@ -115,7 +118,7 @@ def create_environment(
         if is_finished(place):
             return _found(place, key)
         _sweep(store, key.name)
-        from lading.environments.build import STEP, Work, build  # noqa: PLC0415 -- mostly the environment is there
+        from lading.environments.build import STEP, Work, build, take_over  # noqa: PLC0415 -- mostly the environment is there
 
         work = Work(
             lock=lock, text=text, interpreter=interpreter, root=root, plan=plan, reporter=reporter, offline=offline, claim=descriptor
@@ -124,7 +127,7 @@ def create_environment(
         reporter(Event(step=STEP, phase=Phase.STARTED, message=_headline(lock, interpreter)))
         try:
             aside.mkdir(parents=True)
-            built = build(work, aside)
+            built = take_over(ahead, work) or build(work, aside)
             _write_record(built, key, interpreter, len(lock.packages))
             _publish(built, place)
         except OSError as error:
