@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = "envs"
 STAMPS = "stamps"
+LISTINGS = "listings"
 
 
 def home(environ: Mapping[str, str] | None = None) -> str:

@@ -7,14 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from lading.environments.probe import Probed, probe
+from lading.frameworks.gpus import newest_label
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.target import Interpreter, Target
+from lading.model.target import Gpu, Interpreter, Machine, Target
 
 CPU = "cpu"
 AUTO = "auto"
@@ -111,7 +111,7 @@ def find_accelerator(asked: str = AUTO, root: str = "/") -> Accelerator:
     driver = find_driver(root)
     if driver is None:
         return Accelerator(CPU, "no NVIDIA driver was found on this machine")
-    label = best_label(driver)
+    label = newest_label(driver)
     if label is None:
         return Accelerator(CPU, f"the NVIDIA driver {driver} is older than any CUDA build needs", driver)
     return Accelerator(label, f"the NVIDIA driver {driver} runs it", driver)
@@ -150,26 +150,47 @@ def _first_text(path: Path) -> str:
 
 def _ask_nvidia_smi() -> str | None:
     """The last resort: under WSL the driver lives outside of this kernel."""
+    first = next(iter(_nvidia_smi("driver_version")), "")
+    return first if re.fullmatch(r"\d+(\.\d+)+", first) else None
+
+
+def _nvidia_smi(fields: str) -> list[str]:
+    """What ``nvidia-smi`` says about each GPU, a line each; nothing where it is not there or fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return None
-    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+        return []
+    command = [program, f"--query-gpu={fields}", "--format=csv,noheader"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    first = answer.stdout.strip().partition("\n")[0].strip()
-    return first if answer.returncode == 0 and re.fullmatch(r"\d+(\.\d+)+", first) else None
+        return []
+    return [line.strip() for line in answer.stdout.splitlines() if line.strip()] if answer.returncode == 0 else []
 
 
-def best_label(driver: str) -> str | None:
-    """The newest CUDA label that a driver runs, or None when it is too old for all."""
-    table = tomllib.loads((Path(__file__).parent / "data" / "cuda-drivers.toml").read_text("utf-8"))
-    return next((label for label, floor in table["floors"].items() if _numbers(driver) >= _numbers(floor)), None)
+def find_machine(root: str = "/") -> Machine:
+    """The NVIDIA driver and the GPUs of this machine, as far as they tell.
+
+    The compute capability comes from ``nvidia-smi`` (drivers 510 and newer tell it), the names from the kernel's files where it is not there.
+    """
+    driver = find_driver(root)
+    if driver is None:
+        return Machine()
+    gpus = _gpus_of_nvidia_smi() if root == "/" else ()
+    return Machine(driver=driver, gpus=gpus or _gpus_of_kernel(root))
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def _gpus_of_nvidia_smi() -> tuple[Gpu, ...]:
+    found = []
+    for line in _nvidia_smi("name,compute_cap"):
+        name, _, capability = (part.strip() for part in line.rpartition(","))
+        found.append(Gpu(name or capability, capability if re.fullmatch(r"\d+\.\d+", capability) else None))
+    return tuple(found)
+
+
+def _gpus_of_kernel(root: str) -> tuple[Gpu, ...]:
+    described = sorted(Path(root, "proc/driver/nvidia/gpus").glob("*/information"))
+    names = (re.search(r"^Model:\s*(.+?)\s*$", _first_text(one), re.MULTILINE) for one in described)
+    return tuple(Gpu(name[1]) for name in names if name)
 
 
 def _invalid(asked: str) -> Problem:

@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from packaging.markers import Marker
 from packaging.version import InvalidVersion, Version
 
+from lading.frameworks.offers import Offers
 from lading.model.decisions import Decision
 from lading.model.plan import BoundIndex
 from lading.model.problems import Problem
 from lading.model.requirements import Declared, IndexOptions, Via
-from lading.model.target import Target
+from lading.model.secrets import SecretUrl
+from lading.model.target import Machine, Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """For whom builds are chosen. ``options`` are the project's own index options; ``environ`` holds the switches of this machine."""
+    """For whom builds are chosen, and what there is to choose from.
+
+    ``options`` are the project's own index options, ``bound`` the packages that it binds to an index, ``constraints`` its constraints. ``offers`` are the pages of indexes that were asked.
+    ``explicit``: the accelerator was asked for, rather than found. ``machine`` has the driver and the GPUs of the machine at hand. ``mirror`` is
+    the folder that PyTorch's indexes are reached under; ``off``: torch comes from the ordinary indexes.
+    """
 
     target: Target
     options: IndexOptions = field(default_factory=IndexOptions)
-    environ: Mapping[str, str] = field(default_factory=dict)
+    bound: tuple[BoundIndex, ...] = ()
+    constraints: tuple[Declared, ...] = ()
+    offers: Offers = field(default_factory=Offers)
+    explicit: bool = False
+    machine: Machine | None = None
+    mirror: SecretUrl | None = None
+    off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The requirements with builds completed, the indexes that packages are bound to, and why."""
+    """The requirements with builds completed, the indexes that packages are bound to, and why.
+
+    ``scoped`` are indexes of the project's options that serve the packages bound to them alone from now on. ``label`` is the build of torch's
+    family, where torch or a partner is declared and nobody else settled where it comes from.
+    """
 
     requirements: tuple[Declared, ...]
     bound: tuple[BoundIndex, ...] = ()
     decisions: tuple[Decision, ...] = ()
     problems: tuple[Problem, ...] = ()
+    scoped: tuple[SecretUrl, ...] = ()
+    label: str | None = None
 
     def then(self, other: Choice) -> Choice:
         """This choice followed by another that started from its requirements."""
@@ -40,6 +58,8 @@ class Choice:
             bound=(*self.bound, *other.bound),
             decisions=(*self.decisions, *other.decisions),
             problems=(*self.problems, *other.problems),
+            scoped=(*self.scoped, *other.scoped),
+            label=other.label or self.label,
         )
 
 

@@ -34,13 +34,17 @@ def label_of_url(url: str) -> str | None:
     return last if _LABEL.fullmatch(last) else None
 
 
-def best(labels: Iterable[str], accelerator: str) -> str | None:
-    """The build for an accelerator: ``cpu`` itself, or the newest CUDA build that is not newer than the label asked for."""
-    offered = set(labels)
-    if accelerator in offered:
-        return accelerator
-    limit = cuda_version(accelerator)
-    if limit is None:
-        return None
-    fitting = [(version, label) for label in offered if (version := cuda_version(label)) is not None and version <= limit]
-    return max(fitting)[1] if fitting else None
+def cuda_first(labels: Iterable[str]) -> list[str]:
+    """Labels for people: CUDA builds, the newest first, then the CPU's, then the others."""
+    return sorted(
+        labels, key=lambda label: (cuda_version(label) is None, label != CPU, *(-part for part in cuda_version(label) or ()), label)
+    )
+
+
+def cuda_up_to(labels: Iterable[str], limit: str) -> list[str]:
+    """The CUDA labels that are not newer than a limit, the newest first; the CPU's where that is the limit."""
+    highest = cuda_version(limit)
+    if highest is None:
+        return [limit] if limit == CPU else []
+    found = [(version, label) for label in labels if (version := cuda_version(label)) is not None and version <= highest]
+    return [label for _, label in sorted(found, reverse=True)]

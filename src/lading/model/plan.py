@@ -38,6 +38,18 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was declared, before builds were chosen for it: a lock holds as long as this is the same, wherever the builds were looked up.
+
+    ``switches`` are settings that change what is chosen (``torch-index=off``).
+    """
+
+    requirements: tuple[Declared, ...]
+    options: IndexOptions
+    switches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What will be resolved, for whom, from where.
 
@@ -61,6 +73,7 @@ class Plan:
     exclude_newer: str | None = None
     complete: bool = False
     dynamic: tuple[str, ...] = ()
+    asked: Asked | None = None
     python_because: str = ""
     system_packages: tuple[str, ...] = ()
     conda: CondaPlan | None = None
@@ -75,26 +88,28 @@ class Plan:
     def fingerprint(self) -> str:
         """SHA-256 over all that resolving depends on.
 
-        Credentials, comments, line numbers and Python's patch version do not count: a colleague's 3.11.9 runs a lock made on 3.11.7.
+        Credentials, comments, line numbers and Python's patch version do not count: a colleague's 3.11.9 runs a lock made on 3.11.7. Nor do
+        the builds that were chosen, but only what they were chosen for: an index that was out of reach, or a mirror, makes no lock stale.
         """
         facts = self._facts()
         return fold_hashes([json.dumps(facts, sort_keys=True, ensure_ascii=False)])
 
     def _facts(self) -> dict[str, Any]:
-        options = self.options
+        asked = self.asked or Asked(requirements=self.requirements, options=self.options)
+        options = asked.options
         # Conda brings a Python of its own choice, so what counts is what it was asked for.
         python = "conda" if self.conda else ".".join(self.target.python.split(".")[:2])
         target = {**self.target.as_json(), "python": python}
         return {
             "target": target,
-            "requirements": [_dependency_facts(declared) for declared in self.requirements],
+            "requirements": [_dependency_facts(declared) for declared in asked.requirements],
             "constraints": [_dependency_facts(declared) for declared in self.constraints],
             "index": options.index_url.without_credentials() if options.index_url else None,
             "extra": [url.without_credentials() for url in options.extra_index_urls],
             "find_links": [url.without_credentials() for url in options.find_links],
             "flags": [options.no_index, options.pre, options.require_hashes],
             "binary": [list(options.no_binary), list(options.only_binary)],
-            "bound": [[index.url.without_credentials(), sorted(index.packages), index.kind] for index in self.bound],
+            "bound": [] if self.asked else [[index.url.without_credentials(), sorted(index.packages), index.kind] for index in self.bound],
             **self._rare_facts(),
         }
 
@@ -112,6 +127,7 @@ class Plan:
             "complete": self.complete,
             "dynamic": [[path, files.get(path)] for path in self.dynamic],
             "conda": self.conda.facts() if self.conda else None,
+            "switches": list(self.asked.switches) if self.asked else [],
         }
         return {key: value for key, value in facts.items() if value}
 

@@ -50,6 +50,22 @@ class Target:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One NVIDIA GPU of a machine. ``capability`` is its compute capability (``8.6``), None where the driver does not tell."""
+
+    name: str
+    capability: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a machine has for CUDA: the driver's version (``535.129.03``, None without one) and the GPUs that it sees."""
+
+    driver: str | None = None
+    gpus: tuple[Gpu, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonRequest:
     """Which Python the project asks for.

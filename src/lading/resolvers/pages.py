@@ -23,7 +23,7 @@ from lading.model.secrets import SecretUrl
 DEFAULT_INDEX = "https://pypi.org/simple"
 """Where packages come from when nobody says otherwise."""
 
-_ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _LINK = re.compile(r"<a\b[^>]*>([^<]+)</a>", re.IGNORECASE)
 _TIMEOUT = 10.0
 _LIMIT = 64 * 1024 * 1024
@@ -49,7 +49,7 @@ def look(url: SecretUrl, name: str, *, flat: bool = False) -> Page:
     if urlsplit(place).scheme not in ("http", "https"):
         return Page(url, None)
     request = urllib.request.Request(  # noqa: S310  (the scheme is checked above)
-        place if flat else f"{place.rstrip('/')}/{canonicalize_name(name)}/", headers={"Accept": _ACCEPT, **_authorization(url)}
+        place if flat else f"{place.rstrip('/')}/{canonicalize_name(name)}/", headers={"Accept": ACCEPT, **authorization(url)}
     )
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310  (the scheme is checked above)
@@ -82,7 +82,8 @@ def check_index(url: SecretUrl | None = None) -> Problem | None:
     return None
 
 
-def _authorization(url: SecretUrl) -> dict[str, str]:
+def authorization(url: SecretUrl) -> dict[str, str]:
+    """The header that carries a URL's credentials, or those that ``.netrc`` has for its host; none without any."""
     parts = urlsplit(url.reveal())
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
