@@ -2,57 +2,79 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
-from lading.formats import cog_yaml, cortex_yaml, known, pyproject_toml, python_version, requirements_txt
+from lading.formats import known
+from lading.formats.known import ENTRIES, Rank
+
+SOURCES = [
+    ("pylock.toml", Rank.STANDARD_LOCK, "pylock_toml"),
+    ("pylock.gpu.toml", Rank.STANDARD_LOCK, "pylock_toml"),
+    ("uv.lock", Rank.TOOL_LOCK, "uv_lock"),
+    ("pdm.lock", Rank.TOOL_LOCK, "pdm_lock"),
+    ("poetry.lock", Rank.TOOL_LOCK, "poetry_lock"),
+    ("Pipfile.lock", Rank.TOOL_LOCK, "pipfile_lock"),
+    ("conda-lock.yml", Rank.CONDA, "conda_lock_yml"),
+    ("gpu.conda-lock.yml", Rank.CONDA, "conda_lock_yml"),
+    ("pixi.lock", Rank.CONDA, "pixi_lock"),
+    ("conda-packages.txt", Rank.CONDA, "conda_packages"),
+    ("conda-linux-64.lock", Rank.CONDA, "conda_packages"),
+    ("environment.yml", Rank.CONDA, "environment_yml"),
+    ("environment.yaml", Rank.CONDA, "environment_yml"),
+    ("requirements.txt", Rank.REQUIREMENTS, "requirements_txt"),
+    ("requirements.in", Rank.REQUIREMENTS_INPUT, "requirements_txt"),
+    ("pyproject.toml", Rank.PYPROJECT, "pyproject_toml"),
+    ("Pipfile", Rank.PIPFILE, "pipfile"),
+    ("conda.yaml", Rank.CONDA_PROJECT, "environment_yml"),
+    ("pixi.toml", Rank.CONDA_PROJECT, "pixi_toml"),
+    ("setup.cfg", Rank.SETUP_CFG, "setup_cfg"),
+    ("setup.py", Rank.SETUP_PY, "setup_py"),
+]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock", "pylock.toml", "pylock.gpu.toml", "conda-packages.txt", "environment.yml", "environment.yaml", "conda-lock.yml", "pixi.lock"],
-)  # fmt: skip
-def test_a_file_that_would_come_first_and_is_not_read_blocks(name):
+@pytest.mark.parametrize(("name", "rank", "reader"), SOURCES)
+def test_a_file_that_can_be_the_source_has_a_rank_and_a_reader(name, rank, reader):
     found = known.lookup(name)
     assert found is not None
-    assert (found.name, found.read, found.declares, found.blocks, found.yields_to_readable) == (name, False, True, True, False)
+    assert (found.name, found.rank, found.reader, found.declares) == (name, rank, reader, True)
+    assert found.is_lock == (rank <= Rank.TOOL_LOCK)
+    assert found.is_conda == (rank in (Rank.CONDA, Rank.CONDA_PROJECT))
 
 
-@pytest.mark.parametrize("name", ["Pipfile", "setup.py", "setup.cfg", "requirements.in"])
-def test_a_file_that_would_come_later_blocks_only_where_it_stands_alone(name):
+def test_every_file_that_can_be_the_source_is_held_here():
+    assert {entry.reader for entry in ENTRIES if entry.rank is not None} == {reader for _, _, reader in SOURCES}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.example for entry in ENTRIES])
+def test_an_example_is_what_it_stands_for_and_its_reader_recognises_it(entry):
+    found = known.lookup(entry.example)
+    assert found is not None
+    assert (found.what, found.reader, found.rank) == (entry.what, entry.reader, entry.rank)
+    assert found.read == (entry.reader is not None)
+    if entry.reader is not None:
+        assert import_module(f"lading.formats.{entry.reader}").recognises(entry.example)
+
+
+@pytest.mark.parametrize("name", ["apt.txt", "packages.txt", "Aptfile", ".python-version", "runtime.txt", "cog.yaml", "cortex.yaml"])
+def test_what_is_read_for_other_things_is_no_source(name):
     found = known.lookup(name)
     assert found is not None
-    assert (found.read, found.blocks, found.yields_to_readable) == (False, True, True)
+    assert (found.declares, found.rank, found.read) == (False, None, True)
 
 
-@pytest.mark.parametrize("name", ["conda-packages.txt", "environment.yml", "conda-lock.yml", "pixi.lock"])
-def test_conda_is_named_as_such(name):
+@pytest.mark.parametrize("name", ["dependencies.sh", "Dockerfile", "pylock.lading.toml", "pylock.lading-cu121.toml", "constraints.txt"])
+def test_what_is_not_read_is_no_source(name):
     found = known.lookup(name)
     assert found is not None
-    assert found.is_conda
+    assert (found.declares, found.rank, found.read) == (False, None, False)
 
 
-@pytest.mark.parametrize(
-    "name", ["apt.txt", "packages.txt", "dependencies.sh", "Dockerfile", "pylock.lading.toml", "pylock.lading-cu121.toml", "runtime.txt"]
-)
-def test_files_that_declare_no_python_packages_never_block(name):
-    found = known.lookup(name)
-    assert found is not None
-    assert (found.declares, found.blocks) == (False, False)
-
-
-def test_what_is_read_has_a_reader_that_recognises_it():
-    readers = (requirements_txt, pyproject_toml, cog_yaml, cortex_yaml, python_version)
-    for name in ("requirements.txt", "pyproject.toml", "cog.yaml", "cortex.yaml", ".python-version", "runtime.txt"):
-        found = known.lookup(name)
-        assert found is not None
-        assert found.read
-        assert len([reader for reader in readers if reader.recognises(name)]) == 1
-
-
-def test_further_requirements_files_are_named_and_do_not_block():
+def test_further_requirements_files_declare_and_are_no_source():
     found = known.lookup("requirements-dev.txt")
     assert found is not None
-    assert (found.declares, found.read, found.blocks) == (True, False, False)
+    assert (found.declares, found.rank, found.read) == (True, None, False)
 
 
 @pytest.mark.parametrize("name", ["predict.py", "README.md", "src/", "", "requirements.txt.bak", "Pipfile.old"])

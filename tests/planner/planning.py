@@ -35,12 +35,14 @@ def plans(
     environ: Mapping[str, str] | None = None,
     python: str | None = None,
     locked: str | None = None,
+    source: str | None = None,
+    strict: bool = False,
 ) -> tuple[Plan, ...]:
     """The plans of a project on a machine with `PYTHONS` and this accelerator, as `lading plan` makes them there."""
     project = files if isinstance(files, MemoryFiles) else MemoryFiles(files)
     environ = environ or {}
     config = find_config(project, named, environ)
-    chosen = choose_sources(config, project, environ)
+    chosen = choose_sources(config, project, environ, named=source, strict=strict)
     wrong = [problem for api in config.apis for problem in check_predictor(api, project)]
     if wrong:
         raise LadingError(*wrong)

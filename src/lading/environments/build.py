@@ -19,6 +19,7 @@ from lading.model.lock import Lock
 from lading.model.plan import Plan
 from lading.model.problems import LadingError
 from lading.model.target import Interpreter
+from lading.resolvers.builds import of_lock
 from lading.resolvers.process import Finished, run
 
 STEP = "Installing"
@@ -62,7 +63,7 @@ def build(work: Work, folder: Path) -> Path:
     place = folder / ENVIRONMENT
     try:
         (folder / LOCK_FILE).write_text(_lock_text(work), encoding="utf-8", newline="\n")
-        (folder / _CONFIG).write_text(_config(access), encoding="utf-8")
+        (folder / _CONFIG).write_text(of_lock(work.lock) + _config(access), encoding="utf-8")
     except OSError as error:
         raise unusable(str(folder.parent.parent), error) from error
     call = _Call(work, access, folder)

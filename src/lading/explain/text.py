@@ -68,10 +68,17 @@ def render_decision(decision: Decision, style: Style) -> str:
     mark = _MARKS[decision.kind]
     lines = [_labelled(mark, head + origin, style, _COLOURS[decision.kind])]
     lines.append(wrap(f"because {decision.because} [{decision.rule}]", style, "    ", "      "))
+    if decision.detail:
+        lines += [_table_line(row, style) for row in decision.detail.splitlines()]
     if decision.instead:
         label = "instead" if decision.kind is Kind.ADVICE else "for something else"
         lines.append(wrap(f"{label}: {decision.instead}", style, "    ", "      "))
     return "\n".join(lines)
+
+
+def _table_line(row: str, style: Style) -> str:
+    """A line of a table as it is, folded where the terminal is too narrow for its columns."""
+    return f"      {row}" if len(row) + 6 <= style.width else wrap(row, style, "      ", "        ")
 
 
 def render_decisions(decisions: Iterable[Decision], style: Style) -> str:

@@ -1,108 +1,144 @@
-"""Every file name that Lading knows to declare something, whether or not this version reads it.
+"""Every file name that Lading knows to declare something, in the order in which files count.
 
-The planner asks here what to say of a file that it does not use: ignored, because; or refused, because it would come first.
+The planner asks here which files can be the source of the dependencies, what reads them, and what to say of those that it does not use.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+
+class Rank(IntEnum):
+    """How early a file counts, the lowest first: locks before declarations, what says more before what says less."""
+
+    STANDARD_LOCK = 1
+    TOOL_LOCK = 2
+    CONDA = 3
+    REQUIREMENTS = 4
+    REQUIREMENTS_INPUT = 5
+    PYPROJECT = 6
+    PIPFILE = 7
+    CONDA_PROJECT = 8
+    SETUP_CFG = 9
+    SETUP_PY = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownFile:
     """What a file is.
 
-    ``read`` says whether this version reads it, ``declares`` whether it declares Python packages (a version file does not).
-    ``blocks``: it must not be passed over, because it declares packages and nothing reads it. ``yields_to_readable``: something that
-    is read comes before it, so that it blocks only where it stands alone.
+    ``reader`` is the module of this package that reads it. ``rank`` is its place among the files that can be the source of the
+    dependencies, None when it cannot be one. ``declares``: whether it declares packages; a version file does not. ``example`` is a name
+    as it is usually written.
     """
 
     name: str
     what: str
-    read: bool = False
+    reader: str | None = None
+    rank: Rank | None = None
     declares: bool = True
-    blocks: bool = False
-    yields_to_readable: bool = False
+    example: str = ""
     is_conda: bool = False
+
+    @property
+    def read(self) -> bool:
+        """Whether this version reads it."""
+        return self.reader is not None
+
+    @property
+    def is_lock(self) -> bool:
+        """Whether it is another tool's lock."""
+        return self.rank in (Rank.STANDARD_LOCK, Rank.TOOL_LOCK)
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
+    """One pattern of names. ``example`` stands for it in the documentation."""
+
     pattern: re.Pattern[str]
     what: str
-    read: bool = False
+    example: str
+    reader: str | None = None
+    rank: Rank | None = None
     declares: bool = True
-    blocks: bool = False
-    yields: bool = False
     conda: bool = False
 
 
-def _read(pattern: str, what: str, *, declares: bool = True) -> _Entry:
-    return _Entry(re.compile(pattern), what, read=True, declares=declares)
+def _source(pattern: str, what: str, example: str, reader: str, rank: Rank, *, conda: bool = False) -> Entry:
+    return Entry(re.compile(pattern), what, example, reader, rank, conda=conda)
 
 
-def _first(pattern: str, what: str, *, conda: bool = False) -> _Entry:
-    """Comes before what is read: a lock of another tool, a conda file."""
-    return _Entry(re.compile(pattern), what, blocks=True, conda=conda)
+def _read(pattern: str, what: str, example: str, reader: str) -> Entry:
+    return Entry(re.compile(pattern), what, example, reader, declares=False)
 
 
-def _later(pattern: str, what: str) -> _Entry:
-    """Comes after what is read."""
-    return _Entry(re.compile(pattern), what, blocks=True, yields=True)
-
-
-def _other(pattern: str, what: str, *, declares: bool = False) -> _Entry:
-    return _Entry(re.compile(pattern), what, declares=declares)
+def _other(pattern: str, what: str, example: str, *, declares: bool = False) -> Entry:
+    return Entry(re.compile(pattern), what, example, declares=declares)
 
 
 # The first pattern that fits counts.
-_ENTRIES = (
-    _other(r"pylock\.lading(-.*)?\.toml", "Lading's lock"),
-    _read(r"requirements\.txt", "pip's requirements"),
-    _read(r"pyproject\.toml", "the project's own metadata"),
-    _read(r"cog\.yaml", "Cog's configuration", declares=False),
-    _read(r"cortex\.yaml", "Cortex's configuration", declares=False),
-    _read(r"\.python-version", "a Python version, as pyenv and uv read it", declares=False),
-    _read(r"runtime\.txt", "a Python version, as Heroku reads it", declares=False),
-    _first(r"pylock(\.[^.]+)?\.toml", "a lock file (PEP 751)"),
-    _first(r"uv\.lock", "uv's lock"),
-    _first(r"poetry\.lock", "Poetry's lock"),
-    _first(r"pdm\.lock", "PDM's lock"),
-    _first(r"Pipfile\.lock", "Pipenv's lock"),
-    _first(r"(.+\.)?conda-lock\.ya?ml", "conda-lock's lock", conda=True),
-    _first(r"pixi\.lock", "pixi's lock", conda=True),
-    _first(r"conda-(linux|osx|win)-.*\.lock", "an explicit list of conda packages", conda=True),
-    _first(r"conda-packages\.txt", "Cortex's list of conda packages", conda=True),
-    _first(r"environment\.ya?ml", "a conda environment", conda=True),
-    _later(r"conda\.ya?ml", "a conda environment, as MLflow writes it"),
-    _later(r"pixi\.toml", "pixi's project file"),
-    _later(r"requirements\.in", "pip-compile's input"),
-    _later(r"Pipfile", "Pipenv's project file"),
-    _later(r"setup\.cfg", "setuptools' static metadata"),
-    _later(r"setup\.py", "setuptools' build script"),
-    _other(r"requirements[-_.].*\.(txt|in)|.*[-_.]requirements\.(txt|in)", "further pip requirements, which nothing names", declares=True),
-    _other(r"constraints?([-_.].*)?\.txt", "pip's constraints, which nothing names"),
-    _other(r"apt\.txt|packages\.txt|Aptfile", "a list of system packages"),
-    _other(r"dependencies\.sh", "Cortex's install script"),
-    _other(r"postBuild", "repo2docker's install script"),
-    _other(r"\.tool-versions|mise\.toml|\.mise\.toml", "tool versions, as asdf and mise read them"),
-    _other(r"Dockerfile", "an image recipe"),
+ENTRIES = (
+    _other(r"pylock\.lading(-.*)?\.toml", "Lading's lock", "pylock.lading.toml"),
+    _source(r"pylock(\.[^.]+)?\.toml", "a lock file (PEP 751)", "pylock.toml", "pylock_toml", Rank.STANDARD_LOCK),
+    _source(r"uv\.lock", "uv's lock", "uv.lock", "uv_lock", Rank.TOOL_LOCK),
+    _source(r"pdm\.lock", "PDM's lock", "pdm.lock", "pdm_lock", Rank.TOOL_LOCK),
+    _source(r"poetry\.lock", "Poetry's lock", "poetry.lock", "poetry_lock", Rank.TOOL_LOCK),
+    _source(r"Pipfile\.lock", "Pipenv's lock", "Pipfile.lock", "pipfile_lock", Rank.TOOL_LOCK),
+    _source(r"(.+\.)?conda-lock\.ya?ml", "conda-lock's lock", "conda-lock.yml", "conda_lock_yml", Rank.CONDA, conda=True),
+    _source(r"pixi\.lock", "pixi's lock", "pixi.lock", "pixi_lock", Rank.CONDA, conda=True),
+    _source(
+        r"conda-(linux|osx|win)-.*\.lock",
+        "an explicit list of conda packages",
+        "conda-linux-64.lock",
+        "conda_packages",
+        Rank.CONDA,
+        conda=True,
+    ),
+    _source(r"conda-packages\.txt", "Cortex's list of conda packages", "conda-packages.txt", "conda_packages", Rank.CONDA, conda=True),
+    _source(r"environment\.ya?ml", "a conda environment", "environment.yml", "environment_yml", Rank.CONDA, conda=True),
+    _source(r"requirements\.txt", "pip's requirements", "requirements.txt", "requirements_txt", Rank.REQUIREMENTS),
+    _source(r"requirements\.in", "pip-compile's input", "requirements.in", "requirements_txt", Rank.REQUIREMENTS_INPUT),
+    _source(r"pyproject\.toml", "the project's own metadata", "pyproject.toml", "pyproject_toml", Rank.PYPROJECT),
+    _source(r"Pipfile", "Pipenv's project file", "Pipfile", "pipfile", Rank.PIPFILE),
+    _source(r"conda\.ya?ml", "a conda environment, as MLflow writes it", "conda.yaml", "environment_yml", Rank.CONDA_PROJECT, conda=True),
+    _source(r"pixi\.toml", "pixi's project file", "pixi.toml", "pixi_toml", Rank.CONDA_PROJECT, conda=True),
+    _source(r"setup\.cfg", "setuptools' static metadata", "setup.cfg", "setup_cfg", Rank.SETUP_CFG),
+    _source(r"setup\.py", "setuptools' build script", "setup.py", "setup_py", Rank.SETUP_PY),
+    _read(r"cog\.yaml", "Cog's configuration", "cog.yaml", "cog_yaml"),
+    _read(r"cortex\.yaml", "Cortex's configuration", "cortex.yaml", "cortex_yaml"),
+    _read(r"\.python-version", "a Python version, as pyenv and uv read it", ".python-version", "python_version"),
+    _read(r"runtime\.txt", "a Python version, as Heroku reads it", "runtime.txt", "python_version"),
+    _read(r"apt\.txt|packages\.txt|Aptfile", "a list of system packages", "apt.txt", "system_packages"),
+    _other(
+        r"requirements[-_.].*\.(txt|in)|.*[-_.]requirements\.(txt|in)",
+        "further pip requirements, which nothing names",
+        "requirements-dev.txt",
+        declares=True,
+    ),
+    _other(r"constraints?([-_.].*)?\.txt", "pip's constraints, which nothing names", "constraints.txt"),
+    _other(r"dependencies\.sh", "Cortex's install script", "dependencies.sh"),
+    _other(r"postBuild", "repo2docker's install script", "postBuild"),
+    _other(r"\.tool-versions|mise\.toml|\.mise\.toml", "tool versions, as asdf and mise read them", ".tool-versions"),
+    _other(r"Dockerfile", "an image recipe", "Dockerfile"),
 )
 
 
+@lru_cache(maxsize=512)
 def lookup(path: str) -> KnownFile | None:
     """What is known about a file, by its name; None for folders and for names that say nothing."""
     name = path.rsplit("/", 1)[-1]
-    for entry in _ENTRIES:
+    for entry in ENTRIES:
         if name and entry.pattern.fullmatch(name):
             return KnownFile(
                 name=name,
                 what=entry.what,
-                read=entry.read,
+                reader=entry.reader,
+                rank=entry.rank,
                 declares=entry.declares,
-                blocks=entry.blocks,
-                yields_to_readable=entry.yields,
+                example=entry.example,
                 is_conda=entry.conda,
             )
     return None

@@ -19,7 +19,7 @@ from lading.model.requirements import Declaration
 
 name = "requirements.txt"
 
-_FILE_NAME = re.compile(r"(.*[-_.])?(requirements?|constraints?)([-_.].*)?\.txt", re.IGNORECASE)
+_FILE_NAME = re.compile(r"(.*[-_.])?(requirements?|constraints?)([-_.].*)?\.(txt|in)", re.IGNORECASE)
 
 
 def recognises(path: str) -> bool:

@@ -23,7 +23,7 @@ class Decision:
 
     The terminal, ``--json``, the lock file and the image label render this one record, so they cannot disagree.
     ``rule`` is a stable kebab-case id. ``subject`` is what it is about: a package's canonical name, ``python``, a file.
-    ``instead`` is what to write to get something else.
+    ``instead`` is what to write to get something else. ``detail`` holds lines of text that are shown below, as they are: a table.
     """
 
     rule: str
@@ -34,6 +34,7 @@ class Decision:
     because: str
     origin: Origin | None = None
     instead: str | None = None
+    detail: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON data; keys without a value are left out."""
@@ -46,6 +47,7 @@ class Decision:
             "because": self.because,
             "origin": str(self.origin) if self.origin else None,
             "instead": self.instead,
+            "detail": self.detail,
         }
         return {key: value for key, value in record.items() if value is not None}
 
@@ -65,4 +67,5 @@ class Decision:
             because=record["because"],
             origin=origin,
             instead=record.get("instead"),
+            detail=record.get("detail"),
         )

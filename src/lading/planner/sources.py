@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from lading.formats import known, requirements_txt
+from lading.formats.known import Rank
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles, content_hash
 from lading.model.origin import Origin
@@ -14,6 +14,8 @@ from lading.model.plan import Role, Source
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.project import Api, PathRef, ProjectConfig, ProjectKind
 from lading.model.requirements import Declaration
+from lading.planner.candidates import Candidate, candidates, read_source
+from lading.planner.compare import differ_decision, differ_problem, differences
 from lading.planner.others import ignored_advice, is_passed_over, list_others
 
 REQUIREMENTS = "requirements.txt"
@@ -31,26 +33,40 @@ class Chosen:
     decisions: tuple[Decision, ...] = ()
 
 
-def choose_sources(config: ProjectConfig, files: ProjectFiles, environ: Mapping[str, str]) -> tuple[Chosen, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """A declaration, why it counts, and the files that could have counted instead."""
+
+    declaration: Declaration | None = None
+    because: str = ""
+    others: tuple[Candidate, ...] = field(default=())
+
+
+def choose_sources(
+    config: ProjectConfig, files: ProjectFiles, environ: Mapping[str, str], *, named: str | None = None, strict: bool = False
+) -> tuple[Chosen, ...]:
     """Choose the dependency source for each set of APIs that share one.
 
-    Order: what the configuration names, then requirements.txt, then pyproject.toml. One source is installed; the others are
-    listed as ignored. A lock of another tool or a conda file that would come first, and that this version does not read, is a
-    Problem rather than being passed over.
+    Order: what the command line (``named``), the configuration or ``[tool.lading]`` names; then the folder's files by `Rank`: standard
+    locks, a tool's lock, conda, requirements, project metadata; then the predictor's own script block. One source is installed. The
+    others are compared with it, and what only they say is a warning, with ``strict`` a problem.
 
     Raises:
-        LadingError: for unreadable or unsupported declarations, all of them at once.
+        LadingError: for unreadable or unsupported declarations, and where two locks of different tools compete; all of them at once.
     """
     problems, found = ProblemCollector(), []
     for variant, apis in _groups(config):
         with problems.catching():
-            found.append((variant, apis, *_declaration(config, apis, files, environ)))
+            found.append((variant, apis, _declaration(config, apis, files, environ, named)))
     problems.raise_if_any()
-    readers = {path: apis for _variant, apis, declaration, _because in found if declaration for path in declaration.read}
-    return tuple(
-        Chosen(variant=variant, apis=apis, declaration=declaration, **_found_files(config, declaration, because, files, readers))
-        for variant, apis, declaration, because in found
-    )
+    readers = {path: apis for _variant, apis, one in found if one.declaration for path in one.declaration.read}
+    chosen = []
+    for variant, apis, one in found:
+        with problems.catching():
+            described = _found_files(config, one, files, environ, readers, strict=strict)
+            chosen.append(Chosen(variant=variant, apis=apis, declaration=one.declaration, **described))
+    problems.raise_if_any()
+    return tuple(chosen)
 
 
 def _groups(config: ProjectConfig) -> list[tuple[str, tuple[Api, ...]]]:
@@ -65,25 +81,23 @@ def _groups(config: ProjectConfig) -> list[tuple[str, tuple[Api, ...]]]:
 
 
 def _declaration(
-    config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[str, str]
-) -> tuple[Declaration | None, str]:
+    config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[str, str], named: str | None
+) -> _Found:
+    folder = _folder(config, apis, files)
+    present = candidates(files, folder)
+    if named is not None:
+        return _Found(declaration=_by_name(named, Origin("--source"), files, environ), because="--source names it", others=present)
     declaration, because = _explicit(config, apis, files, environ)
-    if declaration is None:
-        _refuse_unread(config, files)
-        declaration, because = _discovered(files, environ)
-    return declaration, because
-
-
-def _found_files(
-    config: ProjectConfig, declaration: Declaration | None, because: str, files: ProjectFiles, readers: Mapping[str, tuple[Api, ...]]
-) -> dict[str, Any]:
-    """``sources`` and ``decisions`` of a `Chosen`: what became of every file, and what the user should know of it."""
-    used = _used(declaration, because, files) if declaration else ()
-    others = list_others(config, declaration, because, files, readers)
-    decisions = [] if declaration and declaration.requirements else [_nothing_declared(config, declaration)]
     if declaration is not None:
-        decisions += [ignored_advice(source, declaration, because) for source in others if is_passed_over(source, readers)]
-    return {"sources": (*used, *others), "decisions": tuple(decisions)}
+        return _Found(declaration=declaration, because=because, others=present)
+    return _discovered(config, apis, present, files, environ)
+
+
+def _folder(config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles) -> str:
+    """Where to look: beside the configuration, else beside the predictor, else at the root; the first that holds any source."""
+    near = [config.path] if config.path else [api.file for api in apis[:1]]
+    folders = dict.fromkeys([*(path.rpartition("/")[0] for path in near), ""])
+    return next((folder for folder in folders if candidates(files, folder)), "")
 
 
 def _explicit(
@@ -98,36 +112,199 @@ def _explicit(
                 format="cog.yaml", path=config.path, read=(config.path,), requirements=config.packages, options=config.options
             )
             return inline, "it lists python_packages"
-    named = [api.dependencies.pip for api in apis if api.dependencies.pip]
-    if named:
-        return _named(named[0], files, environ), f"{named[0].origin} names it (dependencies.pip)"
-    return None, ""
+    pip = [api.dependencies.pip for api in apis if api.dependencies.pip]
+    if pip:
+        return _named(pip[0], files, environ), f"{pip[0].origin} names it (dependencies.pip)"
+    return _of_settings(files, environ)
+
+
+def _of_settings(files: ProjectFiles, environ: Mapping[str, str]) -> tuple[Declaration | None, str]:
+    """``source`` under ``[tool.lading]`` of pyproject.toml."""
+    content = files.read(PYPROJECT)
+    if content is None or b"tool.lading" not in content:
+        return None, ""
+    from lading.formats import pyproject_toml  # noqa: PLC0415 -- only when the table is there
+
+    settings = pyproject_toml.lading_settings(PYPROJECT, files)
+    if settings.source is None or settings.source_origin is None:
+        return None, ""
+    return _by_name(settings.source, settings.source_origin, files, environ), f"{settings.source_origin} names it (source)"
+
+
+def _by_name(path: str, origin: Origin, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration:
+    path = path.removeprefix("./")
+    if files.read(path) is None:
+        raise LadingError(_not_there(path, origin))
+    return _without_conda(read_source(path, files, environ))
 
 
 def _named(reference: PathRef, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration:
     if files.read(reference.path) is None:
-        raise LadingError(
-            Problem(
-                rule="requirements-not-found",
-                what=f"The requirements file {reference.path} does not exist.",
-                origin=reference.origin,
-                why="The configuration names it, so nothing else may take its place.",
-                instead="Correct the path (it is relative to the project's folder) or create the file.",
-            )
-        )
+        raise LadingError(_not_there(reference.path, reference.origin))
+    from lading.formats import requirements_txt  # noqa: PLC0415 -- as the others: only when it is needed
+
     return requirements_txt.parse(reference.path, files, environ)
 
 
-def _discovered(files: ProjectFiles, environ: Mapping[str, str]) -> tuple[Declaration | None, str]:
-    pyproject = files.read(PYPROJECT)
-    if files.read(REQUIREMENTS) is not None:
-        because = "it is the project's dependency file" if pyproject is None else "it comes before pyproject.toml"
-        return requirements_txt.parse(REQUIREMENTS, files, environ), because
-    if pyproject is not None:
-        from lading.formats import pyproject_toml  # noqa: PLC0415 -- only when the file is there
+def _not_there(path: str, origin: Origin) -> Problem:
+    return Problem(
+        rule="requirements-not-found",
+        what=f"The dependency file {path} does not exist.",
+        origin=origin,
+        why="It is named, so nothing else may take its place.",
+        instead="Correct the path (it is relative to the project's folder) or create the file.",
+    )
 
-        return pyproject_toml.parse(PYPROJECT, files, environ), "there is no requirements.txt, which would come first"
-    return None, ""
+
+def _discovered(
+    config: ProjectConfig, apis: tuple[Api, ...], present: tuple[Candidate, ...], files: ProjectFiles, environ: Mapping[str, str]
+) -> _Found:
+    first = _first(config, present)
+    if first is not None:
+        because = _because(first, present, config)
+        return _Found(declaration=_without_conda(read_source(first.path, files, environ)), because=because, others=present)
+    return _script_block(apis, files, environ)
+
+
+def _first(config: ProjectConfig, present: tuple[Candidate, ...]) -> Candidate | None:
+    """The file that counts.
+
+    Raises:
+        LadingError: if locks of two tools are here, or several standard locks and none with the plain name.
+    """
+    if config.kind is ProjectKind.CORTEX:
+        own = next((one for one in present if one.known.name == REQUIREMENTS), None)
+        present = (own,) if own else tuple(one for one in present if not one.known.is_conda)
+    if not present:
+        return None
+    same = [one for one in present if one.rank == present[0].rank]
+    if len(same) > 1 and present[0].rank is Rank.TOOL_LOCK:
+        raise LadingError(_two_locks(same))
+    if len(same) > 1 and present[0].rank is Rank.STANDARD_LOCK and present[0].known.name != present[0].known.example:
+        raise LadingError(_several_locks(same))
+    return present[0]
+
+
+def _because(first: Candidate, present: tuple[Candidate, ...], config: ProjectConfig) -> str:
+    later = [one.path for one in present if one is not first]
+    if not later:
+        return "it is the project's dependency file"
+    if config.kind is ProjectKind.CORTEX and first.known.name == REQUIREMENTS:
+        return "it is the file that Cortex installs"
+    kind = "a lock" if first.known.is_lock else "it"
+    return f"{kind} comes before {' and '.join(later)}" if len(later) < 3 else f"{kind} comes before the others"
+
+
+def _script_block(apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[str, str]) -> _Found:
+    """The block in the predictor's own file, when no file declares anything."""
+    from lading.formats import pep723  # noqa: PLC0415 -- only when nothing else is there
+
+    for api in apis:
+        if pep723.declares(api.file, files):
+            return _Found(
+                declaration=pep723.parse(api.file, files, environ), because="its script block declares them, and no other file does"
+            )
+    return _Found()
+
+
+def _without_conda(declaration: Declaration) -> Declaration:
+    """The declaration, if conda is not needed for it: a conda environment may hold nothing but pip requirements.
+
+    Raises:
+        LadingError: if it lists conda packages.
+    """
+    specs = [spec for spec in declaration.conda.specs if spec.name not in ("python", "pip")] if declaration.conda else []
+    if not specs:
+        return declaration
+    some = ", ".join(spec.name for spec in specs[:5]) + (" ..." if len(specs) > 5 else "")
+    raise LadingError(
+        Problem(
+            rule="conda-not-supported",
+            what=f"{declaration.path} lists {len(specs)} conda packages ({some}), and this version of Lading installs none.",
+            origin=specs[0].origin,
+            why="They come before everything else, so they are not passed over.",
+            instead=f"Write them into a requirements.txt where the index has them, and move {declaration.path} out of the folder.",
+        )
+    )
+
+
+def _two_locks(locks: list[Candidate]) -> Problem:
+    names = " and ".join(one.path for one in locks)
+    return Problem(
+        rule="two-locks",
+        what=f"{names} are locks of different tools, and each claims to hold the whole environment.",
+        origin=Origin(locks[0].path),
+        why="Lading does not choose between two answers in silence.",
+        instead=f'Delete the one that is not used any more, or name the other: --source {locks[0].path}, or source = "{locks[0].path}" '
+        "under [tool.lading] in pyproject.toml.",
+    )
+
+
+def _several_locks(locks: list[Candidate]) -> Problem:
+    return Problem(
+        rule="several-locks",
+        what=f"There are {len(locks)} locks here, and none is named pylock.toml: {', '.join(one.path for one in locks)}.",
+        origin=Origin(locks[0].path),
+        why="Each is for a purpose that its name tells to people only.",
+        instead=f'Name one: --source {locks[0].path}, or source = "{locks[0].path}" under [tool.lading] in pyproject.toml.',
+    )
+
+
+def _found_files(
+    config: ProjectConfig,
+    found: _Found,
+    files: ProjectFiles,
+    environ: Mapping[str, str],
+    readers: Mapping[str, tuple[Api, ...]],
+    *,
+    strict: bool,
+) -> dict[str, Any]:
+    """``sources`` and ``decisions`` of a `Chosen`: what became of every file, and what the user should know of it."""
+    declaration, because = found.declaration, found.because
+    used = _used(declaration, because, files) if declaration else ()
+    listed = list_others(config, declaration, because, files, readers)
+    if declaration is None:
+        return {"sources": listed, "decisions": (_nothing_declared(config, None),)}
+    decisions = [] if _installs(declaration) else [_nothing_declared(config, declaration)]
+    compared, agreeing = _compared(found, files, environ, readers, listed)
+    if strict and compared:
+        raise LadingError(*(differ_problem(decision) for decision in compared))
+    said = {decision.subject for decision in compared} | agreeing
+    decisions += compared
+    decisions += [
+        ignored_advice(source, declaration, because) for source in listed if is_passed_over(source, readers) and source.path not in said
+    ]
+    return {"sources": (*used, *listed), "decisions": tuple(decisions)}
+
+
+def _installs(declaration: Declaration) -> bool:
+    return bool(declaration.requirements or declaration.locked or declaration.dynamic)
+
+
+def _compared(
+    found: _Found, files: ProjectFiles, environ: Mapping[str, str], readers: Mapping[str, tuple[Api, ...]], listed: tuple[Source, ...]
+) -> tuple[list[Decision], set[str]]:
+    """The ignored files that say something else, and the paths of those that do not. What cannot be read is compared with nothing."""
+    declaration = found.declaration
+    assert declaration is not None
+    decisions: list[Decision] = []
+    agreeing: set[str] = set()
+    used = {*declaration.read, *readers, *(source.path for source in listed if source.role is Role.USED)}
+    for other in found.others:
+        if other.path in used or declaration.dynamic:
+            continue
+        try:
+            ignored = read_source(other.path, files, environ)
+        except LadingError:
+            continue
+        if ignored.dynamic or ignored.conda:
+            continue
+        different = differences(declaration, ignored)
+        if different:
+            decisions.append(differ_decision(different, declaration, ignored, found.because))
+        else:
+            agreeing.add(other.path)
+    return decisions, agreeing
 
 
 def _used(declaration: Declaration, because: str, files: ProjectFiles) -> tuple[Source, ...]:
@@ -137,33 +314,6 @@ def _used(declaration: Declaration, because: str, files: ProjectFiles) -> tuple[
         reason = because if path == declaration.path else f"{declaration.path} includes it"
         sources.append(Source(path=path, role=Role.USED, format=declaration.format, because=reason, sha256=content_hash(content)))
     return tuple(sources)
-
-
-def _refuse_unread(config: ProjectConfig, files: ProjectFiles) -> None:
-    """Stop when a file that would come first is one that this version cannot read.
-
-    Raises:
-        LadingError: naming every such file.
-    """
-    found = [entry for name in files.entries() if (entry := known.lookup(name)) is not None and entry.blocks]
-    if config.kind is ProjectKind.CORTEX:
-        found = []  # Cortex reads its own trio only; cortex.yaml's reader has dealt with conda
-    readable = [name for name in (REQUIREMENTS, PYPROJECT) if files.read(name) is not None]
-    if found and not (readable and all(entry.yields_to_readable for entry in found)):
-        raise LadingError(*(_unread_problem(entry, readable, config.kind) for entry in found))
-
-
-def _unread_problem(entry: known.KnownFile, readable: list[str], kind: ProjectKind) -> Problem:
-    named = "write a requirements.txt" if kind is ProjectKind.COG else "write a requirements.txt and a cog.yaml"
-    return Problem(
-        rule="conda-not-supported" if entry.is_conda else "format-not-supported",
-        what=f"{entry.name} ({entry.what}) declares dependencies, and this version of Lading does not read it.",
-        origin=Origin(entry.name),
-        why=f"It would come before {readable[0]}, and no declaration is skipped in silence."
-        if readable
-        else "No declaration is skipped in silence.",
-        instead=f"Move {entry.name} out of the folder, or {named} that names it: build.python_requirements: requirements.txt",
-    )
 
 
 def _nothing_declared(config: ProjectConfig, declaration: Declaration | None) -> Decision:
@@ -178,5 +328,5 @@ def _nothing_declared(config: ProjectConfig, declaration: Declaration | None) ->
         if declaration
         else "there is no requirements.txt and no pyproject.toml in the project's folder",
         origin=Origin(place) if place else None,
-        instead="list what the predictor imports in a requirements.txt",
+        instead=f"list what the predictor imports in {declaration.path if declaration else 'a requirements.txt'}",
     )

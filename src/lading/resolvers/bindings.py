@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lading.frameworks.choice import applies
 from lading.model.plan import BoundIndex, Plan
 from lading.model.problems import LadingError, Problem
 from lading.model.requirements import Declared, Via
@@ -29,7 +30,7 @@ def bindings(plan: Plan) -> tuple[Binding, ...]:
     """
     direct = {declared.name for declared in plan.requirements if declared.via is not Via.INDEX}
     owners: dict[str, BoundIndex] = {}
-    for index in (*plan.bound, *_of_lines(plan.requirements)):
+    for index in (*plan.bound, *_of_lines(declared for declared in plan.requirements if applies(declared, plan.target))):
         for package in index.packages:
             owner = owners.setdefault(package, index)
             if _key(owner) != _key(index):

@@ -7,21 +7,25 @@ stand in the generated ``pyproject.toml`` by name, and every requirement stands 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tomli_w
 
 from lading.model.plan import Plan
+from lading.model.requirements import Declared
 from lading.resolvers.bindings import Binding
+from lading.resolvers.builds import Stage, build_table, settings_arguments, uv_toml
 from lading.resolvers.lines import Vault, config_settings, line
 from lading.resolvers.places import checked_path, file_url, is_remote
+from lading.resolvers.provided import constraints
 
 PROJECT_NAME = "this-project"
 """uv says it where it means the user's own requirements."""
 
 OUTPUT = "pylock.toml"
+_CONFIG = "uv.toml"
 _GLIBC_LEVELS = (17, 28, *range(31, 41))
 """The glibc levels (2.x) that uv has names for."""
 
@@ -33,6 +37,9 @@ class Call:
     ``named`` are the bound packages that the generated project names: those that a requirement names, and those
     that turned out to be demanded by another package. ``previous`` is the text of a lock whose versions are preferred.
     ``as_of`` is the moment after which nothing was uploaded, as RFC 3339; ``undated`` are packages whose index tells no dates.
+    ``provided`` are packages that conda installs, with their versions; of those in ``by_index`` the index says what their extras mean.
+    ``aside`` are packages that are left for the second stage, ``stage`` is the first one when it is done, ``failing`` are packages
+    whose build turned out to need it.
     """
 
     uv: str
@@ -48,6 +55,11 @@ class Call:
     strategy: str = "first-index"
     as_of: str | None = None
     undated: frozenset[str] = frozenset()
+    provided: Mapping[str, str] = field(default_factory=dict)
+    by_index: frozenset[str] = frozenset()
+    aside: frozenset[str] = frozenset()
+    stage: Stage = field(default_factory=Stage)
+    failing: frozenset[str] = frozenset()
 
 
 def prepare(plan: Plan, call: Call, folder: Path) -> tuple[list[str], dict[str, str]]:
@@ -58,10 +70,18 @@ def prepare(plan: Plan, call: Call, folder: Path) -> tuple[list[str], dict[str, 
             that uv does not know.
     """
     vault = Vault()
+
+    def lines(declared: Iterable[Declared]) -> str:
+        return "".join(f"{line(one, call.root, vault)}\n" for one in declared)
+
     files = {
         "pyproject.toml": _pyproject(plan, call),
-        "requirements.txt": "".join(f"{line(declared, call.root, vault)}\n" for declared in plan.requirements),
-        "constraints.txt": "".join(f"{line(declared, call.root, vault)}\n" for declared in plan.constraints),
+        "requirements.txt": lines(_asked(plan, call)),
+        "constraints.txt": lines(plan.constraints) + constraints(call.provided, call.by_index, folder),
+        "overrides.txt": lines(plan.overrides),
+        "excludes.txt": "".join(f"{name}\n" for name in _excluded(plan, call)),
+        "build-constraints.txt": lines(plan.build.constraints),
+        _CONFIG: uv_toml(build_table(plan.build, call.stage, call.root, call.failing)),
     }
     if call.previous is not None:
         files[OUTPUT] = call.previous
@@ -70,9 +90,18 @@ def prepare(plan: Plan, call: Call, folder: Path) -> tuple[list[str], dict[str, 
     return [call.uv, "pip", "compile", *_frame(plan, call, folder), *_options(plan, call)], vault.variables
 
 
+def _asked(plan: Plan, call: Call) -> tuple[Declared, ...]:
+    """The requirements of this stage."""
+    return tuple(declared for declared in plan.requirements if declared.name not in call.aside)
+
+
+def _excluded(plan: Plan, call: Call) -> list[str]:
+    return sorted({*plan.excludes, *call.aside})
+
+
 def _pyproject(plan: Plan, call: Call) -> str:
     sources = {package: {"index": binding.name} for binding in call.bound for package in sorted(binding.packages)}
-    project = {"name": PROJECT_NAME, "version": "0", "dependencies": sorted(_dependencies(plan, call.named))}
+    project = {"name": PROJECT_NAME, "version": "0", "dependencies": sorted(_dependencies(plan, call.named - call.aside))}
     tables = [_index_table(binding, call.root) for binding in call.bound]
     return tomli_w.dumps({"project": project, "tool": {"uv": {"sources": sources, "index": tables}}})
 
@@ -107,13 +136,26 @@ def _frame(plan: Plan, call: Call, folder: Path) -> Iterable[str]:
     yield from ("--python-platform", uv_platform(plan.target.platform), "--index-strategy", call.strategy)
     yield from ("-o", str(folder / OUTPUT), str(folder / "pyproject.toml"))
     # uv warns of files without a line.
-    yield from (str(folder / "requirements.txt"),) if plan.requirements else ()
-    yield from ("--constraints", str(folder / "constraints.txt")) if plan.constraints else ()
+    yield from (str(folder / "requirements.txt"),) if _asked(plan, call) else ()
+    yield from (str(call.root / path) for path in plan.dynamic)
+    for flag, name, wanted in (
+        ("--constraints", "constraints.txt", plan.constraints or call.provided),
+        ("--overrides", "overrides.txt", plan.overrides),
+        ("--excludes", "excludes.txt", _excluded(plan, call)),
+        ("--build-constraints", "build-constraints.txt", plan.build.constraints),
+        ("--config-file", _CONFIG, plan.build.requirements or plan.build.variables or plan.build.no_isolation),
+    ):
+        yield from (flag, str(folder / name)) if wanted else ()
 
 
 def _options(plan: Plan, call: Call) -> Iterable[str]:
     options = plan.options
-    flags = (("--offline", call.offline), ("--upgrade", call.upgrade is True), ("--no-index", options.no_index))
+    flags = (
+        ("--offline", call.offline),
+        ("--upgrade", call.upgrade is True),
+        ("--no-index", options.no_index),
+        ("--no-deps", plan.complete),
+    )
     yield from (flag for flag, wanted in flags if wanted)
     yield from ("--prerelease", "allow") if options.pre else ()
     yield from ("--cache-dir", str(call.cache_dir)) if call.cache_dir else ()
@@ -130,6 +172,7 @@ def _options(plan: Plan, call: Call) -> Iterable[str]:
     ):
         for value in values:
             yield from (flag, value)
+    yield from settings_arguments(plan.build)
 
 
 def _links(plan: Plan, call: Call) -> Iterable[str]:

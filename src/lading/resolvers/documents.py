@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from lading.model.build import ALL
 from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.requirements import Declared
-from lading.model.secrets import SecretUrl
+from lading.model.secrets import SecretUrl, redact_urls
 from lading.resolvers.lines import config_settings
 from lading.resolvers.places import is_remote, relative
 from lading.resolvers.witness import Places, Witness, complete
 
 _Table = dict[str, Any]
+NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
-def finish(document: Mapping[str, Any], plan: Plan, root: Path, witness: Witness, places: Places) -> _Table:
+def finish(
+    document: Mapping[str, Any],
+    plan: Plan,
+    root: Path,
+    witness: Witness,
+    places: Places,
+    *,
+    builds: Mapping[str, Mapping[str, Any]] = NOTHING,
+) -> _Table:
     """The lock's document from uv's, with what its log told of it.
 
     Upload times go (not every index tells them), and ``requires-python`` is the minor version that was resolved for, as
@@ -27,7 +38,7 @@ def finish(document: Mapping[str, Any], plan: Plan, root: Path, witness: Witness
     Raises:
         LadingError: if no file of a package has a hash that its requirement allows.
     """
-    packages = [_finished(package, plan, root) for package in complete(document.get("packages", ()), witness, places)]
+    packages = [_finished(package, plan, root, builds) for package in complete(document.get("packages", ()), witness, places)]
     problems = [problem for package in packages for problem in _keep_allowed(package, plan)]
     if problems:
         raise LadingError(*problems)
@@ -36,16 +47,27 @@ def finish(document: Mapping[str, Any], plan: Plan, root: Path, witness: Witness
     return {"lock-version": document["lock-version"], "created-by": "lading", "requires-python": f"=={minor}.*", "packages": packages}
 
 
-def _finished(package: _Table, plan: Plan, root: Path) -> _Table:
+def _finished(package: _Table, plan: Plan, root: Path, builds: Mapping[str, Mapping[str, Any]]) -> _Table:
     for key in ("vcs", "directory", "archive", "sdist"):
         if key in package:
             package[key] = _located(package[key], root)
     if "wheels" in package:
         package["wheels"] = [_located(wheel, root) for wheel in package["wheels"]]
-    settings = {
-        name: value for declared in plan.requirements if declared.name == package["name"] for name, value in config_settings(declared)
-    }
-    return {**package, "tool": {"lading": {"config-settings": settings}}} if settings else package
+    own = _build_facts(package, plan, builds)
+    return {**package, "tool": {"lading": own}} if own else package
+
+
+def _build_facts(package: _Table, plan: Plan, builds: Mapping[str, Mapping[str, Any]]) -> _Table:
+    """What building the package takes, where it can come as source."""
+    name = str(package["name"])
+    settings = {key: value for declared in plan.requirements if declared.name == name for key, value in config_settings(declared)}
+    if not ({"sdist", "vcs", "directory", "archive"} & package.keys()):
+        return {"config-settings": settings} if settings else {}
+    settings |= {key: value for owner, key, value in plan.build.settings if owner in (ALL, name)}
+    facts: _Table = dict(builds.get(name, {}))
+    if "build-requires" in facts:
+        facts["build-requires"] = [redact_urls(text) for text in facts["build-requires"]]
+    return {**facts, **({"config-settings": settings} if settings else {})}
 
 
 def _located(file: Mapping[str, Any], root: Path) -> _Table:

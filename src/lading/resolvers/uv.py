@@ -22,6 +22,8 @@ import uv
 from packaging.utils import canonicalize_name
 
 from lading import __version__
+from lading.model.build import ALL
+from lading.model.conda import CondaLock
 from lading.model.decisions import Decision, Kind
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.lock import Lock
@@ -32,17 +34,20 @@ from lading.model.secrets import Redactor
 from lading.model.target import Interpreter
 from lading.resolvers import settings
 from lading.resolvers.bindings import bindings
+from lading.resolvers.builds import Stage, build_table, of_second_stage, stage_of
 from lading.resolvers.cases import Case, mentions
 from lading.resolvers.command import OUTPUT, Call, prepare
 from lading.resolvers.documents import finish, preferences
 from lading.resolvers.failures import explain
 from lading.resolvers.process import Finished, run
+from lading.resolvers.provided import asked_for_extras, without
 from lading.resolvers.witness import Places, Witness, read_log, split
 
 STEP = "Resolving"
 _YANKED = re.compile(r"^warning: `(?P<name>[^`=]+)==(?P<version>[^`]+)` is yanked(?: \(reason: \"?(?P<reason>.*?)\"?\))?\.?$", re.MULTILINE)
 _MASKED = re.compile(r"://[^/@\s]*\*{4}@")
 _UNDATED = re.compile(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
+_BUILD_FAILED = re.compile(r"Failed to (?:download and )?build `(?P<name>[A-Za-z0-9._-]+?)(?:==[^`]*| @ [^`]*)?`")
 _FIRST_INDEX = "By default, uv will only consider versions that are published on the first index"
 
 
@@ -52,7 +57,7 @@ class ResolveOptions:
 
     ``offline``: from uv's cache alone. ``previous``: a lock whose versions are kept where they still fit. ``upgrade``: do not keep
     them, or not for these packages. ``cache_dir``: uv's cache, None for its own choice. ``as_of``: the moment (RFC 3339) after which
-    nothing that was uploaded counts.
+    nothing that was uploaded counts. ``conda`` is what conda installs: its Python packages are taken as they are.
     """
 
     offline: bool = False
@@ -60,6 +65,7 @@ class ResolveOptions:
     upgrade: bool | frozenset[str] = False
     cache_dir: Path | None = None
     as_of: str | None = None
+    conda: CondaLock | None = None
 
 
 def resolve(
@@ -114,7 +120,9 @@ class _Session:
             cache_dir=options.cache_dir,
             previous=_previous(options),
             left_out=settings.outside_places(plan, root, os.environ),
-            as_of=options.as_of,
+            as_of=options.as_of or plan.exclude_newer,
+            aside=of_second_stage(plan.build),
+            provided=options.conda.provides if options.conda else {},
         )
         self.env = settings.environment(plan, bound, root, self.call.left_out, os.environ)
         self.redact = Redactor((*plan.secrets(), *settings.secrets(self.env)))
@@ -125,8 +133,9 @@ class _Session:
                 finished, document = self._until_settled(Path(folder).resolve())
         except OSError as error:
             raise LadingError(_no_room(error)) from error
+        document, shared = without(document, self.call.provided)
         return Lock(
-            document=finish(document, self.plan, self.root, self.witness, self._places()),
+            document=finish(document, self.plan, self.root, self.witness, self._places(), builds=self._builds()),
             fingerprint=self.plan.fingerprint,
             target=self.plan.target.as_json(),
             sources={source.path: source.sha256 for source in self.plan.sources if source.role is Role.USED and source.sha256},
@@ -134,6 +143,7 @@ class _Session:
             tools={"lading": __version__, "uv": version("uv")},
             requirements=tuple(_lines(self.plan)),
             as_of=self.options.as_of,
+            conda=replace(self.options.conda, shared=shared) if self.options.conda else None,
         )
 
     def _until_settled(self, folder: Path) -> tuple[Finished, Mapping[str, Any]]:
@@ -161,7 +171,10 @@ class _Session:
         unnamed = self.bound_names - self.call.named
         if document is not None:
             slipped = unnamed & {str(package["name"]) for package in document.get("packages", ())}
-            return replace(self.call, named=self.call.named | slipped) if slipped else None
+            if slipped:
+                return replace(self.call, named=self.call.named | slipped)
+            extras = asked_for_extras(finished.stderr, self.call.provided) - self.call.by_index
+            return replace(self.call, by_index=self.call.by_index | extras) if extras else self._second_stage(document)
         slipped = frozenset(name for name in unnamed if mentions(finished.stderr, name))
         if slipped:
             return replace(self.call, named=self.call.named | slipped)
@@ -172,7 +185,22 @@ class _Session:
             return replace(self.call, strategy="unsafe-first-match")
         if "TOML parse error" in finished.stderr and self.call.previous is not None:
             return replace(self.call, previous=None)
-        return None
+        return self._after_failed_build(finished)
+
+    def _second_stage(self, document: Mapping[str, Any]) -> Call | None:
+        """The call for everything, when this one left packages aside."""
+        if not self.call.aside:
+            return None
+        return replace(self.call, aside=frozenset(), stage=stage_of(document, self.root))
+
+    def _after_failed_build(self, finished: Finished) -> Call | None:
+        """Where every build may need the other packages, the one that failed comes in the second stage."""
+        found = _BUILD_FAILED.search(finished.stderr)
+        failed = str(canonicalize_name(found["name"])) if found else None
+        if ALL not in self.plan.build.no_isolation or failed is None or failed in self.call.failing:
+            return None
+        failing = self.call.failing | {failed}
+        return replace(self.call, failing=failing, aside=failing | of_second_stage(self.plan.build), stage=Stage())
 
     def _run(self, folder: Path) -> Finished:
         command, credentials = prepare(self.plan, self.call, folder)
@@ -183,6 +211,10 @@ class _Session:
         log, words = split(finished.stderr)
         self.witness = read_log(log)
         return replace(finished, stderr=words)
+
+    def _builds(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the lock records of builds."""
+        return build_table(self.plan.build, self.call.stage, self.root, self.call.failing)
 
     def _places(self) -> Places:
         return Places(self.plan, self.call.bound, first_index=self.call.strategy == "first-index")
