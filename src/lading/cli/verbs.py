@@ -11,6 +11,7 @@ VERBS = {
     "install": ("install", "build the locked environment in the store"),
     "exec": ("exec_", "run a command inside the environment"),
     "pin": ("pin", "write the locked versions into the lines that declare ranges"),
+    "migrate": ("migrate", "move packages and pip commands of cog.yaml into a requirements file"),
     "diff": ("diff", "tell how two locks differ, and why"),
     "explain": ("explain", "show every decision about one package"),
     "schema": ("schema", "print the OpenAPI schema, read without running the model"),

@@ -14,6 +14,7 @@ from lading.formats._apt import apt_problem, is_apt_package
 from lading.formats._checks import Checker
 from lading.formats._line import Include, Reader
 from lading.formats._logical import logical_lines
+from lading.formats._pip_commands import mistaken_redirections
 from lading.formats._place import NO_VARIABLES
 from lading.formats._python import exact_request
 from lading.formats._together import conflicting_pins
@@ -284,6 +285,7 @@ class _Config:
                 )
             elif command:
                 commands.append(command.strip())
+                self.decisions += [_taken_apart(one, command, self.check.origin(item.line)) for one in mistaken_redirections(command)]
         return commands
 
     def _command(self, item: Node, where: str) -> str | None:
@@ -380,7 +382,23 @@ def _not_run(commands: list[str], origin: Origin) -> Decision:
         chose="shown, not run",
         because="they were written for an image of Cog's, and would change this machine",
         origin=origin,
-        instead="the packages that they install, as requirements",
+        instead="declarations in their place; `lading migrate` writes those that it understands",
+    )
+
+
+def _taken_apart(requirement: str, command: str, origin: Origin) -> Decision:
+    name, operator = requirement.partition(">")[0].partition("<")[0], ">" if ">" in requirement else "<"
+    file = requirement.partition(operator)[2]
+    happens = f"writes what pip prints to a file named {file}" if operator == ">" else f"looks for a file named {file}"
+    return Decision(
+        rule="unquoted-requirement",
+        kind=Kind.ADVICE,
+        subject=name,
+        asked=redact_urls(shortened(command)),
+        chose=f"the shell installs {name} of any version and {happens}",
+        because=f"`{operator}` in {requirement} is a redirection for a shell where it is not quoted",
+        origin=origin,
+        instead=f'"{requirement}" in quotes, or in the requirements (`lading migrate`)',
     )
 
 
