@@ -26,6 +26,9 @@ SETUP_LOG_LIMIT = 256 * 1024
 CRASHES = 5
 """So many ends of workers within `CRASH_WINDOW` seconds, without one good answer between them, and no more are started."""
 CRASH_WINDOW = 60.0
+QUIT_GRACE = 4.0
+"""Seconds that an idle worker has to end when it is asked to; it limits the model's exit handlers to three."""
+_KILL_SECONDS = 5.0  # until a killed process is surely gone
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0
 _AHEAD = 8  # calls on their way through one slot, the running one included
 _AHEAD_BYTES = 64 * 1024  # larger bodies wait in the queue
@@ -159,18 +162,36 @@ class WorkerPool:
             worker.condemn("was killed: its setup took too long")
 
     async def stop(self) -> None:
-        """Kill every worker with its process group, fail what still runs or waits, and wait until all have ended."""
+        """End every worker, and wait until all have ended; what still runs or waits fails.
+
+        A worker that runs nothing is asked to end, so that the model's exit handlers run; if it takes longer than `QUIT_GRACE`, and
+        if it runs something, it is killed with its process group.
+        """
         self.stopping = True
         for task in self._tasks:
             task.cancel()
         self.drop_queue(Refusal.STOPPING, "the server is shutting down")
-        for worker in self.workers:
-            worker.condemn("was stopped: the server is shutting down", cause=Cause.SHUTDOWN)
-        for worker in list(self.workers):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(worker.gone.wait(), 5)
+        for worker in self.ready_workers:
+            if not any(slot.calls for slot in worker.slots):
+                worker.quit()
+        busy = [worker for worker in self.workers if worker.state is not State.READY or any(slot.calls for slot in worker.slots)]
+        await self._end(busy, 0.0)
+        await self._end(self.workers, QUIT_GRACE)
         if self.scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)
+
+    async def _end(self, workers: Sequence[Worker], grace: float) -> None:
+        """Kill those that have not ended within ``grace`` seconds, and wait until all have."""
+        ends = [asyncio.ensure_future(worker.gone.wait()) for worker in workers]
+        if not ends:
+            return
+        if grace:
+            await asyncio.wait(ends, timeout=grace)
+        for worker in list(workers):
+            worker.condemn("was stopped: the server is shutting down", cause=Cause.SHUTDOWN)
+        _, late = await asyncio.wait(ends, timeout=_KILL_SECONDS)
+        for end in late:
+            end.cancel()
 
     def kill(self) -> None:
         """Kill every worker now, without waiting for anything."""
