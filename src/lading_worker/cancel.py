@@ -6,6 +6,7 @@ does. The exception must never strike our own code (half a frame would be writte
 what is asked for meanwhile waits.
 """
 
+import contextlib
 import signal
 from threading import get_ident
 from time import sleep
@@ -102,6 +103,9 @@ class ThreadGuard(_Guard):
     def __init__(self):
         super().__init__()
         self._striking = False
+        # Now, not while the thread waits: it may hold the lock of an import.
+        with contextlib.suppress(ImportError):
+            import ctypes  # noqa: F401
 
     def expose(self):
         """See `MainGuard.expose`."""

@@ -1,5 +1,6 @@
 """Cog's style of predictor: a class with ``setup`` and ``predict`` (or ``run``), or a function, with typed inputs."""
 
+import atexit
 import os
 from json import loads
 from time import perf_counter
@@ -62,6 +63,7 @@ class CogStyle:
             return {}
         given = os.environ.get("COG_WEIGHTS")
         files = InputFiles(None)
+        atexit.register(files.close)
         if given:
             return {"weights": given if kind in ("str", "any") else getattr(files, kind)(given)}
         if os.path.exists("weights"):

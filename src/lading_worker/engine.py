@@ -168,7 +168,7 @@ class Engine:
         try:
             after()
         except Exception as error:
-            self.outputs.outside.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
+            self._report(error)
         except BaseException as error:
             self.give_up(error)
 
@@ -177,6 +177,9 @@ class Engine:
         if channel.is_fork():
             ending.end_fork(error)
         ending.end_by(error, self._flush)
+
+    def _report(self, error):
+        self.outputs.outside.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
 
     def _flush(self):
         self.outputs.outside.close()
@@ -192,9 +195,10 @@ class Engine:
             frame = self.control.read()
             if frame is None:
                 ending.front_is_gone()
-            action = actions.get(frame[0])
-            if action is not None:
-                action(frame[1])
+            try:
+                actions[frame[0]](frame[1])
+            except Exception as error:  # no more threads, no more memory: whoever waits for it does so with a limit
+                self._report(error)
 
     def _on_cancel(self, number):
         self._early[number] = True
@@ -238,7 +242,7 @@ class Engine:
                 healthy = self.loop.wait_elsewhere(healthy)
             head = {"healthy": healthy is None or bool(healthy), "error": None}
         except BaseException as error:
-            self.outputs.outside.write("stderr", loading.trace(error).encode("utf-8", "backslashreplace"))
+            self._report(error)
             head = {"healthy": False, "error": f"the health check raised {loading.one_line(error)}"}
         self._checking.release()
         self.control.send(channel.HEALTH, 0, head)

@@ -57,22 +57,19 @@ class Loop:
 
     async def _run(self, slot, frame):
         _kind, number, head, body = frame
-        call = slot.begin(number, head, body, self._engine.take_early)
-        if call.canceled:
-            call.stopped()
-        else:
-            await self._answer(call)
+        try:
+            call = slot.begin(number, head, body, self._engine.take_early)
+            if call.canceled:
+                call.stopped()
+            else:
+                running = calls.enter(call)
+                await self._engine.style.answer_async(call)
+                scope.leave(running)
+        except BaseException as error:
+            self._engine.give_up(error)
         slot.finish()
         del self._tasks[slot]
         self._next(slot)
-
-    async def _answer(self, call):
-        running = calls.enter(call)
-        try:
-            await self._engine.style.answer_async(call)
-        except BaseException as error:
-            self._engine.give_up(error)
-        scope.leave(running)
 
     # Called by the control thread
 

@@ -162,6 +162,47 @@ def test_nothing_is_left_when_the_server_stops(tmp_path):
         assert not any(support.is_alive(pid) for pid in (child, *workers))
 
 
+def test_exit_handlers_run_when_the_server_stops_and_do_not_hold_it(tmp_path):
+    code = """
+        import atexit
+        import time
+
+        class Predictor:
+            def setup(self):
+                atexit.register(time.sleep, 600)
+                atexit.register(lambda: open("handled", "w").close())
+
+            def predict(self) -> str:
+                return ""
+    """
+    with serving(tmp_path, code) as server:
+        workers = server.workers()
+        began = time.monotonic()
+        assert server.stop(signal.SIGTERM) == 0
+        assert time.monotonic() - began < 8
+        assert not any(support.is_alive(pid) for pid in workers)
+    assert (tmp_path / "handled").exists()
+
+
+def test_downloaded_weights_are_removed_at_the_end(tmp_path):
+    code = """
+        from cog import BasePredictor, Path
+
+        class Predictor(BasePredictor):
+            def setup(self, weights: Path):
+                self.weights = weights
+
+            def predict(self) -> str:
+                return f"{self.weights} {self.weights.read_text()}"
+    """
+    with serving(tmp_path, code, env={"COG_WEIGHTS": "data:text/plain,heavy"}) as server:
+        path, content = predict(server).json()["output"].split()
+        assert content == "heavy"
+        assert Path(path).exists()
+        assert server.stop(signal.SIGTERM) == 0
+    assert not Path(path).exists()
+
+
 def test_no_call_is_lost_among_many(tmp_path):
     code = """
         class Predictor:
