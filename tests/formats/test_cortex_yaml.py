@@ -171,8 +171,9 @@ def test_two_apis_cannot_share_a_name_or_an_endpoint():
 
 @pytest.mark.parametrize("named", ["", "    dependencies: {conda: conda-packages.txt}\n"])
 def test_a_conda_file_is_never_passed_over(named):
-    (problem,) = problems(lambda: config(PREDICTOR + named, conda_packages__txt="rdkit"))
-    assert problem.rule == "conda-not-supported"
+    (api,) = config(PREDICTOR + named, conda_packages__txt="rdkit").apis
+    assert api.dependencies.conda is not None
+    assert (api.dependencies.conda.path, api.dependencies.conda.explicit) == ("conda-packages.txt", bool(named))
 
 
 def test_a_script_is_shown_and_not_run():

@@ -60,7 +60,7 @@ SITUATIONS = [
     ("cortex_iris", "cortex.yaml", ["doubler"]),
     ("cortex_gpu_variant", "cortex.yaml", ["doubler-cpu", "doubler-gpu"]),
     ("cortex_missing_pip_file", "cortex.yaml", ["! file-not-found 7"]),
-    ("cortex_conda", "cortex.yaml", ["! conda-not-supported None"]),
+    ("cortex_conda", "cortex.yaml", ["doubler"]),
     ("cortex_private_index", "cortex.yaml", ["doubler"]),
     ("cortex_install_script", "cortex.yaml", ["doubler"]),
     ("cortex_project_root_package", "cortex.yaml", ["doubler"]),

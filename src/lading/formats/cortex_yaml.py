@@ -317,9 +317,8 @@ class _Config:
         if section:
             section.known(("pip", "conda", "shell"))
         named = {kind: self._dependency(section, kind) for kind in _DEFAULTS}
-        self._refuse_conda(named["conda"])
         self._announce_shell(named["shell"])
-        return Dependencies(pip=named["pip"], conda=None, shell=named["shell"])
+        return Dependencies(pip=named["pip"], conda=named["conda"] or self._usual_conda(), shell=named["shell"])
 
     def _dependency(self, section: Fields | None, kind: str) -> PathRef | None:
         written = section.text(kind) if section and section.node.get(kind) else None
@@ -333,19 +332,10 @@ class _Config:
             return None
         return PathRef(path, self.check.origin(section.line(kind)))
 
-    def _refuse_conda(self, named: PathRef | None) -> None:
-        path = named.path if named else joined(self.folder, _DEFAULTS["conda"])
-        if self.files.read(path) is None:
-            return
-        self.check.problems.add(
-            Problem(
-                rule="conda-not-supported",
-                what=f"{path} lists conda packages, and conda is not read by this version of Lading.",
-                origin=named.origin if named else Origin(path),
-                why="Cortex installs it before the pip requirements, so it cannot be passed over.",
-                instead="Write the packages into requirements.txt where the index has them, and remove the file.",
-            )
-        )
+    def _usual_conda(self) -> PathRef | None:
+        """The list of conda packages that Cortex installs where nothing is said."""
+        path = joined(self.folder, _DEFAULTS["conda"])
+        return None if self.files.read(path) is None else PathRef(path, Origin(path), explicit=False)
 
     def _announce_shell(self, named: PathRef | None) -> None:
         path = named.path if named else joined(self.folder, _DEFAULTS["shell"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lading.formats.known import Rank
@@ -16,6 +16,7 @@ from lading.model.project import Api, PathRef, ProjectConfig, ProjectKind
 from lading.model.requirements import Declaration
 from lading.planner.candidates import Candidate, candidates, read_source
 from lading.planner.compare import differ_decision, differ_problem, differences
+from lading.planner.cortex_conda import with_conda_packages
 from lading.planner.others import ignored_advice, is_passed_over, list_others
 
 REQUIREMENTS = "requirements.txt"
@@ -70,14 +71,15 @@ def choose_sources(
 
 
 def _groups(config: ProjectConfig) -> list[tuple[str, tuple[Api, ...]]]:
-    """APIs that name the same pip file share an environment; the set with the default file is the unnamed variant."""
-    by_path: dict[str, list[Api]] = {}
+    """APIs that name the same files share an environment; the set with the default ones is the unnamed variant."""
+    by_path: dict[tuple[str, bool, str], list[Api]] = {}
     for api in config.apis:
         path = api.dependencies.pip.path if api.dependencies.pip else REQUIREMENTS
-        by_path.setdefault(path, []).append(api)
+        conda = api.dependencies.conda
+        by_path.setdefault((path, conda is None or not conda.explicit, conda.path if conda else ""), []).append(api)
     if len(by_path) <= 1:
         return [("", config.apis)]
-    return [("" if path == REQUIREMENTS else apis[0].name, tuple(apis)) for path, apis in by_path.items()]
+    return [("" if path == REQUIREMENTS and usual else apis[0].name, tuple(apis)) for (path, usual, _), apis in by_path.items()]
 
 
 def _declaration(
@@ -89,8 +91,13 @@ def _declaration(
         return _Found(declaration=_by_name(named, Origin("--source"), files, environ), because="--source names it", others=present)
     declaration, because = _explicit(config, apis, files, environ)
     if declaration is not None:
-        return _Found(declaration=declaration, because=because, others=present)
-    return _discovered(config, apis, present, files, environ)
+        found = _Found(declaration=declaration, because=because, others=present)
+    else:
+        found = _discovered(config, apis, present, files, environ)
+    if config.kind is not ProjectKind.CORTEX:
+        return found
+    declaration = with_conda_packages(found.declaration, apis, files, environ)
+    return replace(found, declaration=declaration, because=found.because or "Cortex installs it")
 
 
 def _folder(config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles) -> str:
@@ -135,7 +142,7 @@ def _by_name(path: str, origin: Origin, files: ProjectFiles, environ: Mapping[st
     path = path.removeprefix("./")
     if files.read(path) is None:
         raise LadingError(_not_there(path, origin))
-    return _without_conda(read_source(path, files, environ))
+    return _conda_if_needed(read_source(path, files, environ))
 
 
 def _named(reference: PathRef, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration:
@@ -162,7 +169,7 @@ def _discovered(
     first = _first(config, present)
     if first is not None:
         because = _because(first, present, config)
-        return _Found(declaration=_without_conda(read_source(first.path, files, environ)), because=because, others=present)
+        return _Found(declaration=_conda_if_needed(read_source(first.path, files, environ)), because=because, others=present)
     return _script_block(apis, files, environ)
 
 
@@ -207,25 +214,11 @@ def _script_block(apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[s
     return _Found()
 
 
-def _without_conda(declaration: Declaration) -> Declaration:
-    """The declaration, if conda is not needed for it: a conda environment may hold nothing but pip requirements.
-
-    Raises:
-        LadingError: if it lists conda packages.
-    """
-    specs = [spec for spec in declaration.conda.specs if spec.name not in ("python", "pip")] if declaration.conda else []
-    if not specs:
+def _conda_if_needed(declaration: Declaration) -> Declaration:
+    """The declaration; without a conda part if that names nothing but a Python and pip, which any machine has."""
+    if declaration.conda is None or any(spec.name not in ("python", "pip") for spec in declaration.conda.specs):
         return declaration
-    some = ", ".join(spec.name for spec in specs[:5]) + (" ..." if len(specs) > 5 else "")
-    raise LadingError(
-        Problem(
-            rule="conda-not-supported",
-            what=f"{declaration.path} lists {len(specs)} conda packages ({some}), and this version of Lading installs none.",
-            origin=specs[0].origin,
-            why="They come before everything else, so they are not passed over.",
-            instead=f"Write them into a requirements.txt where the index has them, and move {declaration.path} out of the folder.",
-        )
-    )
+    return replace(declaration, conda=None)
 
 
 def _two_locks(locks: list[Candidate]) -> Problem:
@@ -278,7 +271,7 @@ def _found_files(
 
 
 def _installs(declaration: Declaration) -> bool:
-    return bool(declaration.requirements or declaration.locked or declaration.dynamic)
+    return bool(declaration.requirements or declaration.locked or declaration.dynamic or declaration.conda)
 
 
 def _compared(
@@ -299,7 +292,8 @@ def _compared(
             continue
         if ignored.dynamic or ignored.conda:
             continue
-        different = differences(declaration, ignored)
+        by_conda = {spec.name for spec in declaration.conda.specs} if declaration.conda else set()
+        different = tuple(one for one in differences(declaration, ignored) if one.name not in by_conda)
         if different:
             decisions.append(differ_decision(different, declaration, ignored, found.because))
         else:
@@ -309,9 +303,11 @@ def _compared(
 
 def _used(declaration: Declaration, because: str, files: ProjectFiles) -> tuple[Source, ...]:
     sources = []
+    conda = {spec.origin.path for spec in declaration.conda.specs} if declaration.conda else set()
     for path in declaration.read:
         content = files.read(path) or b""
         reason = because if path == declaration.path else f"{declaration.path} includes it"
+        reason = "conda's packages come before pip's" if path in conda and path != declaration.path else reason
         sources.append(Source(path=path, role=Role.USED, format=declaration.format, because=reason, sha256=content_hash(content)))
     return tuple(sources)
 
