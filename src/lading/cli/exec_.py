@@ -61,14 +61,18 @@ def _run(command: list[str], environ: dict[str, str], cwd: str) -> int:
                 instead="Add the package that brings it to the requirements.",
             )
         )
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process: subprocess.Popen[bytes] | None = None
+
+    def passed_on(number: int, _frame: object) -> None:
+        if process is not None and number != signal.SIGINT:  # the terminal sends Ctrl-C to both
+            process.send_signal(number)
+
+    # Handlers, unlike ignored signals, are not inherited: the command starts with the system's own.
+    before = {number: signal.signal(number, passed_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        process = subprocess.Popen([program, *command[1:]], env=environ, cwd=cwd, preexec_fn=_default_sigint)  # noqa: PLW1509 -- one thread
+        process = subprocess.Popen([program, *command[1:]], env=environ, cwd=cwd)
         status = process.wait()
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 128 - status if status < 0 else status
-
-
-def _default_sigint() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
