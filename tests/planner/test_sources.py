@@ -165,10 +165,11 @@ def test_the_settings_may_name_the_source():
 
 
 @pytest.mark.parametrize("name", ["environment.yml", "conda.yaml"])
-def test_conda_packages_stop_the_run_where_they_would_come_first(name: str):
-    text = "dependencies:\n  - python=3.11\n  - cudatoolkit=11.8\n"
-    (problem,) = problems(lambda: plan({name: text}))
-    assert (problem.rule, str(problem.origin)) == ("conda-not-supported", f"{name}:3")
+def test_conda_packages_are_planned_where_they_come_first(name: str):
+    made = plan({name: "dependencies:\n  - python=3.11\n  - cudatoolkit=11.8\n"})
+    assert made.conda is not None
+    assert [spec.shown for spec in made.conda.specs] == ["python 3.11.*", "cudatoolkit 11.8.*"]
+    assert used(made) == [name]
 
 
 def test_a_conda_environment_of_pip_requirements_alone_needs_no_conda():
