@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from lading.formats import cog_yaml, cortex_yaml, pyproject_toml, python_version, requirements_txt
+from lading.formats import cog_yaml, cortex_yaml, known, python_version
 from lading.model.files import MemoryFiles
 from lading.model.problems import LadingError
 from lading.model.project import ProjectConfig
@@ -19,8 +20,6 @@ ENVIRON = {"INDEX_PASSWORD": "s3cr3t", "GIT_TOKEN": "t0ken"}
 READERS: dict[str, Callable[[MemoryFiles], Declaration | ProjectConfig]] = {
     "cog.yaml": lambda files: cog_yaml.parse_config("cog.yaml", files, ENVIRON),
     "cortex.yaml": lambda files: cortex_yaml.parse_config("cortex.yaml", files),
-    "requirements.txt": lambda files: requirements_txt.parse("requirements.txt", files, ENVIRON),
-    "pyproject.toml": lambda files: pyproject_toml.parse("pyproject.toml", files),
     ".python-version": lambda files: python_version.parse(".python-version", files),
     "runtime.txt": lambda files: python_version.parse("runtime.txt", files),
 }
@@ -98,12 +97,56 @@ SITUATIONS = [
     ("requirements_two_pins", "requirements.txt", ["! pins-conflict 3"]),
     ("pyproject_pep621", "pyproject.toml", ["numpy==2.0.0", "pillow>=10"]),
     ("pyproject_dependency_group", "pyproject.toml", ["numpy==2.0.0", "torch==2.1.0", "uvloop"]),
-    ("pyproject_poetry", "pyproject.toml", ["! table-not-supported 5"]),
-    ("pyproject_uv_sources", "pyproject.toml", ["! table-not-supported 9", "! table-not-supported 7"]),
-    ("pyproject_dynamic", "pyproject.toml", ["! dependencies-dynamic 8"]),
+    ("pyproject_poetry", "pyproject.toml", ["numpy>=2.0,<3"]),
+    ("pyproject_uv_sources", "pyproject.toml", ["torch==2.1.0", "numpy"]),
+    ("pyproject_dynamic", "pyproject.toml", ["dynamic"]),
+    ("pyproject_pdm", "pyproject.toml", ["numpy>=2", "corp-utils", "corp-models>=1.2"]),
+    (
+        "pyproject_uv_builds",
+        "pyproject.toml",
+        [
+            'torch==2.4.1 ; sys_platform == "linux"',
+            'torch==2.4.1 ; sys_platform != "linux"',
+            "flash-attn==2.6.3",
+            "detectron2 @ git+https://github.com/facebookresearch/detectron2@v0.6",
+            "deep-ep",
+            "numpy",
+        ],
+    ),
+    ("pyproject_uv_workspace", "pyproject.toml", ["./packages/geometry", "./packages/units.zip"]),
+    ("pyproject_setuptools_files", "pyproject.toml", ["numpy==2.0.0", 'pillow>=10 ; python_version >= "3.9"']),
+    (
+        "pipfile",
+        "Pipfile",
+        [
+            "numpy==2.0.0",
+            "requests[socks]>=2.31",
+            "corp-utils",
+            'pywin32==306 ; sys_platform == "win32"',
+            "model @ git+https://example.org/model.git@v1.2",
+        ],
+    ),
+    ("setup_cfg", "setup.cfg", ["numpy==2.0.0", 'pillow>=10 ; python_version >= "3.9"']),
+    ("setup_py", "setup.py", ["numpy==2.0.0", "pillow>=10", "requests"]),
+    ("setup_py_dynamic", "setup.py", ["dynamic"]),
+    ("script_block", "predict.py", ["numpy==2.0.0", "torch==2.4.1"]),
+    ("requirements_in", "requirements.in", ["numpy>=2"]),
+    (
+        "lock_pdm",
+        "pdm.lock",
+        [
+            "click==8.1.8",
+            'colorama==0.4.6 ; platform_system == "Windows" or sys_platform == "win32"',
+            "httpx==0.27.2",
+            "h2==4.1.0",
+            "idna==3.10",
+            "sniffio==1.3.1",
+        ],
+    ),
     ("python_version_file", ".python-version", ["3.11.7"]),
     ("python_runtime_misspelt", "runtime.txt", ["! python-version-invalid 1"]),
     ("uv_lock_beside_pyproject", "pyproject.toml", [">=3.11"]),
+    ("uv_lock_beside_pyproject", "uv.lock", ["! lock-unreadable 1"]),
 ]
 
 
@@ -115,12 +158,24 @@ def load(project: str) -> MemoryFiles:
 
 def _read(project: str, path: str) -> list[str]:
     try:
-        found = READERS[path](load(project))
+        found = READERS[path](load(project)) if path in READERS else _parsed(path, load(project))
     except LadingError as error:
         return [f"! {problem.rule} {problem.origin.line if problem.origin else None}" for problem in error.problems]
     if isinstance(found, ProjectConfig):
         return [*_shown(found.packages), *(api.name for api in found.apis)]
+    if found.locked is not None:
+        return [*_shown(tuple(package.pin for package in found.locked.packages))]
+    if found.dynamic:
+        return ["dynamic"]
     return _shown(found.requirements) or ([found.python.text] if found.python else [])
+
+
+def _parsed(path: str, files: MemoryFiles) -> Declaration:
+    """A file that can be the source, by the reader that is registered for its name."""
+    entry = known.lookup(path)
+    reader = entry.reader if entry and entry.rank else "pep723"
+    found: Declaration = import_module(f"lading.formats.{reader}").parse(path, files, ENVIRON)
+    return found
 
 
 def _shown(requirements: tuple[Declared, ...]) -> list[str]:

@@ -364,7 +364,7 @@ def test_a_missing_file_is_one_problem():
         ("a/requirements-gpu.txt", True),
         ("dev.requirements.txt", True),
         ("notes.txt", False),
-        ("requirements.in", False),
+        ("requirements.in", True),
     ],
 )
 def test_requirements_files_are_recognised_by_name(path, expected):

@@ -6,11 +6,13 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from lading.explain.style import Style
+from lading.model.build import ALL, BuildOptions
 from lading.model.decisions import Decision, Kind
 from lading.model.plan import Plan, Role, Source
 from lading.model.problems import Problem
 from lading.model.project import Api
 from lading.model.requirements import Declared, IndexOptions
+from lading.model.secrets import redact_urls
 from lading.model.target import Interpreter
 
 _MARKS = {Kind.KEPT: "=", Kind.CHOSEN: ">", Kind.ADVICE: "!"}
@@ -98,6 +100,9 @@ def render_plan(plan: Plan, style: Style, *, interpreter: Interpreter | None = N
         ("Files", _source_lines(plan.sources, style) or ["  none that declares anything"]),
         ("Requirements", _requirement_lines(plan.requirements, plan, style) or ["  none"]),
         ("Constraints", _requirement_lines(plan.constraints, plan, style)),
+        ("Overrides", _requirement_lines(plan.overrides, plan, style)),
+        ("Left out", [wrap(" ".join(plan.excludes), style, "  ")] if plan.excludes else []),
+        ("Builds", _build_lines(plan.build, style)),
         ("Indexes", _index_lines(plan, machine, style)),
         ("System packages", [wrap(" ".join(plan.system_packages), style, "  ")] if plan.system_packages else []),
         ("Decisions", [render_decisions(plan.decisions, style)] if plan.decisions else []),
@@ -154,6 +159,27 @@ def _requirement_lines(requirements: Sequence[Declared], plan: Plan, style: Styl
         notes += [f"{name} {value}" for name, value in declared.options]
         lines.append(_row((text, ", ".join(notes)), width, style))
     return lines
+
+
+def _build_lines(build: BuildOptions, style: Style) -> list[str]:
+    """What the project says of packages that are built from source."""
+    rows = [(name if name != ALL else "every package", "is built with the other packages at hand") for name in build.no_isolation]
+    rows += [
+        (package, f"also needs {declared.pep508} to be built{_matched(package, declared, build)}")
+        for package, declared in build.requirements
+    ]
+    rows += [("any build", f"keeps to {declared.pep508}") for declared in build.constraints]
+    rows += [(package, f"is built with {name}={redact_urls(value)}") for package, name, value in build.variables]
+    rows += [
+        (package if package != ALL else "every package", f"is built with the setting {name}={redact_urls(value)}")
+        for package, name, value in build.settings
+    ]
+    width = _width(name for name, _ in rows)
+    return [_row(row, width, style) for row in rows]
+
+
+def _matched(package: str, declared: Declared, build: BuildOptions) -> str:
+    return ", in the version that is installed" if (package, declared.name) in build.matching else ""
 
 
 def _index_lines(plan: Plan, machine: IndexOptions | None, style: Style) -> list[str]:

@@ -33,10 +33,14 @@ _PUBLIC = "https://pypi.org/simple"
 
 @dataclass(slots=True)
 class PipenvSources:
-    """Pipenv's indexes: the first is the default one, the others serve the packages that name them, and all others after it."""
+    """Pipenv's indexes: the first is the default one, the others serve the packages that name them.
+
+    ``search_all``: packages that name none are searched on all of them (``install_search_all_sources``).
+    """
 
     urls: list[SecretUrl] = field(default_factory=list)
     named: dict[str, SecretUrl] = field(default_factory=dict)
+    search_all: bool = False
 
     def add(self, name: str, url: str, place: Place, environ: Mapping[str, str]) -> None:
         """Add a source, with the variables in its URL expanded.
@@ -58,7 +62,7 @@ class PipenvSources:
         public = first.reveal().rstrip("/") == _PUBLIC
         return IndexOptions(
             index_url=None if public else first,
-            extra_index_urls=tuple(url for url in dict.fromkeys(others) if url.reveal().rstrip("/") != _PUBLIC),
+            extra_index_urls=tuple(dict.fromkeys(others)) if self.search_all else (),
         )
 
     def bound(self, name: str) -> SecretUrl | None:

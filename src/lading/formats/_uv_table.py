@@ -230,7 +230,7 @@ class _Sources:
             others = opposite(str(marker))
             if others is None:
                 raise self._error(at, f'has the marker "{marker}", whose opposite cannot be written', "Use ==, !=, <, <=, > or >= in it.")
-            remaining = both(remaining, others)
+            remaining = both(remaining, _spelled(others))
         rest = replace(self.declared, marker=both(self.declared.marker, remaining))
         return [*found, rest]
 

@@ -317,7 +317,6 @@ class _Config:
         if section:
             section.known(("pip", "conda", "shell"))
         named = {kind: self._dependency(section, kind) for kind in _DEFAULTS}
-        self._announce_shell(named["shell"])
         return Dependencies(pip=named["pip"], conda=named["conda"] or self._usual_conda(), shell=named["shell"])
 
     def _dependency(self, section: Fields | None, kind: str) -> PathRef | None:
@@ -336,12 +335,6 @@ class _Config:
         """The list of conda packages that Cortex installs where nothing is said."""
         path = joined(self.folder, _DEFAULTS["conda"])
         return None if self.files.read(path) is None else PathRef(path, Origin(path), explicit=False)
-
-    def _announce_shell(self, named: PathRef | None) -> None:
-        path = named.path if named else joined(self.folder, _DEFAULTS["shell"])
-        content = self.files.read(path)
-        if content is not None:
-            self.decisions.append(_shell(path, content, named.origin if named else Origin(path)))
 
     def _cluster_sections(self, fields: Fields, predictor: Fields, concurrency: int) -> None:
         compute, memory = None, None
@@ -421,19 +414,4 @@ def _for_clusters(keys: str, origin: Origin) -> Decision:
         chose="no effect",
         because="they are for a cluster, and this serves on one machine",
         origin=origin,
-    )
-
-
-def _shell(path: str, content: bytes, origin: Origin) -> Decision:
-    """The script is shown, not run; one that only copies pip.conf has nothing left to do, as Lading reads pip.conf itself."""
-    lines = [line.strip() for line in content.decode("utf-8", "replace").splitlines()]
-    commands = [line for line in lines if line and not line.startswith("#") and not re.fullmatch(r"set [-+]\w+( pipefail)?", line)]
-    if commands and all(re.fullmatch(r"(sudo )?(cp|mkdir|mv)\b.*", line) and ("pip" in line) for line in commands):
-        chose, because, instead = "nothing to run", "it only copies pip.conf, which Lading reads where it lies", None
-    else:
-        chose, because = "shown, not run", "this version of Lading runs no project scripts on this machine"
-        instead = f"run `bash {path}` yourself before `lading serve`, or declare what it installs"
-    shown = f"{path}: {shortened('; '.join(commands), 200)}"
-    return Decision(
-        rule="script-not-run", kind=Kind.ADVICE, subject=path, asked=shown, chose=chose, because=because, origin=origin, instead=instead
     )

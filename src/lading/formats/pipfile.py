@@ -52,7 +52,7 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
 
 
 def _sources(reader: TomlReader, environ: Mapping[str, str]) -> PipenvSources:
-    sources = PipenvSources()
+    sources = PipenvSources(search_all=reader.table("pipenv").get("install_search_all_sources") is True)
     for item, key in reader.items("source"):
         url = item.get("url") if isinstance(item, dict) else None
         if not isinstance(url, str):

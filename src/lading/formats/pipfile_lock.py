@@ -14,6 +14,7 @@ from lading.formats._pipfile import PipenvSources, read_entry
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import exact_request
 from lading.formats._text import read_text
+from lading.formats._toml import read_toml
 from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet
 from lading.model.origin import Origin
@@ -95,7 +96,20 @@ def _lines(text: str) -> dict[str, int]:
 def _package(written: str, entry: Any, origin: Origin, files: ProjectFiles, sources: PipenvSources) -> LockedPackage:
     raw = f"{written}{entry.get('version', '')}"
     pin = read_entry(written, entry, Place(raw, origin, files), sources)
-    version = pin.specifier.removeprefix("==") if pin.via is Via.INDEX else None
-    if pin.via is Via.INDEX and not pin.is_pinned:
-        raise not_a_lock(origin.path, f"{written} has no exact version", origin)
+    if not pin.is_pinned and pin.marker is None:
+        pin = replace(pin, marker=_marker_of_pipfile(written, origin, files))
+    version = pin.specifier.removeprefix("==") if pin.via is Via.INDEX and pin.is_pinned else None
     return LockedPackage(pin=replace(pin, hashes=known_hashes(pin.hashes) if pin.via is not Via.VCS else ()), version=version)
+
+
+def _marker_of_pipfile(written: str, origin: Origin, files: ProjectFiles) -> str | None:
+    """The marker in the Pipfile of a package that its lock holds without version and marker.
+
+    Pipenv writes such an entry for a package that the locking platform does not need; the planner sees whether the target does.
+    """
+    path = origin.path.removesuffix(".lock")
+    if files.read(path) is None:
+        return None
+    value = read_toml(path, files).get("packages", written)
+    place = Place(written, origin, files)
+    return read_entry(written, {**value, "version": "*", "index": None} if isinstance(value, dict) else "*", place, PipenvSources()).marker

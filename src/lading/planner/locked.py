@@ -30,7 +30,7 @@ def select(declaration: Declaration, target: Target) -> tuple[Declared, ...]:
     selection = _Selection(declaration.locked, declaration.path, target)
     chosen = selection.all()
     names: dict[str, Declared] = {}
-    problems = []
+    problems = [_not_exact(declared, declaration.path) for declared in chosen if not declared.is_pinned]
     for declared in chosen:
         earlier = names.setdefault(declared.name or str(declared.path), declared)
         if earlier is not declared:
@@ -142,6 +142,17 @@ def _incomplete(path: str, need: Need, origin: Origin) -> Problem:
     )
 
 
+def _not_exact(declared: Declared, path: str) -> Problem:
+    return Problem(
+        rule="lock-incomplete",
+        what=f"{path} names no exact version of {declared.name}, which this target needs.",
+        origin=declared.origin,
+        why="The lock was made on another platform, for which the package is not needed.",
+        instead=f"Make the lock on this platform, or pin {declared.name} in the project file.",
+        code=ExitCode.LOCK,
+    )
+
+
 def _two_versions(first: Declared, second: Declared, target: Target) -> Problem:
     return Problem(
         rule="lock-ambiguous",
@@ -157,7 +168,8 @@ def lock_decision(declaration: Declaration, chosen: tuple[Declared, ...]) -> Dec
     """What was taken from the lock, in one sentence."""
     assert declaration.locked is not None
     total, some = len(declaration.locked.packages), len(chosen)
-    rest = f"; the other {total - some} are for other platforms, extras or groups" if total > some else ""
+    others = "one is" if total - some == 1 else f"{total - some} are"
+    rest = f"; the other {others} for other platforms, extras or groups" if total > some else ""
     return Decision(
         rule="lock-used",
         kind=Kind.KEPT,

@@ -1,0 +1,5 @@
+"""Doubles a number."""
+
+
+def predict(number: int = 1) -> int:
+    return 2 * number
