@@ -4,7 +4,7 @@ import atexit
 import os
 import signal
 import sys
-import threading
+from _thread import start_new_thread
 from time import sleep
 
 from lading_worker import loading
@@ -75,7 +75,7 @@ def end_fork(error):
 
 
 def _run_exit_handlers(code, flush):
-    threading.Thread(target=_exit_later, args=(code,), daemon=True).start()
+    start_new_thread(_exit_later, (code,))
     flush()
     try:
         atexit._run_exitfuncs()  # noqa: SLF001 - `sys.exit` would wait for the model's threads first

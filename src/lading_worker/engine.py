@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from _thread import start_new_thread
 from collections import OrderedDict
 from json import loads
 from time import perf_counter, sleep
@@ -48,11 +49,15 @@ class Engine:
         self._early = OrderedDict()
         self._idle = self._is_ready = False
         self._checking = threading.Lock()
+        self._go = threading.Event()
         self._guard = MainGuard(self._on_wake)
 
     def run(self):
         """Load, set up, serve. Ends the process."""
         threading.Thread(target=self._serve_control, name="lading-control", daemon=True).start()
+        # Before the model is imported: it may turn the threads that come afterwards into something else (gevent does).
+        for slot in self.slots[1:]:
+            threading.Thread(target=self._serve_slot, args=(slot,), name="lading-slot", daemon=True).start()
         self._start()
         if self.loop is not None and self.style.asynchronous:
             self.loop.serve()
@@ -67,9 +72,10 @@ class Engine:
         began = perf_counter()
         phase = "import"
         try:
+            make_style = self._style()
             loading.prepare_path(root, self.load["python_path"], self.load["file"])
             target = loading.load(root, self.load["file"], self.load["object"])
-            self.style = self._make_style(target)
+            self.style = make_style(self.load, target)
             phase = "setup"
             if self.style.asynchronous:
                 self._make_loop()
@@ -83,15 +89,15 @@ class Engine:
         self._is_ready = True
         self.control.send(channel.READY, 0, self._ready(perf_counter() - began))
 
-    def _make_style(self, target):
+    def _style(self):
+        # Before the project is on the path, and before the model can patch what is imported here.
         if self.load["style"] == "cortex":
-            from lading_worker.cortex_style import CortexStyle
-            from lading_worker.payload import PayloadStyle
+            from lading_worker.payload import CortexPayload
 
-            return PayloadStyle(CortexStyle(self.load, target))
+            return CortexPayload
         from lading_worker.cog_style import CogStyle
 
-        return CogStyle(self.load, target)
+        return CogStyle
 
     def _make_loop(self):
         if self.loop is None:
@@ -121,8 +127,7 @@ class Engine:
     # Serving, one thread for each slot
 
     def _serve(self):
-        for slot in self.slots[1:]:
-            threading.Thread(target=self._serve_slot, args=(slot,), name="lading-slot", daemon=True).start()
+        self._go.set()
         slot = self.slots[0]
         slot.guard = self._guard
         try:
@@ -139,6 +144,7 @@ class Engine:
             sleep(0.005)
 
     def _serve_slot(self, slot):
+        self._go.wait()
         slot.guard = ThreadGuard()
         while not self.quitting:
             self._run(slot, slot.channel.read())
@@ -146,31 +152,31 @@ class Engine:
     def _run(self, slot, frame):
         if frame is None:
             ending.front_is_gone()
+        try:
+            after = self._answer(slot, frame)
+            if after is not None:
+                after()
+        except Exception as error:
+            if slot.running is None:
+                self._report(error)
+            else:
+                self.give_up(error)
+        except BaseException as error:
+            self.give_up(error)
+
+    def _answer(self, slot, frame):
+        """Run one prediction; what is to be run after its answer, or None."""
         _kind, number, head, body = frame
         call = slot.begin(number, head, body, self.take_early)
         after = None
-        try:
-            if call.canceled:
-                call.stopped()
-                return
+        if call.canceled:
+            call.stopped()
+        else:
             running = calls.enter(call)
-            try:
-                after = self.style.answer(call)
-            except BaseException as error:
-                self.give_up(error)
+            after = self.style.answer(call)
             scope.leave(running)
-        finally:
-            slot.finish()
-        if after is not None:
-            self._run_after(after)
-
-    def _run_after(self, after):
-        try:
-            after()
-        except Exception as error:
-            self._report(error)
-        except BaseException as error:
-            self.give_up(error)
+        slot.finish()
+        return after
 
     def give_up(self, error):
         """The model has called ``sys.exit``, or was interrupted: the process ends, as it would anywhere."""
@@ -232,7 +238,7 @@ class Engine:
         if self.style is None or self.style.healthcheck is None:
             self.control.send(channel.HEALTH, 0, {"healthy": True, "error": None})
         elif self._checking.acquire(False):
-            threading.Thread(target=self._check, name="lading-healthcheck", daemon=True).start()
+            start_new_thread(self._check, ())
 
     def _check(self):
         try:

@@ -1,21 +1,22 @@
-"""Runs a style that answers HTTP requests as a whole (Cortex's) as the engine wants it."""
+"""Runs Cortex's style, which answers HTTP requests as a whole, as the engine wants it."""
 
+from lading_worker.cortex_style import CortexStyle
 from lading_worker.loading import trace
 from lading_worker.scope import CancelationException
 
 _SERVER_ERROR = {"status": 500, "headers": [["content-type", "text/plain; charset=utf-8"]]}
 
 
-class PayloadStyle:
-    """``style`` has ``setup()`` and ``answer(head, body)``, which gives ``(status, headers, body, after)``."""
+class CortexPayload:
+    """Drives one `CortexStyle`. ``load`` is what LOAD says, ``target`` the class."""
 
     asynchronous = False
     streaming = False
     healthcheck = None
     encoder = "json"
 
-    def __init__(self, style):
-        self._style = style
+    def __init__(self, load, target):
+        self._style = CortexStyle(load, target)
 
     def setup(self):
         """Make the predictor."""
