@@ -59,19 +59,32 @@ def build(work: Work, folder: Path) -> Path:
     Raises:
         LadingError: if a package cannot be had, does not fit or fails to build, or what was built is not what the lock names.
     """
-    access = make_access(work.plan, work.root)
+    if work.lock.conda is not None:
+        from lading.environments.prefix import build_prefix  # noqa: PLC0415 -- few projects need conda
+
+        return build_prefix(work, folder, work.lock.conda)
     place = folder / ENVIRONMENT
-    try:
-        (folder / LOCK_FILE).write_text(_lock_text(work), encoding="utf-8", newline="\n")
-        (folder / _CONFIG).write_text(of_lock(work.lock) + _config(access), encoding="utf-8")
-    except OSError as error:
-        raise unusable(str(folder.parent.parent), error) from error
-    call = _Call(work, access, folder)
+    call = Call(work, prepare(work, folder), folder)
     call.check(call.uv("venv", "--quiet", "--relocatable", "--no-project", "--python", work.interpreter.path, str(place)))
     with Question(place) as question:
         call.sync(place)
         verify(place, work.lock, work.interpreter, question)
     return place
+
+
+def prepare(work: Work, folder: Path) -> Access:
+    """Write what uv reads into ``folder``; how it may reach what the lock names.
+
+    Raises:
+        LadingError: if the store cannot be written.
+    """
+    access = make_access(work.plan, work.root)
+    try:
+        (folder / LOCK_FILE).write_text(_lock_text(work), encoding="utf-8", newline="\n")
+        (folder / _CONFIG).write_text(of_lock(work.lock) + _config(access), encoding="utf-8")
+    except OSError as error:
+        raise unusable(str(folder.parent.parent), error) from error
+    return access
 
 
 def take_over(ahead: Ahead | None, work: Work) -> Path | None:
@@ -124,7 +137,7 @@ def _config(access: Access) -> str:
     return "".join(f'[[index]]\nname = "{name}"\nurl = "{url}"\nexplicit = true\n' for name, url in quoted)
 
 
-class _Call:
+class Call:
     """Calls of uv for one build."""
 
     def __init__(self, work: Work, access: Access, folder: Path) -> None:
@@ -145,11 +158,17 @@ class _Call:
             raise LadingError(not_started(error)) from error
 
     def sync(self, place: Path) -> None:
-        """Install the lock's packages: from the cache, then with the network if need be and allowed."""
-        words = [
-            "pip", "sync", "--preview-features", "pylock", "--allow-empty-requirements",
-            "--python", str(place / "bin" / "python"), *_options(self.work), str(self.folder / LOCK_FILE),
-        ]  # fmt: skip
+        """Install the lock's packages, and nothing else."""
+        self._install("sync", "--allow-empty-requirements", "--python", str(place / "bin" / "python"), str(self.folder / LOCK_FILE))
+
+    def add(self, place: Path) -> None:
+        """Install the lock's packages beside those that are there."""
+        python = str(place / "bin" / "python")
+        self._install("install", "--break-system-packages", "--python", python, "-r", str(self.folder / LOCK_FILE))
+
+    def _install(self, verb: str, *rest: str) -> None:
+        """From the cache, then with the network if need be and allowed."""
+        words = ["pip", verb, "--preview-features", "pylock", *rest, *_options(self.work)]
         finished = self.uv(*words, "--offline")
         if finished.returncode and not self.work.offline and _worth_a_try(finished.stderr):
             finished = self.uv(*words)

@@ -48,6 +48,7 @@ def make_key(lock: Lock, interpreter: Interpreter, root: Path, plan: Plan) -> Ke
     facts = {
         "format": FORMAT,
         "python": [os.path.realpath(interpreter.path), interpreter.version, interpreter.implementation],
+        **_conda_facts(lock, plan),
         "machine": _machine(),
         "packages": [_package(package) for package in lock.packages],
         "binary": [sorted(plan.options.no_binary), sorted(plan.options.only_binary)],
@@ -58,6 +59,18 @@ def make_key(lock: Lock, interpreter: Interpreter, root: Path, plan: Plan) -> Ke
     if checkout is None:
         return Key(name=family)
     return Key(name=_name(interpreter, [text, *_digests(lock, root)]), family=family, checkout=checkout)
+
+
+def _conda_facts(lock: Lock, plan: Plan) -> dict[str, Any]:
+    """Conda's files with their hashes, the interpreter among them, and the variables that the prefix holds."""
+    if lock.conda is None:
+        return {}
+    variables = plan.conda.variables if plan.conda else ()
+    return {
+        "python": ["conda", lock.conda.python],
+        "conda": sorted([package.file_name, package.sha256 or package.md5] for package in lock.conda.packages),
+        "variables": sorted([name, value.reveal()] for name, value in variables),
+    }
 
 
 def _name(interpreter: Interpreter, parts: list[str]) -> str:

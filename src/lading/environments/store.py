@@ -6,6 +6,7 @@
     LADING_HOME/building/<key>/      one that is being built, or was when its builder was killed
     LADING_HOME/removed/<name>/      one that is being removed
     LADING_HOME/locks/<key>          who builds; see `lading.environments.claims`
+    LADING_HOME/conda/               conda's packages and the channels' indexes, unless RATTLER_CACHE_DIR names another folder
 
 An environment appears in ``envs`` by one rename when it is finished, and goes by one rename, so at any moment it is there whole or not at
 all. Its files are mostly hard links into uv's cache: never edit them in place.
@@ -128,7 +129,7 @@ def create_environment(
         try:
             aside.mkdir(parents=True)
             built = take_over(ahead, work) or build(work, aside)
-            _write_record(built, key, interpreter, len(lock.packages))
+            _write_record(built, key, interpreter, len(lock.packages) + (len(lock.conda.packages) if lock.conda else 0))
             _publish(built, place)
         except OSError as error:
             reporter(Event(step=STEP, phase=Phase.FAILED))
@@ -163,7 +164,7 @@ def _touch(place: str) -> None:
 
 
 def _headline(lock: Lock, interpreter: Interpreter) -> str:
-    count = len(lock.packages)
+    count = len(lock.packages) + (len(lock.conda.packages) if lock.conda else 0)
     return f"{count} package{'' if count == 1 else 's'} for Python {interpreter.version}"
 
 
@@ -201,7 +202,7 @@ def _write_record(built: Path, key: Key, interpreter: Interpreter, packages: int
 def _publish(built: Path, place: str) -> None:
     os.makedirs(os.path.dirname(place), exist_ok=True)
     if os.path.lexists(place):  # damaged: its record or its Python went away
-        _set_aside(home(), place)
+        set_aside(home(), place)
     os.rename(built, place)
 
 
@@ -322,14 +323,14 @@ def _remove(store: str, stored: Stored) -> bool:
     try:
         if not try_lock(descriptor, fcntl.LOCK_EX) or not same_file(descriptor, path):
             return False
-        aside = _set_aside(store, stored.path)
+        aside = set_aside(store, stored.path)
     finally:
         os.close(descriptor)
     _remove_tree(aside)
     return True
 
 
-def _set_aside(store: str, place: str) -> str:
+def set_aside(store: str, place: str) -> str:
     """Rename a folder out of ``envs``; from then on it does not exist for anybody.
 
     Raises:

@@ -69,25 +69,25 @@ def verify(place: Path, lock: Lock, interpreter: Interpreter, question: Question
     """
     reasons = [*question.differences(interpreter), *_differences(place, lock)]
     if reasons:
-        raise LadingError(_incomplete(reasons))
+        raise LadingError(incomplete(reasons))
 
 
 def _differences(place: Path, lock: Lock) -> Iterator[str]:
-    installed = dict(_installed(place))
+    here = dict(installed(place))
     locked = {_normalized(str(package["name"])): package for package in lock.packages}
-    for name in sorted(installed.keys() - locked.keys()):
+    for name in sorted(here.keys() - locked.keys()):
         yield f"{name} is installed and not in the lock"
     # A package may be in the lock several times, each for another environment that its marker describes.
     versions = {name: [str(one.get("version", "")) for one in lock.packages if _normalized(str(one["name"])) == name] for name in locked}
     for name, package in locked.items():
-        if name not in installed:
+        if name not in here:
             if "marker" not in package:
                 yield f"{name} is missing"
-        elif not any(_same(version, installed[name]) for version in versions[name]):
-            yield f"{name} {installed[name]} is installed, the lock has {versions[name][0]}"
+        elif not any(same_version(version, here[name]) for version in versions[name]):
+            yield f"{name} {here[name]} is installed, the lock has {versions[name][0]}"
 
 
-def _installed(place: Path) -> Iterator[tuple[str, str]]:
+def installed(place: Path) -> Iterator[tuple[str, str]]:
     """Name and version of every distribution whose record is complete."""
     for site in place.glob("lib/*/site-packages"):
         for name in os.listdir(site):
@@ -96,7 +96,8 @@ def _installed(place: Path) -> Iterator[tuple[str, str]]:
                 yield _normalized(found["name"]), found["version"]
 
 
-def _same(locked: str, installed: str) -> bool:
+def same_version(locked: str, installed: str) -> bool:
+    """Whether a record's version is the lock's; a lock without one takes any."""
     if not locked or locked == installed:
         return True
     from packaging.version import InvalidVersion, Version  # noqa: PLC0415 -- mostly they are the same text
@@ -111,7 +112,8 @@ def _normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _incomplete(reasons: list[str]) -> Problem:
+def incomplete(reasons: list[str]) -> Problem:
+    """What is said of an environment that is not as it should be."""
     return Problem(
         rule="environment-incomplete",
         what="The environment that was built is not what the lock names.",
