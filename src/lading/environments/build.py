@@ -145,6 +145,7 @@ class Call:
         self.progress = _Progress(work.reporter, access, len(work.lock.packages))
 
     def uv(self, *words: str) -> Finished:
+        """Run uv with these arguments."""
         import uv  # noqa: PLC0415 -- it is needed here alone
 
         try:
@@ -176,6 +177,11 @@ class Call:
         self.progress.end()
 
     def check(self, finished: Finished) -> None:
+        """End here if uv has failed.
+
+        Raises:
+            LadingError: with what uv said, explained.
+        """
         if finished.returncode:
             from lading.environments.failures import explain_build  # noqa: PLC0415 -- only on the way out
 
