@@ -1,0 +1,281 @@
+"""Building one environment that conda comes first in: conda's packages linked from a cache, then pip's on top by uv.
+
+A conda prefix holds its own path in many of its files, so it is linked as if it lay where it will be put when it is finished, and is not
+used before. uv, which needs its Python to run, sees it there by a symbolic link as long as it is built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lading.environments.ahead import ENVIRONMENT
+from lading.environments.home import ENVIRONMENTS
+from lading.environments.verify import Question, incomplete, installed, same_version
+from lading.model.conda import CondaLock, CondaPackage, redact_conda
+from lading.model.events import Event, Phase, Reporter
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.resolvers.conda import record_of
+from lading.resolvers.conda_client import caches, client, require_rattler
+
+if TYPE_CHECKING:
+    from lading.environments.build import Work
+
+STEP = "Installing conda packages"
+_FAILURES = (
+    (re.compile(r"No space left|os error 28"), "full"),
+    (re.compile(r"(?i)hash mismatch|sha256.*(mismatch|does not match)|checksum"), "hash"),
+    (re.compile(r"HTTP status client error \((401|403)"), "refused"),
+    (re.compile(r"HTTP status|error sending request|No such file or directory|dns error|Connect"), "network"),
+)
+
+
+def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
+    """Build into ``folder``; the environment's path in it.
+
+    Raises:
+        LadingError: if a package cannot be had, has another hash or does not fit, or what was built is not what the lock names.
+    """
+    require_rattler(Origin(work.plan.lock_path))
+    place = folder / ENVIRONMENT
+    final = folder.parent.parent / ENVIRONMENTS / folder.name
+    _must_be_reachable(work, conda)
+    asyncio.run(_link(work, conda, place, final))
+    _tell_of_scripts(place, work.reporter)
+    _write_variables(work, place)
+    with Question(place) as question, _seen_as(place, final):
+        if work.lock.packages:
+            _pip_on_top(work, folder, final)
+        reasons = [*question.differences(work.interpreter), *_differences(place, work, conda)]
+    if reasons:
+        raise LadingError(incomplete(reasons))
+    _correct_scripts(place, final)
+    return place
+
+
+async def _link(work: Work, conda: CondaLock, place: Path, final: Path) -> None:
+    import rattler  # noqa: PLC0415 -- an optional part
+
+    plan = work.plan.conda
+    assert plan is not None
+    reporter = _Progress(work.reporter, len(conda.packages))
+    reporter.report(Phase.STARTED, f"{len(conda.packages)} packages")
+    try:
+        await rattler.install(
+            [record_of(package, work.root) for package in conda.packages],
+            target_prefix=place,
+            cache_dir=Path(caches(str(place.parents[2]), os.environ).packages),
+            installed_packages=[],
+            platform=rattler.Subdir(conda.platform),
+            execute_link_scripts=False,
+            show_progress=False,
+            client=client(plan),
+            reporter=reporter,  # type: ignore[arg-type] # hooks that nothing is made of are there as well
+            alternative_target_prefix=final,
+        )
+    except (LadingError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # py-rattler has no common class for its errors
+        reporter.report(Phase.FAILED, "")
+        raise LadingError(_failed(error, work)) from error
+    reporter.report(Phase.FINISHED, f"{len(conda.packages)} packages")
+
+
+def _tell_of_scripts(place: Path, reporter: Reporter) -> None:
+    """Scripts for after the installation could do anything, and are not run; that is said."""
+    for script in sorted(place.glob("bin/.*-post-link.sh")):
+        name = script.name[1:].removesuffix("-post-link.sh")
+        reporter(Event(step=STEP, phase=Phase.OUTPUT, message=f"{name} has a script for after its installation, which is not run"))
+
+
+class _Progress:
+    """py-rattler's progress as events: bytes while downloading, packages while linking."""
+
+    def __init__(self, reporter: Reporter, total: int) -> None:
+        self._reporter, self._total, self._linked = reporter, total, 0
+        self._bytes: dict[int, tuple[int, int]] = {}
+
+    def report(self, phase: Phase, message: str, **counts: int | str) -> None:
+        self._reporter(Event(step=STEP, phase=phase, message=message, **counts))  # type: ignore[arg-type] # the counts of an event
+
+    def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:
+        self._bytes[download_idx] = (progress, total or 0)
+        done, whole = (sum(pair[part] for pair in self._bytes.values()) for part in (0, 1))
+        self.report(Phase.PROGRESS, "downloading", done=done, total=max(done, whole), unit="bytes")
+
+    def on_link_start(self, operation: int, package_name: str) -> int:
+        self.report(Phase.PROGRESS, package_name, done=self._linked, total=self._total, unit="packages")
+        return operation
+
+    def on_link_complete(self, _index: int) -> None:
+        self._linked += 1
+
+    def on_download_start(self, cache_entry: int) -> int:
+        return cache_entry
+
+    def __getattr__(self, name: str) -> object:
+        """The hooks that nothing is made of."""
+        if not name.startswith("on_"):
+            raise AttributeError(name)
+        return lambda *arguments: arguments[0] if arguments and isinstance(arguments[0], int) else 0
+
+
+def _must_be_reachable(work: Work, conda: CondaLock) -> None:
+    """With ``--offline``, every package must be in the cache or in a folder of this machine.
+
+    Raises:
+        LadingError: naming those that are not.
+    """
+    if not work.offline:
+        return
+    from lading.environments.home import home  # noqa: PLC0415 -- only offline
+
+    packages = caches(home(), os.environ).packages
+    absent = [package for package in conda.packages if _is_remote(package) and not os.path.isdir(os.path.join(packages, _stem(package)))]
+    if absent:
+        raise LadingError(_not_cached(absent))
+
+
+def _is_remote(package: CondaPackage) -> bool:
+    return "://" in package.url and not package.url.startswith("file:")
+
+
+def _stem(package: CondaPackage) -> str:
+    return package.file_name.removesuffix(".conda").removesuffix(".tar.bz2")
+
+
+def _not_cached(absent: list[CondaPackage]) -> Problem:
+    names = ", ".join(f"{package.name} {package.version}" for package in absent[:5])
+    more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+    return Problem(
+        rule="conda-not-cached",
+        what=f"{names}{more} {'is' if len(absent) == 1 else 'are'} not in the cache, and the network is off (--offline).",
+        instead="Run once without --offline.",
+        code=ExitCode.NETWORK,
+    )
+
+
+def _write_variables(work: Work, place: Path) -> None:
+    """The environment's own variables, where conda keeps them."""
+    variables = work.plan.conda.variables if work.plan.conda else ()
+    if variables:
+        state = {"version": 1, "env_vars": {name: value.reveal() for name, value in variables}}
+        descriptor = os.open(place / "conda-meta" / "state", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(state, stream)
+
+
+@contextmanager
+def _seen_as(place: Path, final: Path) -> Iterator[None]:
+    """Let ``place`` be seen under the path that it will have."""
+    from lading.environments.store import set_aside  # noqa: PLC0415 -- it imports this module's importer
+
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.is_symlink():
+        final.unlink()
+    elif final.exists():
+        set_aside(str(final.parent.parent), str(final))
+    final.symlink_to(place, target_is_directory=True)
+    try:
+        yield
+    finally:
+        final.unlink(missing_ok=True)
+
+
+def _pip_on_top(work: Work, folder: Path, final: Path) -> None:
+    from lading.environments.build import Call, prepare  # noqa: PLC0415 -- as above
+
+    call = Call(work, prepare(work, folder), folder)
+    call.add(final)
+
+
+def _correct_scripts(place: Path, final: Path) -> None:
+    """Scripts that were written with the path of the building site get the one that they will have."""
+    here, there = str(place).encode(), str(final).encode()
+    for script in (place / "bin").iterdir():
+        if script.is_symlink() or not script.is_file() or script.stat().st_nlink > 1:
+            continue
+        with script.open("rb") as stream:
+            head = stream.read(2)
+            if head != b"#!":
+                continue
+            content = head + stream.read()
+        if here in content:
+            mode = script.stat().st_mode
+            script.unlink()
+            script.write_bytes(content.replace(here, there))
+            script.chmod(mode)
+
+
+def _differences(place: Path, work: Work, conda: CondaLock) -> Iterator[str]:
+    """What conda's records and the Python packages' own say that is not in the lock."""
+    records = {name.removesuffix(".json") for name in os.listdir(place / "conda-meta") if name.endswith(".json")}
+    locked = {_stem(package) for package in conda.packages}
+    for stem in sorted(locked - records):
+        yield f"{stem} is missing"
+    for stem in sorted(records - locked):
+        yield f"{stem} is installed and not in the lock"
+    found = _python_packages(place)
+    for package in work.lock.packages:
+        name = re.sub(r"[-_.]+", "-", str(package["name"])).lower()
+        if name not in found and "marker" not in package:
+            yield f"{name} is missing"
+        elif "version" in package and name in found and not same_version(str(package["version"]), found[name]):
+            yield f"{name} {found[name]} is installed, the lock has {package['version']}"
+    for name, version in conda.shared:
+        if name not in found:
+            yield f"conda was taken to install {name} {version}, and no package does"
+        elif not same_version(version, found[name]):
+            yield f"conda was taken to install {name} {version}, and it is {found[name]}"
+
+
+def _python_packages(place: Path) -> dict[str, str]:
+    """Every Python distribution of the prefix; conda's older builds leave an egg-info behind."""
+    eggs = {}
+    for info in place.glob("lib/python*/site-packages/*.egg-info"):
+        name, _, rest = info.name.removesuffix(".egg-info").partition("-")
+        eggs[re.sub(r"[-_.]+", "-", name).lower()] = rest.partition("-py")[0]
+    return {**eggs, **dict(installed(place))}
+
+
+def _failed(error: Exception, work: Work) -> Problem:
+    said = redact_conda(str(error))
+    kind = next((kind for pattern, kind in _FAILURES if pattern.search(said)), "other")
+    first = said.partition("\n")[0]
+    package = re.search(r"failed to (?:fetch|download|link|extract) (?:'|`)?([\w.-]+)", said)
+    subject = package[1] if package else "A conda package"
+    what, instead, code, rule = {
+        "full": (
+            "There is no space left for the conda packages.",
+            "Free some space (`lading env prune`), or set LADING_HOME to a larger disk.",
+            ExitCode.BUILD,
+            "disk-full",
+        ),
+        "hash": (
+            f"{subject} has another hash than the lock.",
+            "If you trust the channel, run `lading lock --upgrade`; otherwise find out who changed the file.",
+            ExitCode.RESOLUTION,
+            "hash-mismatch",
+        ),
+        "refused": (
+            f"{subject} cannot be downloaded: its channel does not accept the credentials.",
+            "Write them as ${VARIABLES} into the channel's URL, or into the file that RATTLER_AUTH_FILE names.",
+            ExitCode.NETWORK,
+            "conda-channel-refused",
+        ),
+        "network": (
+            f"{subject} cannot be downloaded.",
+            "Try again, or run `lading lock --upgrade` if the channel does not have the file any more.",
+            ExitCode.NETWORK,
+            "conda-channel-unreachable",
+        ),
+        "other": ("The conda packages could not be installed.", "Try again.", ExitCode.BUILD, "conda-install-failed"),
+    }[kind]
+    return Problem(rule=rule, what=what, origin=Origin(work.plan.lock_path), why=first, instead=instead, code=code, detail=said)
