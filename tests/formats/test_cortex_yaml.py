@@ -176,21 +176,6 @@ def test_a_conda_file_is_never_passed_over(named):
     assert (api.dependencies.conda.path, api.dependencies.conda.explicit) == ("conda-packages.txt", bool(named))
 
 
-def test_a_script_is_shown_and_not_run():
-    (decision,) = config(PREDICTOR, dependencies__sh="#!/bin/bash\nset -e\napt-get install -y libgl1\n").decisions
-    assert (decision.rule, decision.chose, decision.asked) == (
-        "script-not-run",
-        "shown, not run",
-        "dependencies.sh: apt-get install -y libgl1",
-    )
-    assert "bash dependencies.sh" in (decision.instead or "")
-
-
-def test_a_script_that_only_copies_pip_conf_has_nothing_left_to_do():
-    (decision,) = config(PREDICTOR, dependencies__sh="#!/bin/bash\n\ncp pip.conf /etc/pip.conf\n").decisions
-    assert (decision.rule, decision.chose) == ("script-not-run", "nothing to run")
-
-
 def test_keys_of_older_versions_are_noted_and_do_no_harm():
     text = PREDICTOR + "  monitoring: {model_type: classification}\n  networking: {local_port: 8888, api_gateway: public}\n"
     assert [(decision.rule, decision.subject) for decision in config(text).decisions] == [

@@ -10,18 +10,26 @@ from contextlib import contextmanager
 from lading import pipeline
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
-from lading.cli.report import report_locked
+from lading.cli.report import report_locked, system_packages_text
+from lading.cli.scripts import Scripts, inside, settle_scripts
+from lading.environments.system_packages import check as check_system_packages
+from lading.model.plan import Plan
+from lading.model.scripts import When
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
     add_project(parser)
     add_json(parser)
+    parser.add_argument(
+        "--allow-scripts", action="store_true", help="run the project's dependencies.sh and postBuild, each once; `lading plan` shows them"
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
-    ready = prepare(pipeline_options(arguments, arguments.project), output)
+    scripts = Scripts.RUN if arguments.allow_scripts else Scripts.ASK
+    ready = prepare(pipeline_options(arguments, arguments.project), output, scripts=scripts)
     if output.as_json:
         output.json({"environments": [_record(variant) for variant in ready.variants]})
     else:
@@ -30,9 +38,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def prepare(options: pipeline.Options, output: Output) -> pipeline.Ready:
-    """Make sure of the project's environments, telling the user on the way; does nothing where nothing changed."""
-    ready = pipeline.unchanged(options)
+def prepare(options: pipeline.Options, output: Output, *, scripts: Scripts = Scripts.TELL) -> pipeline.Ready:
+    """Make sure of the project's environments, telling the user on the way; does nothing where nothing changed.
+
+    ``scripts`` says what to do about the project's install scripts.
+    """
+    ready = None if scripts is Scripts.RUN else pipeline.unchanged(options)
     if ready is not None:
         return ready
     with ending_orderly():
@@ -40,8 +51,20 @@ def prepare(options: pipeline.Options, output: Output) -> pipeline.Ready:
         planned = pipeline.plan(project, options, output.reporter)
         locked = pipeline.lock(planned, project, options, output.reporter)
         report_locked(locked, output)
+        plans = [one.plan for one in planned]
+        _tell_missing(plans, output)
+        settle_scripts(plans, When.BEFORE, scripts, output, root=project.root, environ=options.environ)
         installed = pipeline.install(locked, project, options, output.reporter)
+        for one in installed:
+            variables = inside(options.environ, one.environment.path)
+            settle_scripts([one.locked.planned.plan], When.AFTER, scripts, output, root=project.root, environ=variables)
     return pipeline.remember(options, project, installed)
+
+
+def _tell_missing(plans: list[Plan], output: Output) -> None:
+    wanted = tuple(dict.fromkeys(package for plan in plans for package in plan.system_packages))
+    if wanted and (text := system_packages_text(check_system_packages(wanted))):
+        output.say(text)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import argparse
 from lading import pipeline
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
-from lading.cli.report import plan_project
+from lading.cli.report import plan_project, system_packages_text
+from lading.environments.system_packages import check as check_system_packages
 from lading.explain.text import render_plan, wrap
 from lading.planner.indexes import environment_options
 
@@ -24,15 +25,50 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     planned = plan_project(options)
     machine = environment_options(options.environ)
     if output.as_json:
-        output.json({"plans": [{**one.plan.as_json(), "lock_state": _state(one)} for one in planned]})
+        output.json({"plans": [_record(one) for one in planned]})
         return 0
     for number, one in enumerate(planned):
         if number:
             output.data("")
         output.data(render_plan(one.plan, output.out_style, interpreter=one.interpreter, machine=machine))
         output.data("")
+        for text in (*_scripts(one, output), *_system_packages(one, output), *_origins(one, output)):
+            output.data(f"{text}\n")
         output.data(wrap(f"{one.plan.lock_path}: {_state_text(one)}", output.out_style))
     return 0
+
+
+def _record(planned: pipeline.Planned) -> dict[str, object]:
+    record = {**planned.plan.as_json(), "lock_state": _state(planned)}
+    if planned.plan.system_packages:
+        checked = check_system_packages(planned.plan.system_packages)
+        record["missing_system_packages"] = None if checked.missing is None else list(checked.missing)
+    if planned.existing is not None:
+        record["came_from"] = {str(package["name"]): package["index"] for package in planned.existing.packages if "index" in package}
+    return record
+
+
+def _scripts(planned: pipeline.Planned, output: Output) -> list[str]:
+    if not planned.plan.scripts:
+        return []
+    from lading.explain.scripts import render_scripts
+
+    return [render_scripts(planned.plan.scripts, output.out_style)]
+
+
+def _system_packages(planned: pipeline.Planned, output: Output) -> list[str]:
+    """Whether this machine has the system packages, and the one line that installs what it lacks."""
+    checked = check_system_packages(planned.plan.system_packages) if planned.plan.system_packages else None
+    return [wrap(told, output.out_style, "", "  ")] if checked and (told := system_packages_text(checked)) else []
+
+
+def _origins(planned: pipeline.Planned, output: Output) -> list[str]:
+    """Which index each locked package came from."""
+    if planned.existing is None:
+        return []
+    from lading.explain.origins import render_origins
+
+    return [told] if (told := render_origins(planned.existing, output.out_style)) else []
 
 
 def _state(planned: pipeline.Planned) -> dict[str, object]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from lading import pipeline
 from lading.cli.output import Output
+from lading.environments.system_packages import Checked
 from lading.explain.text import count
 from lading.planner.make import without_settled_advice
 
@@ -41,6 +42,16 @@ def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
         for line in _changes(one):
             output.say(line)
         output.say(f"Locked {count(len(one.lock.packages), 'package')} in {path}.")
+
+
+def system_packages_text(checked: Checked) -> str | None:
+    """What the machine lacks of the system packages, with the one line that installs them; nothing where it has all."""
+    if checked.missing is None:
+        return f"System packages cannot be checked here, as there is no dpkg: {' '.join(checked.asked)}."
+    if checked.command is None:
+        return None
+    number = len(checked.missing)
+    return f"{count(number, 'system package')} {'is' if number == 1 else 'are'} missing on this machine; to install: {checked.command}"
 
 
 def _changes(locked: pipeline.Locked) -> list[str]:

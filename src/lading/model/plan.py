@@ -13,6 +13,7 @@ from lading.model.decisions import Decision
 from lading.model.files import fold_hashes
 from lading.model.project import Api, ProjectKind
 from lading.model.requirements import BoundIndex, Declared, IndexOptions
+from lading.model.scripts import Script
 from lading.model.secrets import Secret
 from lading.model.target import Target
 
@@ -55,7 +56,7 @@ class Plan:
 
     ``variant`` names a set of APIs with dependencies of their own; the empty name is the default one. ``complete``: the requirements are
     a whole lock, and nothing is added to them. ``dynamic`` are files of the project whose requirements its build backend works out.
-    ``overrides``, ``excludes``, ``build`` and ``exclude_newer`` are a `Declaration`'s.
+    ``overrides``, ``excludes``, ``build`` and ``exclude_newer`` are a `Declaration`'s. ``source`` is the path of the declaration that counts.
     """
 
     variant: str
@@ -76,6 +77,8 @@ class Plan:
     asked: Asked | None = None
     python_because: str = ""
     system_packages: tuple[str, ...] = ()
+    scripts: tuple[Script, ...] = ()
+    source: str = ""
     conda: CondaPlan | None = None
     decisions: tuple[Decision, ...] = ()
 
@@ -180,6 +183,7 @@ class Plan:
             },
             **self._rarely(),
             "system_packages": list(self.system_packages),
+            **({"scripts": [script.as_json() for script in self.scripts]} if self.scripts else {}),
             "decisions": [decision.as_json() for decision in self.decisions],
             "lock": self.lock_path,
             "fingerprint": self.fingerprint,

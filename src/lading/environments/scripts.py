@@ -1,0 +1,137 @@
+"""Running a project's install scripts where the user allows it, and remembering what was allowed and what has run.
+
+::
+
+    LADING_HOME/scripts/<sha256>.json    that a script of this content may run, and the projects in which it has run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lading.environments.home import home
+from lading.model.events import Event, Phase, Reporter
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.scripts import Script
+from lading.model.secrets import Redactor, Secret
+
+STEP = "Running"
+FOLDER = "scripts"
+_TAIL = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What is remembered about a script's content: the answer to whether it may run (None: never asked), and where it has run."""
+
+    allowed: bool | None = None
+    ran: tuple[str, ...] = ()
+
+
+def consent_to(script: Script) -> Consent:
+    """What was said before about a script of this content; nothing, where it cannot be read."""
+    try:
+        record = json.loads(_place(script).read_text(encoding="utf-8"))
+        return Consent(None if record["allowed"] is None else bool(record["allowed"]), tuple(str(root) for root in record["ran"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Consent()
+
+
+def remember(script: Script, consent: Consent) -> None:
+    """Keep what was said, for scripts of the same content everywhere. A home that cannot be written forgets."""
+    place = _place(script)
+    record = {"path": script.path, "allowed": consent.allowed, "ran": list(consent.ran)}
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        aside = place.with_suffix(f".{os.getpid()}")
+        aside.write_text(json.dumps(record, indent=1), encoding="utf-8")
+        aside.replace(place)
+    except OSError:
+        return
+
+
+def _place(script: Script) -> Path:
+    return Path(home()) / FOLDER / f"{script.sha256}.json"
+
+
+def has_run(script: Script, root: Path) -> bool:
+    """Whether a script of this content has run to its end in this project."""
+    return str(root) in consent_to(script).ran
+
+
+def run_script(script: Script, root: Path, environ: Mapping[str, str], reporter: Reporter, heard: Callable[[str], None]) -> None:
+    """Run a script in the project's folder with bash, its output line by line to ``heard``; remember that it has run.
+
+    pip refuses to install outside of a virtual environment meanwhile, so that the script cannot fill the machine's own Python.
+
+    Raises:
+        LadingError: if it cannot be started, or ends with another status than 0.
+    """
+    reporter(Event(step=STEP, phase=Phase.STARTED, message=script.path))
+    redact = Redactor(_secrets(environ))
+    lines: list[str] = []
+
+    def told(line: str) -> None:
+        lines.append(redact(line))
+        heard(lines[-1])
+
+    try:
+        code = _run(script, root, environ, told)
+    except OSError as error:
+        reporter(Event(step=STEP, phase=Phase.FAILED))
+        raise LadingError(_problem(script, f"bash cannot be started: {error.strerror}", "Install bash.", [])) from error
+    if code:
+        reporter(Event(step=STEP, phase=Phase.FAILED))
+        raise LadingError(_problem(script, f"it ended with status {code}", "Correct the script, or run its commands by hand.", lines))
+    consent = consent_to(script)
+    remember(script, Consent(consent.allowed, tuple(dict.fromkeys((*consent.ran, str(root))))))
+    reporter(Event(step=STEP, phase=Phase.FINISHED, message=script.path))
+
+
+def _run(script: Script, root: Path, environ: Mapping[str, str], told: Callable[[str], None]) -> int:
+    """Run it in a process group of its own; whatever interrupts the wait ends all of it."""
+    with subprocess.Popen(
+        ["bash", "-e", str(root / script.path)],
+        cwd=root,
+        env={"PIP_REQUIRE_VIRTUALENV": "1", **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                told(line.rstrip("\n"))
+            return process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+def _secrets(environ: Mapping[str, str]) -> list[Secret]:
+    """Values of variables that are named like credentials."""
+    names = ("TOKEN", "PASSWORD", "SECRET", "API_KEY")
+    return [Secret(value) for name, value in environ.items() if any(part in name.upper() for part in names)]
+
+
+def _problem(script: Script, why: str, instead: str, lines: list[str]) -> Problem:
+    return Problem(
+        rule="script-failed",
+        what=f"{script.path} failed.",
+        origin=script.origin,
+        why=f"{why[:1].upper()}{why[1:]}.",
+        instead=instead,
+        code=ExitCode.BUILD,
+        detail="\n".join(lines[-_TAIL:]) or None,
+    )
