@@ -178,4 +178,7 @@ def _own_part(error, step):
         step = step.tb_next
     while rest is not None and rest.tb_frame.f_code.co_filename.startswith(("<frozen importlib", importlib.__file__)):
         rest = rest.tb_next
-    return first if rest is None and first is not None and not isinstance(error, SyntaxError) else rest
+    if rest is None and not isinstance(error, (SyntaxError, TypeError)):
+        # It happened in our own code. (A call that does not fit the model's function is told by its message.)
+        return first
+    return rest

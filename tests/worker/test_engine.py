@@ -216,6 +216,34 @@ def test_a_child_does_not_hold_our_sockets(rude):
     assert is_alive(child)
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_no_child_of_multiprocessing_hides_the_end(tmp_path, method):
+    code = """
+        import multiprocessing
+        import os
+        import time
+
+        def work(queue):
+            queue.put(os.getpid())
+            time.sleep(600)
+
+        class Predictor:
+            def predict(self, method: str) -> int:
+                context = multiprocessing.get_context(method)
+                queue = context.Queue()
+                context.Process(target=work, args=(queue,)).start()
+                print(queue.get(), flush=True)
+                os._exit(3)
+    """
+    with running(tmp_path, code) as worker:
+        worker.send(method=method)
+        frame = worker.slots[0].next()
+        assert frame is not None
+        assert worker.answer(seconds=5) is None
+        assert worker.control.next(seconds=5) is None
+        assert is_alive(int(frame.body))
+
+
 def test_a_forked_child_that_runs_into_our_code_ends_there(rude):
     assert rude.predict(do="fork_and_return").output == "0"
     assert rude.predict(do="fork_and_raise").output == "1"

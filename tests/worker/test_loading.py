@@ -177,6 +177,20 @@ def test_setup_that_fails(tmp_path, how):
         assert worker.failure["exit_code"] == (7 if "sys.exit" in how else 1)
 
 
+def test_a_predictor_that_cannot_be_made(tmp_path):
+    code = """
+        class Predictor:
+            def __init__(self, path):
+                pass
+
+            def predict(self) -> str:
+                return ""
+    """
+    failed = failure(tmp_path, code)
+    assert "missing 1 required positional argument: 'path'" in failed["error"]
+    assert "lading_worker" not in failed["traceback"]
+
+
 def test_asynchronous_setup_that_fails(tmp_path):
     code = """
         class Predictor:
