@@ -19,6 +19,7 @@ from tests.environments.conftest import snapshot
 from tests.environments.support import REPOSITORY, processes_about
 from tests.support.index import LocalIndex
 from tests.support.wheels import project as source_tree
+from tests.support.wheels import wheel
 
 LADING = [sys.executable, "-m", "lading"]
 
@@ -124,6 +125,15 @@ def test_an_editable_package_of_the_project_follows_its_sources(project: Path):
     second = answer("install", project)["environments"][0]
     assert second["key"] == first["key"]
     assert lading("exec", "-C", project, "python", "-c", "import state; print(state.STATE)").stdout == "changed\n"
+
+
+def test_a_folder_of_wheels_in_the_project(project: Path):
+    (project / "wheels").mkdir()
+    torch = wheel("torch", "2.1.2+cpu")
+    (project / "wheels" / torch.filename).write_bytes(torch.content)
+    (project / "requirements.txt").write_text("--find-links ./wheels\ntorch==2.1.2+cpu\ndemo==1.0\n")
+    lading("install", project)
+    assert lading("exec", "-C", project, "python", "-c", "import torch; print(torch.__version__)").stdout == "2.1.2+cpu\n"
 
 
 def test_exec_runs_in_the_environment_and_in_the_projects_folder(project: Path):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from lading.model.plan import Plan
 from lading.model.secrets import SecretUrl
 from lading.resolvers.bindings import Binding
+from lading.resolvers.places import is_remote
 
 LOG_LEVELS = "uv_resolver::resolver=debug,uv_client::registry_client=trace"
 """The value of ``RUST_LOG`` that makes uv tell."""
@@ -64,7 +65,8 @@ def complete(packages: Iterable[Mapping[str, Any]], witness: Witness, places: Pl
         needs = _needs_of(package, witness) & names - {name}
         if needs:
             package["dependencies"] = [{"name": need} for need in sorted(needs)]
-        if index := places.of(package, witness.pages.get(name, ())):
+        index = places.of(package, witness.pages.get(name, ()))
+        if index and is_remote(index):  # the standard has a URL there; a folder is named by the files' own paths
             package["index"] = index
     return completed
 
