@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import socket
@@ -44,7 +45,11 @@ class Published:
 
 @dataclass
 class SubIndex:
-    """One named index of the server, with its files and its ways to misbehave."""
+    """One named index of the server, with its files and its ways to misbehave.
+
+    `parts` are names of other indexes whose files are listed here as well, each at its own place: PyTorch's index of every label is such
+    a one. With `etags` pages can be asked whether they have changed; `max_age` (seconds) says how long they count as fresh.
+    """
 
     name: str
     files: list[Published] = field(default_factory=list)
@@ -56,6 +61,9 @@ class SubIndex:
     json: bool = True
     wrong_hashes: bool = False
     folder: Path | None = None
+    etags: bool = False
+    max_age: int | None = None
+    parts: list[str] = field(default_factory=list)
 
 
 class LocalIndex:
@@ -197,11 +205,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0])
-        parts = [part for part in path.split("/") if part]
-        name = parts[1] if parts[:1] in (["files"], ["links"]) and len(parts) > 1 else (parts or [""])[0]
+        kind, parts = _kind_of([part for part in path.split("/") if part])
+        name = self._index_of(parts)
         sub = self.server.index._indexes.get(name)
         if sub is None:
             return self._answer(404, "text/plain", b"no such index")
+        parts = parts[name.count("/") + 1 :]
         self.server.index.arrived.set()
         self.server.index.closing.wait(sub.delay)
         if sub.status is not None:
@@ -209,12 +218,21 @@ class _Handler(BaseHTTPRequestHandler):
         if sub.credentials and self._sent_credentials() != sub.credentials:
             return self._answer(401, "text/plain", b"who are you?", {"WWW-Authenticate": f'Basic realm="{name}"'})
         if sub.folder is not None:
-            return self._shared(sub.folder.joinpath(*parts[1:]))
-        if parts[0] == "files":
+            return self._shared(sub.folder.joinpath(*parts))
+        if kind == "files":
             return self._file(sub, parts[-1])
-        if parts[0] == "links":
-            return self._answer(200, "text/html", _page(f"Files of {name}", [_link(sub, published) for published in sub.files]))
-        return self._project_page(sub, parts[1]) if len(parts) > 1 else self._root_page(sub)
+        if kind == "links" or (parts and parts[0].endswith(".html")):
+            return self._answer(200, "text/html", _page(f"Files of {name}", [_link(*one) for one in self._listed(sub)]))
+        return self._project_page(sub, parts[0]) if parts else self._root_page(sub)
+
+    def _index_of(self, parts: list[str]) -> str:
+        """The name of the index that a path is in: names may have slashes, and the longest one counts."""
+        names = ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+        return next((name for name in names if name in self.server.index._indexes), "")
+
+    def _listed(self, sub: SubIndex) -> list[tuple[SubIndex, Published]]:
+        subs = [sub, *(self.server.index._indexes[name] for name in sub.parts)]
+        return [(one, published) for one in subs for published in one.files]
 
     def _sent_credentials(self) -> tuple[str, str] | None:
         scheme, _, encoded = self.headers.get("Authorization", "").partition(" ")
@@ -224,22 +242,32 @@ class _Handler(BaseHTTPRequestHandler):
         return user, password
 
     def _root_page(self, sub: SubIndex) -> None:
-        names = sorted({normalized(published.archive.name) for published in sub.files})
+        names = sorted({normalized(published.archive.name) for _, published in self._listed(sub)})
         if self._wants_json(sub):
             self._answer_json({"meta": {"api-version": "1.1"}, "projects": [{"name": name} for name in names]})
         else:
             self._answer(200, _HTML, _page("Simple index", [f'<a href="/{sub.name}/{name}/">{name}</a>' for name in names]))
 
     def _project_page(self, sub: SubIndex, name: str) -> None:
-        files = [published for published in sub.files if normalized(published.archive.name) == normalized(name)]
+        files = [(one, published) for one, published in self._listed(sub) if normalized(published.archive.name) == normalized(name)]
         if not files:
             self._answer(404, "text/plain", b"no such project")
         elif self._wants_json(sub):
-            versions = sorted({published.archive.version for published in files})
-            listed = [_file_entry(sub, published) for published in files]
-            self._answer_json({"meta": {"api-version": "1.1"}, "name": normalized(name), "versions": versions, "files": listed})
+            versions = sorted({published.archive.version for _, published in files})
+            listed = [_file_entry(*one) for one in files]
+            page = {"meta": {"api-version": "1.1"}, "name": normalized(name), "versions": versions, "files": listed}
+            self._answer_page(sub, _JSON, json.dumps(page).encode())
         else:
-            self._answer(200, _HTML, _page(f"Links for {name}", [_link(sub, published) for published in files]))
+            self._answer_page(sub, _HTML, _page(f"Links for {name}", [_link(*one) for one in files]))
+
+    def _answer_page(self, sub: SubIndex, content_type: str, body: bytes) -> None:
+        """A page, or with `etags` the word that it has not changed."""
+        headers = {} if sub.max_age is None else {"Cache-Control": f"max-age={sub.max_age}"}
+        if sub.etags:
+            headers["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+            if self.headers.get("If-None-Match") == headers["ETag"]:
+                return self._answer(304, content_type, b"", headers)
+        return self._answer(200, content_type, body, headers)
 
     def _wants_json(self, sub: SubIndex) -> bool:
         return sub.json and _JSON in self.headers.get("Accept", "")
@@ -282,6 +310,11 @@ class _Handler(BaseHTTPRequestHandler):
         start = int(first) if first else max(0, len(body) - int(last))
         end = min(int(last), len(body) - 1) if first and last else len(body) - 1
         return 206, body[start : end + 1], {**headers, "Content-Range": f"bytes {start}-{end}/{len(body)}"}
+
+
+def _kind_of(parts: list[str]) -> tuple[str, list[str]]:
+    """What is asked for (``files``, ``links`` or a page), and the path within that."""
+    return (parts[0], parts[1:]) if parts[:1] in (["files"], ["links"]) and len(parts) > 1 else ("page", parts)
 
 
 _FOREVER = {"Cache-Control": "max-age=365000000, immutable, public", "Accept-Ranges": "bytes"}

@@ -12,7 +12,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from lading.frameworks.labels import label_of_url
-from lading.frameworks.tags import minor_of, pythons_of, runs_on
+from lading.frameworks.tags import pythons_of, runs_on
 from lading.model.target import Target
 
 
@@ -39,22 +39,22 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """One wheel on a page. ``folder`` is the build label of the folder that it lies in, if that is one; ``size`` is in bytes."""
+    """One wheel on a page.
+
+    ``release`` is its version without the local part. ``folder`` is the build label of the folder that it lies in, if that is one; ``size`` is in
+    bytes.
+    """
 
     filename: str
     url: str
     version: Version
+    release: Version
     tags: frozenset[Tag]
     folder: str | None = None
     size: int | None = None
     requires_python: str | None = None
     yanked: bool = False
     has_metadata: bool = False
-
-    @property
-    def release(self) -> Version:
-        """The version without its local part."""
-        return Version(self.version.public)
 
     @property
     def label(self) -> str | None:
@@ -119,7 +119,8 @@ def wheel(filename: str, url: str, **facts: object) -> File | None:
     except InvalidWheelFilename:
         return None
     folder = label_of_url(url.partition("#")[0].rpartition("/")[0])
-    return File(filename=filename, url=url, version=version, tags=tags, folder=folder, **facts)  # type: ignore[arg-type] # by contract
+    release = Version(version.public) if version.local else version
+    return File(filename=filename, url=url, version=version, release=release, tags=tags, folder=folder, **facts)  # type: ignore[arg-type] # by contract
 
 
 def name_of(filename: str) -> str | None:
@@ -130,16 +131,6 @@ def name_of(filename: str) -> str | None:
         return None
 
 
-def of_release(files: Iterable[File], release: Version) -> list[File]:
-    """Those of one release, whatever their build."""
-    return [one for one in files if one.release == release]
-
-
 def pythons(files: Iterable[File]) -> frozenset[str]:
     """The CPython minors that there are wheels for. Wheels for any Python count for what they require at least, so not at all."""
     return frozenset(minor for one in files for minor in pythons_of(one.tags))
-
-
-def is_for(files: Iterable[File], python: str) -> bool:
-    """Whether one of the wheels is for a Python (``3.11.7``)."""
-    return minor_of(python) in pythons(files)

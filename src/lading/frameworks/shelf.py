@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from packaging.version import Version
 
 from lading.frameworks.offers import File, Offers, Page, pythons
@@ -12,22 +10,29 @@ from lading.frameworks.tags import fits_platform
 from lading.model.target import Target
 
 
-@dataclass(frozen=True, slots=True)
 class Shelf:
-    """The wheels that the pages of PyTorch's indexes list."""
+    """The wheels that the pages of PyTorch's indexes list. Each page is sorted out once: there are thousands of wheels on it."""
 
-    offers: Offers
-    target: Target
+    def __init__(self, offers: Offers, target: Target) -> None:
+        self.offers, self.target = offers, target
+        self._files: dict[Page, tuple[File, ...] | None] = {}
+        self._releases: dict[Page, dict[Version, list[File]]] = {}
 
     def files(self, package: str, version: Version | None = None) -> tuple[File, ...] | None:
         """Every wheel of a package for the target's platform, whatever its Python; None when no page is known.
 
         The page of every label is believed where it was read; else those of the labels that were.
         """
-        whole = self.offers.files(every_build(package, version))
+        page = every_build(package, version)
+        if page not in self._files:
+            self._files[page] = self._read(page)
+        return self._files[page]
+
+    def _read(self, every: Page) -> tuple[File, ...] | None:
+        whole = self.offers.files(every)
         if whole:
             return self._of_platform(whole)
-        folder = every_build(package, version).index
+        folder, package = every.index, every.package
         pages = [page for page in self.offers.pages if page.package == package and _is_label_of(page, folder)]
         found = [files for page in pages if (files := self.offers.files(page)) is not None]
         if whole is None and not found:
@@ -43,8 +48,15 @@ class Shelf:
 
     def release(self, package: str, release: Version) -> list[File] | None:
         """The wheels of one release for the target's platform, None when no page is known."""
-        files = self.files(package, release)
-        return None if files is None else [one for one in files if one.release == Version(release.public)]
+        page, files = every_build(package, release), self.files(package, release)
+        if files is None:
+            return None
+        if page not in self._releases:
+            grouped: dict[Version, list[File]] = {}
+            for one in files:
+                grouped.setdefault(one.release, []).append(one)
+            self._releases[page] = grouped
+        return self._releases[page].get(Version(release.public), [])
 
     def labels(self, package: str, release: Version) -> dict[str, File] | None:
         """The builds of a release that install on the target, by label; None when no page is known."""
