@@ -22,15 +22,20 @@ from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollect
 
 if TYPE_CHECKING:
     from lading.environments.folder import FolderFiles
+    from lading.frameworks import Choice, Context, Offers
+    from lading.frameworks.rows import Row
     from lading.model.decisions import Decision
     from lading.model.environment import Environment
     from lading.model.lock import Lock
     from lading.model.plan import Plan
     from lading.model.project import Api, ProjectConfig
+    from lading.model.requirements import Declared
     from lading.model.service import ServedApi, ServiceSpec
     from lading.model.target import Interpreter, Target
+    from lading.planner.make import Known
     from lading.planner.python import PythonChoice
     from lading.planner.sources import Chosen
+    from lading.resolvers.listings import Door
 
 _OPENAPI_VERSION = "0.1.0"
 """The version of a predictor's own API that documents state, as Cog's do."""
@@ -44,6 +49,8 @@ class Options:
     ``accelerator`` is ``auto``, ``cpu`` or a build label. ``locked``: never change the lock, fail if it is stale. ``frozen``: use the
     lock without looking whether it is stale. ``upgrade``: forget the versions of the existing lock, or of these packages.
     ``platform`` is another one than this machine's. ``as_of`` is the day to resolve as of, as the user gave it.
+    ``source`` names the dependency file that counts; ``strict``: files that are ignored may say nothing else. ``relock``: another source
+    than the lock was made from is accepted.
     """
 
     directory: Path = field(default_factory=Path)
@@ -56,6 +63,9 @@ class Options:
     upgrade: bool | frozenset[str] = False
     platform: str | None = None
     as_of: str | None = None
+    source: str | None = None
+    strict: bool = False
+    relock: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
 
@@ -71,12 +81,16 @@ class Project:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A plan with the interpreter it is for. ``existing`` is the lock on disk, ``stale`` why it does not hold any more."""
+    """A plan with the interpreter it is for. ``existing`` is the lock on disk, ``stale`` why it does not hold any more.
+
+    ``offers`` are the pages that builds were chosen from; None where the lock's builds were kept, and nothing was asked.
+    """
 
     plan: Plan
     interpreter: Interpreter
     existing: Lock | None = None
     stale: tuple[str, ...] = ()
+    offers: Offers | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +133,7 @@ def read(options: Options, reporter: Reporter = silent) -> Project:
     problems = ProblemCollector()
     chosen: tuple[Chosen, ...] = ()
     with problems.catching():
-        chosen = choose_sources(config, files, options.environ)
+        chosen = choose_sources(config, files, options.environ, named=options.source, strict=options.strict)
     problems.add(*check(config, files))
     problems.raise_if_any()
     reporter(Event(step="Reading dependencies", phase=Phase.FINISHED))
@@ -149,7 +163,7 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
     from lading.environments.host import host_target
     from lading.locks.staleness import check as stale_reasons
     from lading.planner.lock_target import adopt
-    from lading.planner.make import make_plan
+    from lading.planner.make import keep_builds, make_plan
     from lading.planner.python import choose_python
 
     variant = _variant(chosen.variant, options)
@@ -165,8 +179,72 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
     accelerator = _declared_accelerator(project.config, options)
     target = adopt(_target_of(host_target(interpreter, accelerator), options), existing, accelerator)
     decision = python.decide(interpreter.version)
-    made = make_plan(project.config, chosen, target, project.files, options.environ, variant=variant, python=decision)
-    return Planned(plan=made, interpreter=interpreter, existing=existing, stale=stale_reasons(existing, made) if existing else ())
+
+    def planned(known: Known) -> Plan:
+        return make_plan(project.config, chosen, target, project.files, options.environ, variant=variant, python=decision, known=known)
+
+    known = _machine_facts(options, accelerator)
+    asked = planned(replace(known, choosing=False))
+    stale = stale_reasons(existing, asked) if existing else ()
+    if existing is not None and (options.frozen or (not stale and not options.upgrade)):
+        return Planned(plan=keep_builds(planned, known, existing, asked), interpreter=interpreter, existing=existing, stale=stale)
+    offers = _offers(project, chosen, target, known, options)
+    made = planned(replace(known, offers=offers))
+    return Planned(plan=made, interpreter=interpreter, existing=existing, stale=stale, offers=offers)
+
+
+def builds(planned: Planned, project: Project, options: Options) -> tuple[Row, ...]:
+    """The packages with several builds as a short table, with the sizes of their wheels; servers that a page left open are asked."""
+    from lading.frameworks import Offers
+    from lading.frameworks.kept import offers_of
+    from lading.frameworks.rows import build_rows
+    from lading.resolvers.listings import sizes
+
+    holds = planned.existing is not None and planned.offers is None
+    lock_ = planned.existing if holds else None
+    offers = planned.offers if planned.offers is not None else offers_of(lock_) if lock_ else Offers()
+    rows = build_rows(planned.plan, offers, lock_)
+    urls = tuple(dict.fromkeys(url for row in rows for url in row.urls()))
+    if options.offline or not urls:
+        return rows
+    chosen = next(one for one in project.chosen if one.apis == planned.plan.apis)
+    context = _context(project, chosen, planned.plan.target, _machine_facts(options, "cpu"), options)
+    told = sizes(urls, _door(context, project, options))
+    return tuple(row.with_sizes(told) for row in rows)
+
+
+def _machine_facts(options: Options, accelerator: str) -> Known:
+    """The driver and the GPUs at hand, where the target may be this machine, and whether the accelerator was asked for."""
+    from lading.environments.host import find_machine
+    from lading.planner.make import Known
+
+    here = options.platform is None and accelerator != "cpu"
+    return Known(machine=find_machine() if here else None, explicit=accelerator != "auto")
+
+
+def _offers(project: Project, chosen: Chosen, target: Target, known: Known, options: Options) -> Offers:
+    """What the indexes offer of the frameworks that the project declares; nothing is asked for a project without any."""
+    context = _context(project, chosen, target, known, options)
+    return _ask(chosen.declaration.requirements if chosen.declaration else (), context, project, options)
+
+
+def _context(project: Project, chosen: Chosen, target: Target, known: Known, options: Options) -> Context:
+    from lading.planner.make import build_context
+
+    return build_context(chosen, target, project.files, options.environ, known)
+
+
+def _ask(requirements: tuple[Declared, ...], context: Context, project: Project, options: Options) -> Offers:
+    from lading.resolvers.offered import offered
+
+    return offered(requirements, context, _door(context, project, options), offline=options.offline)
+
+
+def _door(context: Context, project: Project, options: Options) -> Door:
+    from lading.environments.home import LISTINGS, home
+    from lading.resolvers.offered import door_of
+
+    return door_of(context, project.root, Path(home(options.environ)) / LISTINGS)
 
 
 def _variant(of_api: str, options: Options) -> str:
@@ -238,6 +316,7 @@ def _lock_one(planned: Planned, project: Project, options: Options, reporter: Re
     existing = planned.existing
     as_of = _as_of(planned, project, options)
     planned = _with_day(planned, as_of)
+    _must_be_same_source(planned, options)
     if existing is not None and (options.frozen or (not planned.stale and not options.upgrade)):
         return Locked(planned=planned, lock=existing, text=write(existing), before=existing)
     if options.locked or options.frozen:
@@ -248,6 +327,31 @@ def _lock_one(planned: Planned, project: Project, options: Options, reporter: Re
         _write_beside(project.root / planned.plan.lock_path, text)
         project.files.wrote(planned.plan.lock_path, text.encode())
     return Locked(planned=planned, lock=made, text=text, before=existing, changed=True)
+
+
+def _must_be_same_source(planned: Planned, options: Options) -> None:
+    """Stop where another dependency file counts now than when the lock was made: somebody has added or removed one.
+
+    Raises:
+        LadingError: unless the lock is to be made anew, or taken as it is.
+    """
+    from lading.locks.staleness import other_source
+
+    reason = other_source(planned.existing, planned.plan) if planned.existing else None
+    if reason is None or options.frozen or options.relock:
+        return
+    before = planned.existing.source if planned.existing else ""
+    named = f" To keep the source of the lock, run with --source {before}." if before else ""
+    raise LadingError(
+        Problem(
+            rule="source-changed",
+            what=f"The dependencies come from another file: {reason}.",
+            origin=Origin(planned.plan.source or planned.plan.lock_path),
+            why="A file that somebody adds or removes must not change the environment unnoticed.",
+            instead=f"Run `lading lock` to make the lock from the new source.{named}",
+            code=ExitCode.LOCK,
+        )
+    )
 
 
 def _as_of(planned: Planned, project: Project, options: Options) -> str | None:
@@ -291,19 +395,41 @@ def _lock_problem(planned: Planned) -> Problem:
 
 
 def _resolve(planned: Planned, project: Project, options: Options, as_of: str | None, reporter: Reporter) -> Lock:
-    from lading.planner.indexes import environment_options
-    from lading.planner.make import name_locked_versions, with_machine_options
+    from lading.planner.make import name_locked_versions
+    from lading.resolvers.settled import settle
     from lading.resolvers.uv import ResolveOptions, resolve
 
-    asked = with_machine_options(planned.plan, environment_options(options.environ))
     previous = planned.existing if planned.existing and planned.existing.as_of == as_of else None
     how = ResolveOptions(offline=options.offline, previous=previous, upgrade=options.upgrade, as_of=as_of)
-    made = resolve(asked, planned.interpreter, project.root, how, reporter)
-    plan_ = planned.plan
-    found = [decision for decision in made.decisions if decision not in asked.decisions]
+
+    def resolved(plan: Plan) -> Lock:
+        return resolve(_as_reached(plan, project, options), planned.interpreter, project.root, how, reporter)
+
+    plan_, made = settle(planned.plan, resolved, lambda declared: _build_of(declared, planned, project, options))
+    found = [decision for decision in made.decisions if decision not in plan_.decisions]
     decisions = (*name_locked_versions(plan_, made), *([_day_decision(as_of, options)] if as_of else []), *found)
     sources = {source.path: source.sha256 for source in plan_.sources if source.sha256}
-    return replace(made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, target=plan_.target.as_json())
+    return replace(
+        made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, source=plan_.source, target=plan_.target.as_json()
+    )
+
+
+def _as_reached(plan: Plan, project: Project, options: Options) -> Plan:
+    """The plan with this machine's own indexes, and its way to PyTorch's."""
+    from lading.planner.indexes import environment_options
+    from lading.planner.make import with_machine_options
+    from lading.planner.torch_index import torch_index
+
+    return with_machine_options(plan, environment_options(options.environ), torch_index(project.files, options.environ).mirror)
+
+
+def _build_of(declared: Declared, planned: Planned, project: Project, options: Options) -> Choice:
+    """The build of one requirement that turned up while resolving."""
+    from lading.frameworks import choose_builds
+
+    chosen = next(one for one in project.chosen if one.apis == planned.plan.apis)
+    context = _context(project, chosen, planned.plan.target, _machine_facts(options, planned.plan.target.accelerator), options)
+    return choose_builds((declared,), replace(context, offers=_ask((declared,), context, project, options)))
 
 
 def _day_decision(as_of: str, options: Options) -> Decision:
@@ -351,14 +477,11 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
     """
     from lading.environments import ahead
     from lading.environments.store import create_environment
-    from lading.planner.indexes import environment_options
-    from lading.planner.make import with_machine_options
 
-    machine = environment_options(options.environ)
     installed = []
     for one in locked:
         _must_run_here(one, options)
-        with_indexes = with_machine_options(one.planned.plan, machine)
+        with_indexes = _as_reached(one.planned.plan, project, options)
         environment = create_environment(
             one.lock,
             one.text,
@@ -438,7 +561,8 @@ def unchanged(options: Options) -> Ready | None:
 
 def identity(options: Options) -> tuple[str, ...]:
     """The options that lead to another environment."""
-    return (options.file or "", options.python or "", options.accelerator, *([options.platform] if options.platform else []))
+    further = [f"{name}={value}" for name, value in (("platform", options.platform), ("source", options.source)) if value]
+    return (options.file or "", options.python or "", options.accelerator, *further)
 
 
 def _ready(root: Path, files: FolderFiles, config: ProjectConfig, variants: tuple[Variant, ...]) -> Ready:

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     arguments.locked = arguments.locked or arguments.check
     options = pipeline_options(arguments, arguments.project)
     names = frozenset(str(canonicalize_name(name)) for name in arguments.upgrade_package)
-    options = replace(options, upgrade=arguments.upgrade or names, as_of=arguments.as_of)
+    options = replace(options, upgrade=arguments.upgrade or names, as_of=arguments.as_of, relock=not arguments.locked)
     with ending_orderly():
         project = pipeline.read(options, output.reporter)
         planned = pipeline.plan(project, options, output.reporter)

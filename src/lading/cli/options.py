@@ -13,7 +13,7 @@ from lading.pipeline import Options
 from lading.planner.platforms import platform_named
 
 # Options that take a value and may stand before the verb: `lading -C examples/iris serve`.
-WITH_VALUE = ("-C", "--directory", "-f", "--file", "--progress", "--python", "--accelerator", "--platform", "--secret")
+WITH_VALUE = ("-C", "--directory", "-f", "--file", "--progress", "--python", "--accelerator", "--platform", "--secret", "--source")
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,6 +48,8 @@ def add_common(parser: argparse.ArgumentParser, *, project: bool = True) -> None
     if project:
         common.add_argument("--locked", action="store_true", help="fail if the lock is missing or out of date")
         common.add_argument("--frozen", action="store_true", help="use the lock as it is, without checking it")
+        common.add_argument("--source", metavar="FILE", help="the dependency file that counts, whatever else is there")
+        common.add_argument("--strict", action="store_true", help="fail if a file that is ignored declares something else")
         common.add_argument("--offline", action="store_true", help="use no network")
         common.add_argument("--python", metavar="VERSION", help="3.11, 3.11.7, a range, or an interpreter's path")
         common.add_argument("--accelerator", metavar="auto|cpu|cuXYZ", default="auto", help="what builds of frameworks are for")
@@ -95,6 +97,8 @@ def pipeline_options(arguments: argparse.Namespace, project: str | None = None) 
         locked=arguments.locked,
         frozen=arguments.frozen,
         offline=arguments.offline,
+        source=arguments.source,
+        strict=arguments.strict,
         platform=platform_named(arguments.platform) if arguments.platform else None,
         environ=with_secrets(arguments.secret, os.environ, Path.cwd()),
     )

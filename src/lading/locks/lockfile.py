@@ -60,6 +60,7 @@ def _tools(lock: Lock) -> dict[str, Any]:
         "tools": dict(sorted(lock.tools.items())),
         "sources": dict(sorted(lock.sources.items())),
         **({"as-of": lock.as_of} if lock.as_of else {}),
+        **({"source": lock.source} if lock.source is not None else {}),
         **({"requirements": list(lock.requirements)} if lock.requirements else {}),
         "decisions": [decision.as_json() for decision in lock.decisions],
         **({"conda": lock.conda.as_table()} if lock.conda else {}),
@@ -165,6 +166,7 @@ def _records(own: dict[str, Any]) -> dict[str, Any]:
         "tools": _texts(own.pop("tools", {})),
         "requirements": _text_list(own.pop("requirements", [])),
         "as_of": _text(own.pop("as-of")) if "as-of" in own else None,
+        "source": _text(own.pop("source")) if "source" in own else None,
         "decisions": tuple(Decision.from_json(record) for record in own.pop("decisions", ())),
         "conda": CondaLock.from_table(own.pop("conda")) if "conda" in own else None,
     }

@@ -23,6 +23,17 @@ def check(lock: Lock, plan: Plan) -> tuple[str, ...]:
     return reasons or ("the package indexes, their options or the chosen builds have changed",)
 
 
+def other_source(lock: Lock, plan: Plan) -> str | None:
+    """What another source counts now than when the lock was made, in words; None when it is the same, or the lock does not tell."""
+    if lock.source is None or lock.source == plan.source:
+        return None
+    return f"{_named(plan.source)} counts now, and {_named(lock.source)} did when the lock was made"
+
+
+def _named(source: str) -> str:
+    return source or "no dependency file"
+
+
 def _target_reasons(lock: Lock, plan: Plan) -> Iterable[str]:
     wanted = plan.target.as_json()
     for field, words in _FIELDS:

@@ -18,6 +18,7 @@ class Lock:
     ``sources`` maps each file that was read for its dependencies to the SHA-256 of its content. ``fingerprint`` is the plan's.
     ``tools`` maps a tool's name to the version that made the lock. ``requirements`` are the user's own lines that were resolved, as
     ``requirements.txt:3: flask>=3``, credentials masked. ``as_of`` is the moment (RFC 3339) after which nothing that was uploaded counted.
+    ``source`` is the path of the declaration that counted, empty for none, None in a lock that does not tell.
     ``conda`` are the packages that conda installs, the interpreter among them, before those of the document.
     """
 
@@ -30,6 +31,7 @@ class Lock:
     requirements: tuple[str, ...] = ()
     as_of: str | None = None
     conda: CondaLock | None = None
+    source: str | None = None
 
     @property
     def packages(self) -> tuple[Mapping[str, Any], ...]:

@@ -2,26 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
-from lading.frameworks import Context, choose_builds
+from lading.frameworks import Choice, Context, Offers, choose_builds
+from lading.frameworks.choice import applies
+from lading.frameworks.conda_builds import pip_names
+from lading.frameworks.kept import brought_in, name_build, offers_of
 from lading.frameworks.labels import CPU
+from lading.frameworks.machines import OF_MACHINE
+from lading.frameworks.places import as_reached
+from lading.model.build import BuildOptions
+from lading.model.conda import CondaPlan
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.lock import Lock
 from lading.model.origin import Origin
-from lading.model.plan import BoundIndex, Plan, Role, Source
+from lading.model.plan import Asked, BoundIndex, Plan, Role, Source
 from lading.model.problems import LadingError
 from lading.model.project import ProjectConfig
 from lading.model.requirements import Declaration, Declared, IndexOptions
-from lading.model.target import Target
+from lading.model.secrets import SecretUrl
+from lading.model.target import Machine, PythonRequest, Target
+from lading.planner.credentials import credential_decisions
 from lading.planner.indexes import pip_conf_options
+from lading.planner.locked import lock_decision, select
 from lading.planner.others import version_sources
+from lading.planner.scripts import find_scripts
 from lading.planner.sources import Chosen
+from lading.planner.system import SystemPackages, system_packages
+from lading.planner.torch_index import torch_index
 
 FLOATING = "versions-float"
+OF_SOURCES = ("source-ignored", "sources-differ", "nothing-declared")
+"""Decisions about the files beside the source: those of now count, not those of when the lock was made."""
+
 EMPTY = Declaration(format="nothing", path="", read=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known beside the project: what indexes offer, this machine's driver and GPUs, and whether the accelerator was asked for.
+
+    Without ``choosing``, builds are left as they were declared: enough to compare with a lock.
+    """
+
+    offers: Offers = field(default_factory=Offers)
+    machine: Machine | None = None
+    explicit: bool = False
+    choosing: bool = True
+
+
+def build_context(chosen: Chosen, target: Target, files: ProjectFiles, environ: Mapping[str, str], known: Known | None = None) -> Context:
+    """For whom builds are chosen, and with what options.
+
+    Raises:
+        LadingError: if pip.conf or ``torch-index`` cannot be read.
+    """
+    declaration = chosen.declaration or EMPTY
+    from_conf, _, _ = pip_conf_options(files, declaration.path.rpartition("/")[0])
+    known = known or Known()
+    index = torch_index(files, environ)
+    return Context(
+        target=target,
+        options=from_conf.merged(declaration.options),
+        bound=declaration.bound,
+        constraints=declaration.constraints,
+        offers=known.offers,
+        explicit=known.explicit,
+        machine=known.machine,
+        mirror=index.mirror,
+        off=index.off,
+    )
+
+
+def keep_builds(planned: Callable[[Known], Plan], known: Known, lock: Lock, asked: Plan) -> Plan:
+    """The plan with the builds that are locked, and the decisions that were made then; no index is asked.
+
+    ``asked`` is the plan without builds, for a lock from which they cannot be told.
+    """
+    try:
+        kept = planned(replace(known, offers=offers_of(lock)))
+    except LadingError:
+        kept = asked
+    here = [decision for decision in kept.decisions if decision.rule in OF_MACHINE or decision.rule in OF_SOURCES]
+    then = [decision for decision in lock.decisions if decision.rule not in OF_SOURCES]
+    return replace(kept, decisions=(*then, *here))
+
+
+def without_scoped(options: IndexOptions, scoped: tuple[SecretUrl, ...]) -> IndexOptions:
+    """The options for all packages: without the indexes that serve some packages alone now."""
+    if not scoped:
+        return options
+    return replace(
+        options,
+        extra_index_urls=tuple(url for url in options.extra_index_urls if url not in scoped),
+        find_links=tuple(url for url in options.find_links if url not in scoped),
+    )
 
 
 def make_plan(
@@ -33,41 +110,93 @@ def make_plan(
     *,
     variant: str = "",
     python: Decision | None = None,
+    python_request: PythonRequest | None = None,
+    known: Known | None = None,
 ) -> Plan:
     """Complete the declaration for the target: builds of frameworks, indexes, and every decision on the way.
+
+    ``known`` is what indexes and the machine at hand say; without it, the dated tables decide. ``python_request`` is which Python conda
+    is to bring.
 
     Raises:
         LadingError: for contradictions that are known before anything is downloaded.
     """
     declaration = chosen.declaration or EMPTY
     folder = declaration.path.rpartition("/")[0]
-    from_conf, conf_sources, conf_decisions = pip_conf_options(files, folder)
-    options = from_conf.merged(declaration.options)
-    choice = choose_builds(declaration.requirements, Context(target=target, options=options, environ=environ))
+    _, conf_sources, conf_decisions = pip_conf_options(files, folder)
+    context = build_context(chosen, target, files, environ, known)
+    options = context.options
+    locked = select(declaration, target) if declaration.locked else None
+    if locked is None:
+        choosing = known is None or known.choosing
+        choice = _choose(declaration, context) if choosing else Choice(requirements=declaration.requirements)
+    else:
+        choice = Choice(requirements=locked, decisions=(lock_decision(declaration, locked),))
     if choice.problems:
         raise LadingError(*choice.problems)
-    decisions = [*config.decisions, *declaration.decisions, *chosen.decisions, *conf_decisions, *choice.decisions]
+    conda, conda_decisions = _conda(declaration, target, files, environ, python_request)
+    decisions = [*config.decisions, *declaration.decisions, *chosen.decisions, *conda_decisions, *conf_decisions, *choice.decisions]
     about_target = [python, accelerator_decision(config, target)]
     floating = floating_decision(declaration.requirements)
+    system = system_packages(files, folder)
+    scripts = find_scripts(config, chosen.apis, files)
+    written = credential_decisions(declaration.requirements, options, declaration.bound, declaration.path)
     return Plan(
         variant=variant,
         kind=config.kind,
         apis=chosen.apis,
         target=target,
-        sources=_ordered((*chosen.sources, *conf_sources, *version_sources(files, python))),
+        sources=_ordered((*chosen.sources, *conf_sources, *version_sources(files, python)), system),
         requirements=choice.requirements,
         constraints=declaration.constraints,
-        options=options,
-        bound=(*choice.bound, *_line_indexes(choice.requirements)),
+        options=without_scoped(options, choice.scoped),
+        asked=Asked(requirements=locked or declaration.requirements, options=options, switches=("torch-index=off",) if context.off else ()),
+        bound=(*choice.bound, *_line_indexes(choice.requirements, target), *declaration.bound),
+        overrides=declaration.overrides,
+        excludes=declaration.excludes,
+        build=declaration.build or BuildOptions(),
+        exclude_newer=declaration.exclude_newer,
+        complete=locked is not None,
+        source=declaration.path,
+        dynamic=(declaration.path,) if declaration.dynamic else (),
+        conda=conda,
         python_because=python.because if python else "",
-        system_packages=tuple(dict.fromkeys((*config.system_packages, *declaration.system_packages))),
-        decisions=tuple(dict.fromkeys(one for one in (*about_target, *decisions, floating) if one is not None)),
+        system_packages=_union(
+            config.system_packages, declaration.system_packages, system.packages, *(one.system_packages for one in scripts)
+        ),
+        scripts=scripts,
+        decisions=tuple(dict.fromkeys(one for one in (*about_target, *decisions, *written, floating) if one is not None)),
     )
 
 
-def _ordered(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+def _union(*groups: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for group in groups for name in group))
+
+
+def _choose(declaration: Declaration, context: Context) -> Choice:
+    """The builds of frameworks, but for those that the list of conda packages names: conda has them in builds of its own."""
+    names = pip_names(declaration.conda.specs) if declaration.conda else frozenset()
+    by_conda = tuple(declared for declared in declaration.requirements if declared.name in names)
+    choice = choose_builds(tuple(declared for declared in declaration.requirements if declared not in by_conda), context)
+    return replace(choice, requirements=(*choice.requirements, *by_conda))
+
+
+def _conda(
+    declaration: Declaration, target: Target, files: ProjectFiles, environ: Mapping[str, str], python: PythonRequest | None
+) -> tuple[CondaPlan | None, tuple[Decision, ...]]:
+    if declaration.conda is None:
+        return None, ()
+    from lading.planner.conda import complete  # noqa: PLC0415 -- few projects need it
+
+    specs = declaration.conda.specs
+    return complete(declaration.conda, target, files, environ, path=specs[0].origin.path if specs else declaration.path, python=python)
+
+
+def _ordered(sources: tuple[Source, ...], system: SystemPackages) -> tuple[Source, ...]:
     """The files that are used first, each group in the order in which it was found."""
-    return tuple(sorted(sources, key=lambda source: source.role is Role.IGNORED))
+    lists = {source.path: source for source in system.sources}
+    known = [lists.pop(source.path, source) for source in sources]
+    return tuple(sorted((*known, *lists.values()), key=lambda source: source.role is Role.IGNORED))
 
 
 def accelerator_decision(config: ProjectConfig, target: Target) -> Decision | None:
@@ -94,12 +223,12 @@ def accelerator_decision(config: ProjectConfig, target: Target) -> Decision | No
     )
 
 
-def _line_indexes(requirements: tuple[Declared, ...]) -> tuple[BoundIndex, ...]:
-    """An index that stands on a requirement's own line serves that requirement alone."""
+def _line_indexes(requirements: tuple[Declared, ...], target: Target) -> tuple[BoundIndex, ...]:
+    """An index that stands on a requirement's own line serves that requirement alone, where its marker holds."""
     bound: dict[tuple[str, str], BoundIndex] = {}
     for declared in requirements:
         for url, kind in ((declared.index, "index"), (declared.find_links, "find-links")):
-            if url is None or declared.name is None:
+            if url is None or declared.name is None or not applies(declared, target):
                 continue
             key = (url.reveal(), kind)
             names = (*bound[key].packages, declared.name) if key in bound else (declared.name,)
@@ -134,14 +263,23 @@ def without_settled_advice(plan: Plan) -> Plan:
     return replace(plan, decisions=tuple(decision for decision in plan.decisions if decision.rule != FLOATING))
 
 
-def with_machine_options(plan: Plan, machine: IndexOptions) -> Plan:
-    """The plan with this machine's own indexes added, for the resolver; what the project says wins."""
-    return replace(plan, options=machine.merged(plan.options))
+def with_machine_options(plan: Plan, machine: IndexOptions, mirror: SecretUrl | None = None) -> Plan:
+    """The plan with this machine's own indexes added, for the resolver; what the project says wins.
+
+    ``mirror`` is the folder that this machine reaches PyTorch's indexes under.
+    """
+    bound = tuple(replace(index, url=as_reached(index.url.reveal(), mirror)) for index in plan.bound) if mirror else plan.bound
+    return replace(plan, options=machine.merged(plan.options), bound=bound)
 
 
 def name_locked_versions(plan: Plan, lock: Lock) -> tuple[Decision, ...]:
-    """The plan's decisions, with the versions that were locked named in the advice about floating ones."""
-    return tuple(_named(decision, plan, lock) if decision.rule == FLOATING else decision for decision in plan.decisions)
+    """The plan's decisions for the lock: the versions and builds that were locked named where they were the resolver's choice.
+
+    What is true of one machine alone stays out; torch that another package brought in gets a decision of its own.
+    """
+    kept = (decision for decision in plan.decisions if decision.rule not in OF_MACHINE)
+    named = (_named(decision, plan, lock) if decision.rule == FLOATING else name_build(decision, plan, lock) for decision in kept)
+    return (*named, *brought_in(plan, lock))
 
 
 def _named(decision: Decision, plan: Plan, lock: Lock) -> Decision:
