@@ -38,6 +38,13 @@ def test_my_version_does_not_exist_and_i_see_which_do(index: LocalIndex, fail: F
     assert problem.instead == "Write other==2.5, or another version that exists."
 
 
+def test_a_narrow_terminal_changes_no_explanation(index: LocalIndex, fail: Fail, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    index.add("other", "1.0")
+    problem = fail(plan_of("other==2.7", index=index.url))
+    assert problem.why == f"{index.host} has 1.0."
+
+
 def test_a_range_that_nothing_fits(index: LocalIndex, fail: Fail):
     index["simple"].json = False
     index.add("other", "1.0")

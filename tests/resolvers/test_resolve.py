@@ -17,6 +17,7 @@ from lading.locks.lockfile import read, write
 from lading.model.events import Event, Phase
 from lading.model.lock import Lock
 from lading.model.plan import BoundIndex
+from lading.model.problems import LadingError
 from lading.model.requirements import IndexOptions
 from lading.model.secrets import SecretUrl
 from lading.model.target import Interpreter, Target
@@ -269,6 +270,22 @@ def test_an_extra_index_that_lacks_the_version_is_passed_over_and_that_is_said(i
     locked = lock(plan_of("numpy>=2", options=options))
     assert locked.versions == {"numpy": "2.0"}
     assert [decision.rule for decision in locked.decisions] == ["searched-every-index"]
+
+
+def test_no_public_package_takes_the_place_of_a_private_one(index: LocalIndex, lock: Resolve, root: Path):
+    index.add("corp", "1.0", to="private")
+    index.add("corp", "9.0")
+    index.protect("private", "bob", "pw")
+    private = SecretUrl(index.url_of("private", user="bob", password="pw"))
+    options = IndexOptions(index_url=SecretUrl(index.url), extra_index_urls=(private,))
+    assert lock(plan_of("corp", options=options)).versions == {"corp": "1.0"}
+    with pytest.raises(LadingError) as caught:
+        lock(plan_of("corp>=2", options=options))
+    (problem,) = caught.value.problems
+    assert (problem.rule, str(problem.origin)) == ("version-on-another-index", "requirements.txt:1")
+    assert f"corp>=2 --index-url {index.url}" in (problem.instead or "")
+    bound = declared("corp>=2", index=SecretUrl(index.url))
+    assert lock(plan_of(bound, options=options)).versions == {"corp": "9.0"}
 
 
 def test_what_was_locked_stays_until_an_upgrade_is_asked_for(index: LocalIndex, lock: Resolve, root: Path):

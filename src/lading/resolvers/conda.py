@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from rattler import Gateway, RepoDataRecord
 
 STEP = "Resolving conda packages"
-_PRIORITIES = {"strict": "Strict", "flexible": "Strict", "disabled": "Disabled"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +86,7 @@ class _Session:
         self.specs = conda.specs if conda.names_python or conda.explicit else (*conda.specs, _python(conda))
         self.channels = list(dict.fromkeys(channel.without_credentials() for channel in _all_channels(conda)))
         self.gateway: Gateway = gateway(client(conda), options.caches, offline=options.offline)
+        self.priority = conda.priority
         self.decisions: list[Decision] = []
 
     async def solution(self) -> Solution:
@@ -149,6 +149,10 @@ class _Session:
             channel = next((one for one in self.channels if one in str(error)), self.channels[0])
             raise LadingError(unreachable(channel, error, None, offline=self.options.offline)) from error
         except SolverError as error:
+            if self.priority == "flexible" and "strict channel priority" in str(error):
+                self.priority = "disabled"
+                self.decisions.append(_relaxed(self.channels, self.conda))
+                return await self._solved()
             loosened = await self._without_foreign_builds()
             if loosened is not None:
                 self.specs = loosened
@@ -159,7 +163,7 @@ class _Session:
         import rattler  # noqa: PLC0415 -- as above
 
         kept = [] if self.options.upgrade is True else _kept(self.options, self.root)
-        priority = getattr(rattler.ChannelPriority, _PRIORITIES.get(self.conda.priority, "Strict"))
+        priority = rattler.ChannelPriority.Disabled if self.priority == "disabled" else rattler.ChannelPriority.Strict
         return await rattler.solve(
             self.channels,
             [_match_spec(spec) for spec in specs],
@@ -342,6 +346,19 @@ def _build_dropped(spec: MatchSpec, records: Iterable[RepoDataRecord], platform:
         because=f"no channel has the build {spec.build} for {platform}; there are {', '.join(builds[:5])}",
         origin=spec.origin,
         instead=f"{spec.name}={spec.version.removeprefix('==')}={builds[0]}",
+    )
+
+
+def _relaxed(channels: list[str], conda: CondaPlan) -> Decision:
+    return Decision(
+        rule="conda-priority-relaxed",
+        kind=Kind.CHOSEN,
+        subject="channels",
+        asked=", then ".join(str(ChannelUrl(channel)) for channel in channels),
+        chose="packages of weaker channels too, where the first one that has them has no version that fits",
+        because="channel_priority is flexible, as it is for conda unless it is configured otherwise",
+        origin=conda.specs[0].origin if conda.specs else None,
+        instead="channel_priority: strict in a .condarc, and CHANNEL::PACKAGE for what must come from one channel",
     )
 
 

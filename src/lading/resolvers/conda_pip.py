@@ -37,14 +37,19 @@ _REQUIRES = re.compile(r"you require (?P<name>[\w.-]+)(?P<spec>(?:[<>=!~]=?[\w.*
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolving:
-    """What resolving both needs. ``make`` gives the plan for the Python that conda chose, ``interpreter`` one of this machine like it."""
+    """What resolving both needs.
+
+    ``make`` gives a plan for the Python that conda chose, ``interpreter`` one of this machine like it. ``first`` is conda's solution without
+    any conditions, where that is known already.
+    """
 
     root: Path
     conda: CondaOptions
     pip: ResolveOptions
-    make: Callable[[str], Plan]
+    make: Callable[[Plan, str], Plan]
     interpreter: Callable[[str], Interpreter | None]
     reporter: Reporter = silent
+    first: Solution | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def resolve_both(plan: Plan, how: Resolving) -> Lock:
     refused: LadingError | None = None
     for _round in range(_ROUNDS):
         solution = _solve(plan, how, conditions, refused)
-        made = how.make(solution.lock.python)
+        made = how.make(plan, solution.lock.python)
         wishes = list(_contradictions(made, solution))
         if not wishes:
             mixed = beside_conda(_written(made), solution.lock.packages, solution.lines, made.target)
@@ -91,7 +96,7 @@ def resolve_both(plan: Plan, how: Resolving) -> Lock:
 
 def _solve(plan: Plan, how: Resolving, conditions: Mapping[tuple[str, str], _Wish], refused: LadingError | None) -> Solution:
     if refused is None:
-        return solve(plan, how.root, how.conda, how.reporter)
+        return how.first or solve(plan, how.root, how.conda, how.reporter)
     try:
         return solve(plan, how.root, replace(how.conda, constraints=tuple(conditions)), how.reporter)
     except LadingError as error:

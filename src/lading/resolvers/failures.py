@@ -32,6 +32,13 @@ _KNOWN: tuple[tuple[str, _Describe], ...] = (
     (r"`(?P<place>[^`]+)` does not appear to be a Python project", unbuilt.no_project),
     (r"metadata name `(?P<found>[^`]+)` does not match given name `(?P<asked>[^`]+)`", unbuilt.wrong_name),
     (r"package name `(?P<asked>[^`]+)` does not match `(?P<found>[^`]+)`", unbuilt.wrong_name),
+    (
+        (
+            r"`(?P<name>[\w.-]+)`\s+was\s+found\s+on\s+(?P<first>\S+),\s+but\s+not\s+at\s+the\s+requested\s+version\s+\((?P<asked>[^)]+)\)\."
+            r"\s+A\s+compatible\s+version\s+may\s+be\s+available\s+on\s+a\s+subsequent\s+index\s+\(e\.g\.,\s+(?P<second>[^)\s]+)\)"
+        ),
+        unsolved.on_another_index,
+    ),
     (r"conflicting URLs for package `(?P<name>[^`]+)`", unsolved.two_urls),
     (r"(?P<name>[\w.-]+)(?:\S*) was not found in the (?:package registry|provided package locations)", unsolved.package_missing),
     (r"Python ABI tag|Python implementation tag|matching Python", unsolved.no_wheel_for_python),

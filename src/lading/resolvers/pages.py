@@ -87,15 +87,15 @@ def authorization(url: SecretUrl) -> dict[str, str]:
     parts = urlsplit(url.reveal())
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    elif found := _from_netrc(parts.hostname or ""):
+    elif found := from_netrc(parts.hostname or ""):
         pair = f"{found[0]}:{found[2] or ''}"
     else:
         return {}
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
-def _from_netrc(host: str) -> tuple[str, str, str] | None:
-    """Where uv finds credentials as well: ``NETRC``, or ``~/.netrc``."""
+def from_netrc(host: str) -> tuple[str, str, str] | None:
+    """The credentials for a host, from where uv finds credentials as well: ``NETRC``, or ``~/.netrc``."""
     try:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host)
     except (OSError, netrc.NetrcParseError):

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from lading.model.plan import Plan
 from lading.model.secrets import Secret, SecretUrl
 from lading.resolvers.bindings import Binding
+from lading.resolvers.pages import from_netrc
 from lading.resolvers.places import checked_path, file_url, is_outside, is_remote
 from lading.resolvers.witness import LOG_LEVELS
 
@@ -38,6 +39,7 @@ def environment(plan: Plan, bound: Iterable[Binding], root: Path, left_out: froz
         LadingError: if an index is a folder outside of the project.
     """
     env = {name: value for name, value in environ.items() if not name.startswith(("UV_", "PIP_")) or _ALLOWED.fullmatch(name)}
+    env.pop("COLUMNS", None)  # uv would fold its sentences, which are matched
     env = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **env, **_FIXED, **_indexes(plan, root, left_out, _index_names(environ))}
     for binding in bound:
         env |= _credentials(binding)
@@ -93,6 +95,17 @@ def _credentials(binding: Binding) -> dict[str, str]:
     prefix = f"UV_INDEX_{binding.name.upper().replace('-', '_')}"
     password = {} if parts.password is None else {f"{prefix}_PASSWORD": unquote(parts.password)}
     return {f"{prefix}_USERNAME": unquote(parts.username), **password}
+
+
+def has_private_index(plan: Plan, env: Mapping[str, str]) -> bool:
+    """Whether an index for all packages is behind credentials: in its URL, in variables for it, or in a netrc."""
+    options = plan.options
+    urls = [*([options.index_url] if options.index_url else []), *options.extra_index_urls]
+    named = {
+        name for name in env if name.startswith("UV_INDEX_") and name.endswith("_USERNAME") and not name.startswith("UV_INDEX_LADING_")
+    }
+    hosts = [urlsplit(url.without_credentials()).hostname or "" for url in urls]
+    return any(url.has_credentials for url in urls) or bool(named) or any(from_netrc(host) for host in hosts)
 
 
 def secrets(env: Mapping[str, str]) -> tuple[Secret, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from packaging.version import InvalidVersion, Version
 
 from lading.model.problems import ExitCode, Problem
+from lading.model.secrets import SecretUrl
 from lading.resolvers.cases import Said
 from lading.resolvers.outages import refused, unreachable_host
 from lading.resolvers.pages import Page, look
@@ -230,6 +231,21 @@ def yanked(said: Said) -> Problem:
         origin=said.origin(said.found["name"]),
         why=f"Withdrawn versions are taken only where a requirement pins them exactly.{reason}",
         instead=f"Ask for another version, or pin {said.found['name']}=={said.found['version']} if you must have it.",
+        code=ExitCode.RESOLUTION,
+        detail=said.detail(),
+    )
+
+
+def on_another_index(said: Said) -> Problem:
+    """A version that only an index behind the first one has, where one of them is private."""
+    name, asked = said.found["name"], said.found["asked"]
+    first, second = (SecretUrl(said.found[key]).without_credentials() for key in ("first", "second"))
+    return Problem(
+        rule="version-on-another-index",
+        what=f"{asked} is not on {first}, which has other versions of {name}.",
+        origin=said.origin(name),
+        why=f"{second} may have it, and is not asked: one of the indexes is private, and a public package must not take a private one's place.",
+        instead=f"If {name} comes from {second}, say so on its line: {asked} --index-url {second}. Otherwise ask for a version that is there.",
         code=ExitCode.RESOLUTION,
         detail=said.detail(),
     )

@@ -166,7 +166,8 @@ class _Session:
     def _following(self, finished: Finished, document: Mapping[str, Any] | None) -> Call | None:
         """The next call to make, None when this one stands. Each reason can come once only, so there is an end.
 
-        A bound package that only another package demands comes from the wrong index until the project names it as well.
+        A bound package that only another package demands comes from the wrong index until the project names it as well. Versions that the
+        first index lacks are looked for on the others only where all of them are public: no public package takes a private one's place.
         """
         unnamed = self.bound_names - self.call.named
         if document is not None:
@@ -181,7 +182,8 @@ class _Session:
         undated = frozenset(_project_of(found["file"]) for found in _UNDATED.finditer(finished.stderr)) - self.call.undated
         if self.call.as_of and undated:
             return replace(self.call, undated=self.call.undated | undated)
-        if _FIRST_INDEX in " ".join(finished.stderr.split()) and self.call.strategy == "first-index":
+        searched = self.call.strategy != "first-index" or settings.has_private_index(self.plan, self.env)
+        if _FIRST_INDEX in " ".join(finished.stderr.split()) and not searched:
             return replace(self.call, strategy="unsafe-first-match")
         if "TOML parse error" in finished.stderr and self.call.previous is not None:
             return replace(self.call, previous=None)
@@ -243,7 +245,7 @@ class _Session:
         if self.call.left_out:
             yield _left_out()
         if undated := self._undated(document):
-            yield _as_of_unknown(undated, self.options.as_of or "")
+            yield _as_of_unknown(undated, self.call.as_of or "")
         for declared in self.plan.requirements:
             if declared.editable and declared.via is Via.VCS:
                 yield _not_editable(declared)
@@ -252,7 +254,7 @@ class _Session:
 
     def _undated(self, document: Mapping[str, Any]) -> tuple[str, ...]:
         """Packages for which the date could not count: their index tells none, or they come from a page or folder of links."""
-        if not self.options.as_of:
+        if not self.call.as_of:
             return ()
         links = {url.without_credentials() for url in self.plan.options.find_links}
         links |= {binding.index.url.without_credentials() for binding in self.call.bound if binding.index.kind == "find-links"}
