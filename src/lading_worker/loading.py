@@ -59,7 +59,9 @@ def load(root, file, name):
     try:
         found = getattr(module, name)
     except AttributeError:
-        raise LoadError(f"{file} has no class or function {name}", file) from None
+        own = [key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", None) == module.__name__]
+        has = f"; it has {', '.join(own[:5])}" if own else ""
+        raise LoadError(f"{file} has no class or function {name}{has}", file) from None
     if not callable(found):
         raise LoadError(f"{name} in {file} is no class or function but {type(found).__name__}", file)
     return found

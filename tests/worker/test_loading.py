@@ -127,6 +127,10 @@ def test_functions_inherited_and_imported_predictors(tmp_path):
         ("import sys\nsys.exit(3)\n", {"kind": "SystemExit", "error": "the predictor called sys.exit(3)", "line": 2, "exit_code": 3}),
         ("raise KeyboardInterrupt\n", {"kind": "KeyboardInterrupt", "error": "KeyboardInterrupt", "line": 1}),
         ("", {"kind": "LoadError", "error": "predict.py has no class or function Predictor", "line": None}),
+        (
+            "from os.path import join\n\nclass Model:\n    pass\n\ndef helper():\n    pass\n",
+            {"error": "predict.py has no class or function Predictor; it has Model, helper"},
+        ),
         ("Predictor = 3\n", {"kind": "LoadError", "error": "Predictor in predict.py is no class or function but int", "line": None}),
     ],
 )
