@@ -312,7 +312,7 @@ class CondaPlan:
     specs: tuple[MatchSpec, ...]
     channels: tuple[ChannelUrl, ...]
     declared: int = 0
-    priority: str = "strict"
+    priority: str = "flexible"
     virtual: tuple[str, ...] = ()
     python: str = ""
     python_origin: Origin | None = None

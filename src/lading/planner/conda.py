@@ -8,15 +8,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+from packaging.specifiers import SpecifierSet
+
 from lading.formats.condarc import Condarc, read_all, search_path
 from lading.frameworks.labels import cuda_version
 from lading.model.conda import ChannelUrl, CondaDependencies, CondaPlan, MatchSpec, conda_platform
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
+from lading.model.plan import Plan
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import PythonRequest, Target
+from lading.planner.python import PythonChoice
 
+PYTHON_RULE = "python-by-conda"
+_NEWEST = 13
 ALIAS = "https://conda.anaconda.org"
 FORGE = "conda-forge"
 _DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
@@ -75,7 +81,7 @@ def complete(
         specs=tuple(replace(spec, channel=_resolved(spec.channel, both, files)) for spec in specs),
         channels=tuple(dict.fromkeys(url for channel in channels.urls for url in _expanded(channel, both, files))),
         declared=sum(len(_expanded(channel, both, files)) for channel in channels.urls[: channels.declared]),
-        priority=conda.priority or both.priority or "strict",
+        priority=conda.priority or both.priority or "flexible",
         virtual=virtual_packages(target, environ),
         python="" if python is None or any(spec.name == "python" for spec in specs) else python.specifier,
         python_origin=python.origin if python else None,
@@ -84,6 +90,41 @@ def complete(
         explicit=conda.explicit,
     )
     return plan, (*channels.decisions, *decisions, *_ignored_keys(both))
+
+
+def expected_python(specifier: str) -> str:
+    """A version of Python that conda may bring, to plan with until it is solved: the newest that packages are built for."""
+    allowed = SpecifierSet(specifier)
+    for minor in (*range(_NEWEST, 5, -1), *range(_NEWEST + 1, 30)):
+        for patch in range(40):
+            if allowed.contains(f"3.{minor}.{patch}", prereleases=True):
+                return f"3.{minor}.{patch}"
+    return f"3.{_NEWEST}.0"
+
+
+def python_decision(choice: PythonChoice, version: str | None) -> Decision:
+    """The record of the interpreter that conda brings; ``version`` is None until it is solved."""
+    asked = choice.request.specifier or choice.request.text
+    return Decision(
+        rule=PYTHON_RULE,
+        kind=Kind.CHOSEN,
+        subject="python",
+        asked=choice.request.text.strip() if asked else "no version of Python",
+        chose=f"Python {version}, by conda" if version else "the Python that conda brings",
+        because=f"{choice.request.origin} asks for it"
+        if asked
+        else "nothing in the project asks for one; conda takes the newest that fits",
+        origin=choice.request.origin if asked else None,
+        instead="python=3.X among the conda packages",
+    )
+
+
+def with_python(plan: Plan, version: str) -> Plan:
+    """The plan for the Python that conda brings, where that differs in its patch version alone."""
+    decisions = tuple(
+        replace(decision, chose=f"Python {version}, by conda") if decision.rule == PYTHON_RULE else decision for decision in plan.decisions
+    )
+    return replace(plan, target=replace(plan.target, python=version), decisions=decisions)
 
 
 def _no_platform(target: Target, path: str) -> Problem:

@@ -282,7 +282,7 @@ def _virtual(text: str) -> Any:
     import rattler  # noqa: PLC0415 -- as above
 
     name, version, build = text.split("=")
-    return rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), build)  # type: ignore[arg-type]
+    return rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), rattler.BuildString(build))
 
 
 def _kept(options: CondaOptions, root: Path) -> list[RepoDataRecord]:
@@ -300,7 +300,7 @@ def record_of(package: CondaPackage, root: Path) -> RepoDataRecord:
     record = rattler.PackageRecord(
         package.name,
         package.version,
-        package.build,  # type: ignore[arg-type] # a build is a text to it
+        rattler.BuildString.new_unchecked(package.build),
         package.build_number,
         package.subdir,
         noarch=package.noarch or None,  # type: ignore[arg-type] # as above
