@@ -57,6 +57,12 @@ def test_a_lock_for_another_python(index: LocalIndex, demo: Archive, fail: Fail)
     assert "==3.5.*" in problem.what
 
 
+def test_a_lock_that_uv_does_not_take(index: LocalIndex, demo: Archive, fail: Fail):
+    problem = fail(lock_of({**package(index, demo), "index": "no address"}))
+    assert (problem.rule, problem.code, problem.origin) == ("lock-damaged", ExitCode.LOCK, Origin("pylock.lading.toml"))
+    assert "no address" in (problem.detail or "")
+
+
 def test_a_build_that_fails_shows_its_last_lines_and_the_users_line(index: LocalIndex, fail: Fail):
     broken = index.add_sdist("broken", "1.0", fails_with="fatal error: ffi.h: No such file or directory")
     problem = fail(lock_of(package(index, broken)), plan_of("flask", "broken==1.0"))

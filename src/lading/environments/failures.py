@@ -21,6 +21,7 @@ _MISFIT = re.compile(r"`(?P<name>[^`]+)` can't be installed because .* for the c
 _HINT = re.compile(r"^hint: (?P<hint>You're .*)$", re.MULTILINE)
 _OTHER_PYTHON = re.compile(r"resolved to Python (?P<here>\S+), which is incompatible with .*: `(?P<wanted>[^`]+)`")
 _NOT_CACHED = re.compile(r"Failed to download(?: and build)? `(?P<name>[\w.-]+)[^`]*`\s+cause: Network connectivity is disabled")
+_DAMAGED = re.compile(r"Not a valid `pylock.toml` file")
 _FILE_MISSING = re.compile(r"failed to query metadata of file `(?P<path>[^`]+)`: No such file")
 
 
@@ -52,6 +53,8 @@ def _own(text: str, case: Case, work: Work) -> Problem | None:
         return _misfit(found["name"], case.clean(hint["hint"]).replace("`", "") if hint else None, case, work)
     if found := _OTHER_PYTHON.search(text):
         return _other_python(found["here"], found["wanted"], work)
+    if _DAMAGED.search(text):
+        return _damaged(case.clean(_errors(text)), work)
     if found := _NOT_CACHED.search(text):
         return _not_cached(found["name"], case)
     if found := _FILE_MISSING.search(text):
@@ -78,6 +81,18 @@ def _other_python(here: str, wanted: str, work: Work) -> Problem:
         why="The versions in a lock are chosen for one Python.",
         instead="Run `lading lock`, or name the lock's Python with --python.",
         code=ExitCode.LOCK,
+    )
+
+
+def _damaged(text: str, work: Work) -> Problem:
+    return Problem(
+        rule="lock-damaged",
+        what=f"{work.plan.lock_path} cannot be installed.",
+        origin=Origin(work.plan.lock_path),
+        why="uv, which installs for Lading, does not take it for a valid lock.",
+        instead="Take the file from version control again, or delete it and run `lading lock`.",
+        code=ExitCode.LOCK,
+        detail=text.strip(),
     )
 
 
