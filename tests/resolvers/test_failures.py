@@ -87,6 +87,7 @@ def test_two_of_my_packages_disagree_and_i_see_both_my_lines_and_the_reasons(ind
     assert problem.why == "No set of versions satisfies requirements.txt:1, requirements.txt:2."
     lines = (problem.detail or "").splitlines()
     assert lines[:3] == ["requirements.txt:1: demo==1.0", "requirements.txt:2: demo2", ""]
+    assert problem.instead == "No one line is to blame: at least two of them must change. The chain of reasons is below."
     assert "other<2" in lines[3]
 
 
@@ -97,6 +98,22 @@ def test_torch_and_torchvision_that_do_not_belong_together(index: LocalIndex, fa
     problem = fail(plan_of("torch==2.4.1", "torchvision==0.16.2", index=index.url))
     assert told(problem) == ("requirements-conflict", "requirements.txt:1", ExitCode.RESOLUTION)
     assert "torch==2.1.2" in (problem.detail or "")
+    assert problem.instead == "Change this line, and the rest fits: requirements.txt:1: torch==2.1.2."
+
+
+def test_each_line_that_would_do_is_named_with_the_version_it_would_get(index: LocalIndex, fail: Fail):
+    for version in ("1.0", "2.0"):
+        index.add("base", version)
+        index.add("model", version, requires=[f"base=={version}"])
+    problem = fail(
+        plan_of("base==2.0", "model==1.0", "model>0.1", index=index.url, constraints=(declared("base>1", 3, path="limits.txt"),))
+    )
+    assert problem.rule == "requirements-conflict"
+    assert problem.instead == "Change this line, and the rest fits: requirements.txt:2: model==2.0."
+    problem = fail(plan_of("base==2.0", "model==1.0", index=index.url))
+    assert problem.instead == (
+        "Change any one of these lines, and the rest fits: requirements.txt:1: base==1.0; or requirements.txt:2: model==2.0."
+    )
 
 
 def test_a_constraint_against_a_requirement(index: LocalIndex, fail: Fail):

@@ -41,6 +41,7 @@ from lading.resolvers.documents import finish, preferences
 from lading.resolvers.failures import explain
 from lading.resolvers.process import Finished, run
 from lading.resolvers.provided import asked_for_extras, without
+from lading.resolvers.relax import RULES, advised, relaxations
 from lading.resolvers.witness import Places, Witness, read_log, split
 
 STEP = "Resolving"
@@ -161,7 +162,23 @@ class _Session:
             elif document is not None:
                 return finished, document
             else:
-                raise LadingError(*explain(finished, self._case(folder)))
+                raise LadingError(*self._explained(finished, folder))
+
+    def _explained(self, finished: Finished, folder: Path) -> tuple[Problem, ...]:
+        """The failure as problems, with what to relax where requirements contradict each other."""
+        case = self._case(folder)
+        problems = explain(finished, case)
+        if problems[0].rule not in RULES:
+            return problems
+        found = relaxations(self.plan, case.lines_about(case.clean(finished.stderr)), lambda plan: self._attempt(plan, folder))
+        return (advised(problems[0], found), *problems[1:])
+
+    def _attempt(self, plan: Plan, folder: Path) -> Mapping[str, Any] | None:
+        """A resolution of another plan, None where there is none; nothing is told of it."""
+        here = Path(tempfile.mkdtemp(dir=folder))
+        command, credentials = prepare(plan, replace(self.call, previous=None), here)
+        finished = run(command, env={**self.env, **credentials}, cwd=here, heard=_unheard)
+        return tomllib.loads((here / OUTPUT).read_text(encoding="utf-8")) if finished.returncode == 0 else None
 
     def _following(self, finished: Finished, document: Mapping[str, Any] | None) -> Call | None:
         """The next call to make, None when this one stands. Each reason can come once only, so there is an end.
@@ -262,6 +279,10 @@ class _Session:
         listed = {str(one["name"]) for one in packages if places.of(one, self.witness.pages.get(str(one["name"]), ())) in links}
         local = {str(one["name"]) for one in packages if any("path" in wheel for wheel in one.get("wheels", ()))}
         return tuple(sorted((self.call.undated & {str(one["name"]) for one in packages}) | listed | local))
+
+
+def _unheard(line: str) -> None:
+    """Take a line of which nothing is told."""
 
 
 def _project_of(filename: str) -> str:
