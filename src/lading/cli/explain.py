@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     options = pipeline_options(arguments, arguments.project)
-    planned = plan_project(options)
+    _, planned = plan_project(options)
     name = str(canonicalize_name(arguments.name))
     found = [explain_package(name, one.plan, one.existing) for one in planned]
     known = [one for one in found if one is not None]

@@ -9,7 +9,9 @@ from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import plan_project, system_packages_text
 from lading.environments.system_packages import check as check_system_packages
+from lading.explain.builds import render_builds
 from lading.explain.text import render_plan, wrap
+from lading.frameworks.rows import Row
 from lading.planner.indexes import environment_options
 
 
@@ -22,14 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     options = pipeline_options(arguments, arguments.project)
-    planned = plan_project(options)
+    project, planned = plan_project(options)
     machine = environment_options(options.environ)
+    tables = [pipeline.builds(one, project, options) for one in planned]
     if output.as_json:
-        output.json({"plans": [_record(one) for one in planned]})
+        output.json({"plans": [_record(one, rows) for one, rows in zip(planned, tables, strict=True)]})
         return 0
-    for number, one in enumerate(planned):
+    for number, (one, rows) in enumerate(zip(planned, tables, strict=True)):
         if number:
             output.data("")
+        if rows:
+            output.data(f"{render_builds(rows, output.out_style)}\n")
         output.data(render_plan(one.plan, output.out_style, interpreter=one.interpreter, machine=machine))
         output.data("")
         for text in (*_scripts(one, output), *_system_packages(one, output), *_origins(one, output)):
@@ -38,8 +43,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def _record(planned: pipeline.Planned) -> dict[str, object]:
-    record = {**planned.plan.as_json(), "lock_state": _state(planned)}
+def _record(planned: pipeline.Planned, rows: tuple[Row, ...]) -> dict[str, object]:
+    record = {**planned.plan.as_json(), "builds": [row.as_json() for row in rows], "lock_state": _state(planned)}
     if planned.plan.system_packages:
         checked = check_system_packages(planned.plan.system_packages)
         record["missing_system_packages"] = None if checked.missing is None else list(checked.missing)

@@ -11,8 +11,8 @@ from lading.explain.text import count
 from lading.planner.make import without_settled_advice
 
 
-def plan_project(options: pipeline.Options) -> tuple[pipeline.Planned, ...]:
-    """The plans of a project, for verbs that change nothing; where a lock holds, without the advice to pin.
+def plan_project(options: pipeline.Options) -> tuple[pipeline.Project, tuple[pipeline.Planned, ...]]:
+    """A project and its plans, for verbs that change nothing; where a lock holds, without the advice to pin.
 
     Raises:
         LadingError: for whatever is wrong with the project, and with ``--locked`` if a lock is missing or out of date.
@@ -21,7 +21,7 @@ def plan_project(options: pipeline.Options) -> tuple[pipeline.Planned, ...]:
     planned = pipeline.plan(project, options)
     if options.locked:
         pipeline.lock(planned, project, options)
-    return tuple(replace(one, plan=without_settled_advice(one.plan)) if _holds(one) else one for one in planned)
+    return project, tuple(replace(one, plan=without_settled_advice(one.plan)) if _holds(one) else one for one in planned)
 
 
 def _holds(planned: pipeline.Planned) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -82,7 +82,7 @@ def contradictions(members: tuple[Declared, ...], context: Context, shelf: Shelf
     return tuple(found)
 
 
-def wish_of(pins: tuple[Pin, ...], context: Context) -> Wish:
+def wish_of(pins: Sequence[Pin], context: Context) -> Wish:
     """The pins as one wish."""
     torch = next((pin.version for pin in pins if pin.name == "torch"), None)
     return Wish(

@@ -9,7 +9,7 @@ from lading.frameworks.labels import CPU, cuda_first, spoken
 from lading.frameworks.releases import releases
 from lading.model.decisions import Decision, Kind
 
-OF_MACHINE = frozenset({"gpu-driver-too-old", "gpu-no-kernels"})
+OF_MACHINE = frozenset({"gpu-not-here", "gpu-driver-too-old", "gpu-no-kernels"})
 """Rules of decisions about the machine at hand: they are shown, and stay out of the lock."""
 
 
@@ -46,6 +46,15 @@ def _about_machine(label: Label, subject: str, floor: str, context: Context) -> 
     if machine is None:
         return []
     found = []
+    if machine.driver is None and not context.explicit and context.target.accelerator != CPU:
+        found.append(
+            _warning(
+                "gpu-not-here",
+                f"{subject} on this machine",
+                "no NVIDIA driver was found here, so torch runs on the CPU; the lock was made for a machine with a GPU",
+                "--accelerator cpu, for a lock of this machine's own",
+            )
+        )
     if machine.driver and not runs_build(machine.driver, label.name):
         found.append(
             _warning(

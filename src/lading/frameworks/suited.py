@@ -9,11 +9,17 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from lading.frameworks import tensorflow
-from lading.frameworks.choice import exact_version
+from lading.frameworks.choice import Context, exact_version
+from lading.frameworks.consistency import pins_of, wish_of
 from lading.frameworks.labels import CPU, index_label
+from lading.frameworks.nearest import nearest_sets
+from lading.frameworks.offers import Offers
 from lading.frameworks.releases import FAMILY, release_of, releases
-from lading.frameworks.tags import in_order, spoken_pythons
+from lading.frameworks.shelf import Shelf
+from lading.frameworks.tags import in_order, minor_of, spoken_pythons
+from lading.model.problems import ExitCode, Problem
 from lading.model.requirements import Declared, Via
+from lading.model.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,28 @@ def suited_pythons(requirements: Iterable[Declared]) -> Suited | None:
     pythons = tuple(in_order(common))
     return Suited(
         pythons, f"{named} {'has' if len(limits) == 1 else 'have'} wheels for Python {spoken_pythons(pythons)} alone", limits[0][0]
+    )
+
+
+def without_python(suited: Suited, requirements: Iterable[Declared], here: Iterable[str], accelerator: str) -> Problem:
+    """None of the suited Pythons is there: what is (full versions, ``here``), and the nearest releases for it."""
+    found = list(dict.fromkeys(minor_of(version) for version in here))
+    newest = max(found, key=lambda minor: int(minor.split(".")[1]), default="3.11")
+    pins = [pin for pin in pins_of(requirements) if pin.name in FAMILY]
+    target = Target(python=f"{newest}.0", platform="x86_64-manylinux_2_28", accelerator=accelerator)
+    if pins:
+        sets = nearest_sets(wish_of(pins, Context(target=target)), Shelf(Offers(), target))
+        near = next((f", or {one.spoken()}" for one in sets if one.python == newest), "")
+    else:
+        version = exact_version(suited.declared)
+        near = tensorflow.nearest_for(version, newest) if version else ""
+    return Problem(
+        rule="python-with-wheels-missing",
+        what=f"{suited.because}, and none of these Pythons is here.",
+        origin=suited.declared.origin,
+        why=f"Here: {spoken_pythons(found)}. A framework of this age cannot be built from source with the tools of today.",
+        instead=f"Install Python {suited.pythons[-1]}{near}.",
+        code=ExitCode.RESOLUTION,
     )
 
 

@@ -96,13 +96,13 @@ def _impossible(declared: Declared, version: Version, context: Context) -> Probl
         what=f"{declared.name} {version} has no wheel for Python {minor_of(context.target.python)}.",
         origin=declared.origin,
         why=f"It has wheels for Python {spoken_pythons(pythons)} (as of {table('tensorflow')['as_of']}).",
-        instead=f"Use --python {pythons[-1]}{_nearest_for(version, context)}.",
+        instead=f"Use --python {pythons[-1]}{nearest_for(version, minor_of(context.target.python))}.",
         code=ExitCode.RESOLUTION,
     )
 
 
-def _nearest_for(version: Version, context: Context) -> str:
-    minor = minor_of(context.target.python)
+def nearest_for(version: Version, minor: str) -> str:
+    """The nearest release with wheels for a Python minor, as an alternative to say."""
     fitting = [one for row in rows() for one, pythons in patches(row).items() if minor in pythons]
     if not fitting:
         return ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from lading.formats import python_version
+from lading.frameworks.suited import Suited, suited_pythons
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
@@ -25,11 +26,15 @@ ANY = PythonRequest(specifier="", text="", origin=Origin("nothing"))
 
 @dataclass(frozen=True, slots=True)
 class PythonChoice:
-    """The request that rules, and the others that it must agree with. ``path`` is an interpreter that the user named."""
+    """The request that rules, and the others that it must agree with.
+
+    ``path`` is an interpreter that the user named. ``suited`` narrows a free choice to the Pythons that have wheels of what is pinned.
+    """
 
     request: PythonRequest
     others: tuple[PythonRequest, ...] = ()
     path: str | None = None
+    suited: Suited | None = None
 
     @property
     def specifier(self) -> str:
@@ -47,6 +52,8 @@ class PythonChoice:
         elif not self.request.specifier:
             asked = "no version of Python"
             because = "nothing in the project asks for one; the version that Lading runs on is preferred, then the newest"
+        if self.suited:
+            because = self.suited.because
         return Decision(
             rule="python-chosen",
             kind=Kind.CHOSEN,
@@ -54,9 +61,14 @@ class PythonChoice:
             asked=asked,
             chose=f"Python {version}",
             because=because,
-            origin=self.request.origin if self.path or self.request.specifier else None,
+            origin=self._origin(),
             instead="--python 3.X, or a .python-version file",
         )
+
+    def _origin(self) -> Origin | None:
+        if self.suited:
+            return self.suited.declared.origin
+        return self.request.origin if self.path or self.request.specifier else None
 
 
 def choose_python(
@@ -85,20 +97,46 @@ def choose_python(
     if asked and ("/" in asked or "\\" in asked):
         return PythonChoice(PythonRequest(specifier="", text=asked, origin=Origin("--python")), path=asked)
     declared = declaration.python if declaration else None
+    by_conda = declaration is not None and declaration.conda is not None
+    if by_conda and declared is not None:
+        # The Python in the list of conda packages rules: files that are for other tools do not count beside it.
+        said = [request for request in (_from_command_line(asked) if asked else None, config.python) if request is not None]
+        for request in said:
+            _must_agree(request, declared)
+        return PythonChoice(declared, tuple(said))
     requests = [
         _from_command_line(asked) if asked else None,
         config.python,
         _from_file(files, ".python-version"),
-        _from_lock(locked, declared),
+        _from_lock(locked, declared, declaration),
         _from_file(files, "runtime.txt"),
     ]
     strong = [request for request in requests if request is not None]
     if not strong:
-        return PythonChoice(declared or ANY)
+        return _with_wheels(PythonChoice(declared or ANY), declaration)
     first = strong[0]
     if declared is not None:
         _must_agree(first, declared)
     return PythonChoice(first, (declared,) if declared else ())
+
+
+def _with_wheels(choice: PythonChoice, declaration: Declaration | None) -> PythonChoice:
+    """The choice narrowed to the Pythons that old releases of frameworks have wheels for, where nothing else settles it."""
+    suited = _suited(declaration)
+    both = SpecifierSet(",".join(part for part in (choice.specifier, suited.specifier) if part)) if suited else SpecifierSet()
+    if suited is None or not any(both.contains(one, prereleases=True) for one in _CANDIDATES):
+        return choice
+    request = PythonRequest(specifier=suited.specifier, text=suited.because, origin=suited.declared.origin)
+    return replace(choice, others=(*choice.others, request), suited=suited)
+
+
+def _suited(declaration: Declaration | None) -> Suited | None:
+    """The Pythons with wheels of what is pinned; an index of the project's own may have wheels that no table knows."""
+    if declaration is None or declaration.conda is not None:
+        return None
+    options = declaration.options
+    own = options.index_url or options.extra_index_urls or options.find_links or options.no_index
+    return None if own else suited_pythons(declaration.requirements)
 
 
 def _from_command_line(text: str) -> PythonRequest:
@@ -129,8 +167,12 @@ def _from_file(files: ProjectFiles, path: str) -> PythonRequest | None:
     return None if files.read(path) is None else python_version.parse(path, files).python
 
 
-def _from_lock(version: str | None, declared: PythonRequest | None) -> PythonRequest | None:
+def _from_lock(version: str | None, declared: PythonRequest | None, declaration: Declaration | None) -> PythonRequest | None:
+    """The lock's Python, unless it is out of date: what is declared now asks for another, or has no wheels for it."""
     if version is None or (declared and not SpecifierSet(declared.specifier).contains(version, prereleases=True)):
+        return None
+    suited = _suited(declaration)
+    if suited is not None and not SpecifierSet(suited.specifier).contains(version, prereleases=True):
         return None
     minor = ".".join(version.split(".")[:2])
     return PythonRequest(specifier=f"=={minor}.*", text=version, origin=Origin(_LOCK))
