@@ -185,7 +185,15 @@ def child(_slot, _call, _head, _given):
         os._exit(0)
 
 
+def litter(slot, call, head, given):
+    """Leaves a file in its scratch folder and does not come back."""
+    Path(head["scratch"]).mkdir()
+    (Path(head["scratch"]) / "left").write_text("x")
+    DO[given["then"]](slot, call, head, {})
+
+
 DO = {
+    "litter": litter,
     "echo": lambda _slot, _call, _head, given: given.get("value"),
     "seen": lambda *_: [tag for tag in seen if tag],
     "head": lambda _slot, _call, head, _given: head,

@@ -139,8 +139,11 @@ def running(root: Path, *apis: dict[str, Any], ready: bool = True, env: dict[str
     """A server as a process of its own, stopped at the end whatever happened."""
     port = free_port()
     log = root / f"server-{port}.log"
+    files = spec.pop("files", None)
     with log.open("wb") as talk:
         arguments = command(root, list(apis) or [api(root)], port, **spec)
+        if files is not None:
+            arguments = ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"', *arguments]
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=talk, env={**os.environ, **(env or {})})
     server = Server(process, port, log)
     try:

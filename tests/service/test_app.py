@@ -8,7 +8,7 @@ import httpx
 
 from lading.model.events import Event
 from lading.service.app import App
-from lading.service.asgi import Request
+from lading.service.asgi import Budget, Request
 from lading.service.counters import Counters
 from lading.service.log import ServiceLog
 
@@ -27,7 +27,7 @@ def test_an_error_of_our_own_is_answered_logged_and_counted():
             return await client.get("/broken")
 
     counters, log = Counters(), ServiceLog(keep)
-    app = App(100, counters, log)
+    app = App(100, counters, log, Budget(1000))
     app.methods["/broken"] = {"GET": broken}
     answer = asyncio.run(ask(app))
     log.close()

@@ -223,11 +223,28 @@ def test_put_with_another_id_in_the_body_is_a_422(server: Server):
     assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "id"])
 
 
-@pytest.mark.parametrize("prefer", ["respond-async", "respond-async, wait=5", "wait=5; x=1 , Respond-Async"])
+@pytest.mark.parametrize("prefer", ["respond-async", "handling=lenient, respond-async", "return=minimal; x=1 , Respond-Async"])
 def test_respond_async_counts_beside_other_preferences(server: Server, prefer: str):
     answer = server.predict(value="later", headers={"prefer": prefer})
     assert answer.status_code == 202
+    assert answer.headers["preference-applied"] == "respond-async"
+    assert answer.headers["location"] == f"/predictions/{answer.json()['id']}"
     assert wait_until_done(server, answer.json()["id"])["output"] == "later"
+
+
+def test_preferences_on_lines_of_their_own_count_too(server: Server):
+    lines = [("prefer", "handling=lenient"), ("prefer", "respond-async"), ("content-type", "application/json")]
+    assert server.client.post("/predictions", content=b"{}", headers=lines).status_code == 202
+
+
+def test_respond_async_with_a_wait_answers_what_is_done_within_it(server: Server):
+    done = server.predict(value="quick", headers={"prefer": "respond-async, wait=5"})
+    assert (done.status_code, done.json()["output"]) == (200, "quick")
+    began = time.monotonic()
+    running = server.predict("sleep", seconds=2, headers={"prefer": "wait=1; x=1, respond-async"})
+    assert (running.status_code, running.headers["preference-applied"]) == (202, "respond-async, wait=1")
+    assert 0.9 < time.monotonic() - began < 1.9
+    assert wait_until_done(server, running.json()["id"])["output"] == "slept"
 
 
 def test_another_preference_alone_is_no_respond_async(server: Server):

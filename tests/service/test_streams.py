@@ -99,6 +99,37 @@ def test_a_model_without_pieces_says_406_and_json_is_taken_when_accepted(tmp_pat
         assert server.predict(headers={"accept": "text/event-stream, application/json"}).status_code == 200
 
 
+def test_a_late_listener_gets_every_event_in_its_order_metrics_too(server: Server):
+    server.client.put("/predictions/replayed", json={"input": {"do": "stream", "count": 2}})
+    with server.client.stream("GET", "/predictions/replayed", headers=EVENTS) as answer:
+        names = [name for name, _ in read_events(answer.iter_lines())]
+    assert names == ["start", "log", "output", "log", "output", "metric", "completed"]
+
+
+def test_the_history_is_bounded_and_says_what_is_missing(tmp_path):
+    with running(tmp_path, env={"COG_STREAM_HISTORY_CAPACITY": "3"}) as server:
+        server.client.put("/predictions/long", json={"input": {"do": "stream", "count": 5}})
+        with server.client.stream("GET", "/predictions/long", headers=EVENTS) as answer:
+            events = list(read_events(answer.iter_lines()))
+    assert [name for name, _ in events] == ["error", "start", "log", "output", "metric", "completed"]
+    assert events[0][1] == {"error": "this listener came too late for all events", "skipped": 8}
+    assert events[-1][1]["output"] == [f"piece {index}" for index in range(5)]
+
+
+def test_more_listeners_than_allowed_are_told_429(tmp_path):
+    body = {"id": "popular", "input": {"do": "stream", "count": 100, "seconds": 0.1}}
+    with (
+        running(tmp_path, max_listeners=1) as server,
+        httpx.Client(base_url=server.url) as client,
+        client.stream("POST", "/predictions", json=body, headers=EVENTS) as first,
+    ):
+        following = read_events(first.iter_lines())
+        assert next(following)[0] == "start"
+        refused = server.client.get("/predictions/popular", headers=EVENTS)
+        assert (refused.status_code, refused.json()["status"]) == (429, "failed")
+        assert "1 listeners follow" in refused.json()["error"]
+
+
 def server_status(server: Server, id_: str) -> str:
     with httpx.Client(base_url=server.url) as client:
         return str(client.get(f"/predictions/{id_}").json().get("status"))

@@ -15,7 +15,7 @@ class WorkerSpec:
 
     ``python`` is the interpreter of the model's environment, ``root`` the project's absolute path (the worker's working directory).
     ``signature`` is the static signature as JSON data (see ``lading.schema``), None for Cortex predictors, whose payload is untyped.
-    ``env`` are variables added to the process's environment.
+    ``env`` are variables added to the process's environment, ``unset`` those taken from it.
     """
 
     python: str
@@ -25,6 +25,7 @@ class WorkerSpec:
     object: str
     config: Mapping[str, Any] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
     python_path: str | None = None
     signature: Mapping[str, Any] | None = None
     log_level: str = "info"
@@ -44,7 +45,12 @@ class ServedApi:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
-    """Everything that one server serves on one port."""
+    """Everything that one server serves on one port.
+
+    A body may have ``max_body_bytes``; the bodies of all requests that wait or run together ``max_held_bytes``. ``patience`` is how many
+    seconds a client may take for its request's head, for each stretch of its body, and for reading a stretch of the answer.
+    ``training`` is what ``/trainings`` runs: its worker is started when the first training is asked for.
+    """
 
     kind: ProjectKind
     title: str
@@ -52,7 +58,11 @@ class ServiceSpec:
     host: str = "127.0.0.1"
     port: int = 5000
     max_body_bytes: int = 100 * 1024 * 1024
+    max_held_bytes: int = 512 * 1024 * 1024
     max_queue: int = 256
+    max_listeners: int = 64
+    patience: float = 30.0
+    training: ServedApi | None = None
     setup_timeout: float | None = None
     predict_timeout: float | None = None
     drain_seconds: float = 30.0

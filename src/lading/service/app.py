@@ -8,7 +8,7 @@ import msgspec
 
 from lading.model.project import Style
 from lading.model.service import ServiceSpec
-from lading.service.asgi import Receive, Request, Scope, Send, TooLargeError
+from lading.service.asgi import Budget, NoRoomError, Receive, Request, Scope, Send, TooLargeError
 from lading.service.cog_http import CogRoutes, method_not_allowed, not_found
 from lading.service.common_http import CommonRoutes
 from lading.service.cortex_http import CortexRoutes
@@ -24,8 +24,8 @@ Handler = Callable[[Request], Awaitable[None]]
 class App:
     """An ASGI application that serves every API of a `ServiceSpec`."""
 
-    def __init__(self, max_body: int, counters: Counters, log: ServiceLog) -> None:
-        self.max_body, self.counters, self.log = max_body, counters, log
+    def __init__(self, max_body: int, counters: Counters, log: ServiceLog, room: Budget) -> None:
+        self.max_body, self.counters, self.log, self.room = max_body, counters, log, room
         self.methods: dict[str, dict[str, Handler]] = {}
         self.whole: dict[str, Handler] = {}
         self.cog: dict[str, CogRoutes] = {}
@@ -35,16 +35,21 @@ class App:
         """See the ASGI specification."""
         if scope["type"] != "http":
             return
-        request = Request(scope, receive, send, self.counters)
+        request = Request(scope, receive, send, self.counters, self.room)
         try:
             await self._dispatch(request)
         except TooLargeError as error:
             message = f"The body is larger than the limit of {error.limit} bytes."
             await request.refuse_body(413, msgspec.json.encode({"error": message, "status": "failed"}))
+        except NoRoomError as error:
+            message = f"The bodies of waiting predictions fill the {error.limit} bytes there are for them."
+            await request.refuse_body(503, msgspec.json.encode({"error": message, "status": "failed"}), [(b"retry-after", b"1")])
         except Exception as error:  # noqa: BLE001 - one request that we cannot answer must be told, and stop no other
             self.log.say("error", f"{request.method} {printable(request.path)}: an error of Lading's own: {error!r}", api=request.api)
             if not request.status:
                 await request.respond(500, b'{"error":"The server failed to answer; its log says more.","status":"failed"}')
+        finally:
+            request.release()
         if self.log.wants("debug"):
             self.log.say("debug", f"{request.method} {printable(request.path)} {request.status}", api=request.api or None)
 
@@ -66,12 +71,11 @@ class App:
     async def _by_segments(self, request: Request) -> None:
         """Paths with an id in them: cut before decoding, so that an id may hold anything, a slash too."""
         segments = request.segments()
-        for prefix, routes in self.cog.items():
-            depth = prefix.count("/")
+        for place, routes in self.cog.items():
+            depth = place.count("/")
             head = "".join(f"/{segment.decode('ascii', 'replace')}" for segment in segments[:depth])
-            rest = segments[depth:]
-            if head == prefix and len(rest) > 1 and rest[0] == b"predictions":
-                await routes.one(request, rest[1:])
+            if head == place and len(segments) > depth:
+                await routes.one(request, segments[depth:])
                 return
         if self.plain_404:
             await request.respond(404, b"Not Found", None)
@@ -87,21 +91,24 @@ def create_app(
     webhooks: Webhooks | None = None,
     log: ServiceLog | None = None,
     shutdown: Callable[[], None] | None = None,
+    training: PredictionService | None = None,
 ) -> App:
-    """The application for ``spec``, with one service for each of its APIs, in the same order.
+    """The application for ``spec``, with one service for each of its APIs, in the same order, and one for its training if it has one.
 
     ``shutdown`` is called for ``POST /shutdown``; None leaves that route out.
     """
     counters = counters or Counters()
     log = log or ServiceLog()
-    app = App(spec.max_body_bytes, counters, log)
+    app = App(spec.max_body_bytes, counters, log, Budget(spec.max_held_bytes))
     hooks = webhooks or Webhooks(log)
     _add_common(app, CommonRoutes(spec, services, counters, shutdown))
     for service in services:
         if service.api.worker.style == Style.CORTEX:
             _add_cortex(app, service, alone=len(services) == 1)
         else:
-            _add_cog(app, service, hooks)
+            _add_cog(app, service, hooks, spec)
+    if training is not None:
+        _add_cog(app, training, hooks, spec, "trainings")
     app.plain_404 = not app.cog
     return app
 
@@ -122,11 +129,13 @@ def _add_common(app: App, common: CommonRoutes) -> None:
         app.methods["/shutdown"] = {"POST": common.shutdown}
 
 
-def _add_cog(app: App, service: PredictionService, webhooks: Webhooks) -> None:
-    prefix = f"/{service.api.name}" if app.cog else ""
-    routes = CogRoutes(service, app.max_body, webhooks, prefix)
-    app.cog[prefix] = routes
-    app.whole[f"{prefix}/predictions"] = routes.collection
+def _add_cog(app: App, service: PredictionService, hooks: Webhooks, spec: ServiceSpec, noun: str = "predictions") -> None:
+    place = f"/{noun}"
+    if place in app.cog:
+        place = f"/{service.api.name}{place}"
+    routes = CogRoutes(service, app.max_body, hooks, place, max_listeners=spec.max_listeners)
+    app.cog[place] = routes
+    app.whole[place] = routes.collection
 
 
 def _add_cortex(app: App, service: PredictionService, *, alone: bool) -> None:

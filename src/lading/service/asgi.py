@@ -28,6 +28,37 @@ class TooLargeError(Exception):
         self.limit = limit
 
 
+class Budget:
+    """So many bytes of bodies are held at a time, by all requests together: a full queue must not fill the memory."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.used = limit, 0
+
+    def take(self, size: int) -> None:
+        """Take a share.
+
+        Raises:
+            NoRoomError: if there is not so much left.
+        """
+        if self.used + size > self.limit:
+            raise NoRoomError(self.limit)
+        self.used += size
+
+    def give(self, size: int) -> None:
+        """Give a share back."""
+        self.used -= size
+
+
+class NoRoomError(Exception):
+    """The bodies of requests that wait fill the room there is. ``limit`` is in bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the bodies of waiting requests fill the {limit} bytes there are for them")
+        self.limit = limit
+
+
 class ClientGoneError(Exception):
     """The client hung up before its request was complete."""
 
@@ -35,10 +66,11 @@ class ClientGoneError(Exception):
 class Request:
     """One HTTP request and the answer to it. ``api`` is the name of the API that it concerns, empty for none."""
 
-    __slots__ = ("_counters", "_send", "api", "headers", "method", "path", "query", "receive", "scope", "status")
+    __slots__ = ("_counters", "_held", "_room", "_send", "api", "headers", "method", "path", "query", "receive", "scope", "status")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, counters: Counters) -> None:
-        self.scope, self.receive, self._send, self._counters = scope, receive, send, counters
+    def __init__(self, scope: Scope, receive: Receive, send: Send, counters: Counters, room: Budget) -> None:
+        self.scope, self.receive, self._send, self._counters, self._room = scope, receive, send, counters, room
+        self._held = 0
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope.get("query_string", b"")
@@ -51,20 +83,48 @@ class Request:
         raw: bytes = self.scope.get("raw_path") or self.path.encode()
         return raw.partition(b"?")[0].split(b"/")[1:]
 
+    def header_list(self, name: bytes, *, keep_parameters: bool = False) -> list[str]:
+        """The members of a header that is a list, in lower case, of all lines of it; what follows a semicolon is left out."""
+        lines = (value.decode("latin-1").lower() for key, value in self.scope["headers"] if key == name)
+        members = (member for line in lines for member in line.split(","))
+        return [(member if keep_parameters else member.partition(";")[0]).strip() for member in members]
+
     async def body(self, limit: int) -> bytes:
         """The whole body.
 
         Raises:
             TooLargeError: as soon as the body's length is known to be over ``limit`` bytes; at once if the client says it.
+            NoRoomError: as soon as it is known that the bodies that are held leave no room for it.
             ClientGoneError: if the client hangs up.
         """
         length = self.headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > limit:
-            raise TooLargeError(limit)
+        if length.isdigit():
+            if int(length) > limit:
+                raise TooLargeError(limit)
+            self._hold(int(length))
         message = await self.receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             return self._within(message.get("body", b""), limit)
         return await self._rest_of_body(message, limit)
+
+    def _hold(self, size: int) -> None:
+        """Take room for a body of so many bytes, all told."""
+        if size > self._held:
+            self._room.take(size - self._held)
+            self._held = size
+
+    def release(self) -> None:
+        """The body is needed no more."""
+        if self._held:
+            self._room.give(self._held)
+            self._held = 0
+
+    def hand_over(self) -> Callable[[], None] | None:
+        """Keep the body's room beyond this request: who calls the function that this returns gives it back."""
+        if not self._held:
+            return None
+        size, self._held = self._held, 0
+        return lambda: self._room.give(size)
 
     async def _rest_of_body(self, message: Message, limit: int) -> bytes:
         parts, size = [], 0
@@ -76,6 +136,7 @@ class Request:
             size += len(part)
             if size > limit:
                 raise TooLargeError(limit)
+            self._hold(size)
             if not message.get("more_body"):
                 return b"".join(parts)
             message = await self.receive()
@@ -83,6 +144,7 @@ class Request:
     def _within(self, body: bytes, limit: int) -> bytes:
         if len(body) > limit:
             raise TooLargeError(limit)
+        self._hold(len(body))
         return body
 
     async def respond(self, status: int, body: bytes = b"", content_type: bytes | None = JSON, headers: Headers = ()) -> None:
@@ -94,9 +156,9 @@ class Request:
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
         await self._send({"type": "http.response.body", "body": body})
 
-    async def refuse_body(self, status: int, body: bytes, content_type: bytes = JSON) -> None:
+    async def refuse_body(self, status: int, body: bytes, extra: Headers = ()) -> None:
         """Answer without reading the body. What the client still sends is dropped for a moment, so that it gets to read the answer."""
-        headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), (b"connection", b"close"), *extra]
         self._count(status)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": True})

@@ -17,7 +17,7 @@ nest: Callable[[Mapping[str, Any]], dict[str, Any]] = scope.nest
 LOG_LIMIT = 1024 * 1024
 """Characters of log kept for one prediction."""
 EVENT_LIMIT = 1024
-"""Events kept for a listener that is slow, or comes late."""
+"""Events kept for a listener that is slow, or comes late, unless ``COG_STREAM_HISTORY_CAPACITY`` says otherwise."""
 
 
 class Status(StrEnum):
@@ -85,18 +85,20 @@ class CallEvent:
 class Listener:
     """Follows a prediction: an asynchronous iterator over its events, the last one COMPLETED.
 
-    ``so_far`` comes first. A listener that falls behind by more than `EVENT_LIMIT` events loses the oldest and is told so by one ERROR.
+    ``so_far`` comes first; ``skipped`` events before it are lost. A listener that falls behind by more than ``limit`` events loses the
+    oldest. Either is told by one ERROR.
     """
 
-    def __init__(self, so_far: Iterable[CallEvent]) -> None:
+    def __init__(self, so_far: Iterable[CallEvent], limit: int = EVENT_LIMIT, skipped: int = 0) -> None:
         self._events: deque[CallEvent] = deque(so_far)
-        self._skipped = 0
+        self._limit, self._skipped = limit, skipped
+        self._late = bool(skipped)
         self._over = False
         self._wake = asyncio.Event()
 
     def put(self, event: CallEvent) -> None:
         """Add an event; never waits."""
-        if len(self._events) >= EVENT_LIMIT:
+        if len(self._events) > self._limit:
             self._events.popleft()
             self._skipped += 1
         self._events.append(event)
@@ -113,7 +115,9 @@ class Listener:
             await self._wake.wait()
         if self._skipped:
             skipped, self._skipped = self._skipped, 0
-            return CallEvent(EventKind.ERROR, facts={"error": "this listener was too slow and missed events", "skipped": skipped})
+            why = "came too late for all events" if self._late else "was too slow and missed events"
+            self._late = False
+            return CallEvent(EventKind.ERROR, facts={"error": f"this listener {why}", "skipped": skipped})
         event = self._events.popleft()
         self._over = event.kind is EventKind.COMPLETED
         return event
@@ -123,7 +127,8 @@ class Call:
     """One prediction on its way. Belongs to the event loop's thread.
 
     ``id`` is the client's name for it (data, never a path), ``number`` ours on the wire. ``head`` and ``body`` are what the worker
-    gets; ``input`` is what snapshots show. ``on_done`` is called once with the result, before the waiting task wakes.
+    gets; ``input`` is what snapshots show. ``on_done`` is called once with the result, before the waiting task wakes; ``release`` gives
+    the body's room back.
     """
 
     __slots__ = (
@@ -134,6 +139,8 @@ class Call:
         "created",
         "finished",
         "head",
+        "history",
+        "history_limit",
         "id",
         "input",
         "listeners",
@@ -142,14 +149,20 @@ class Call:
         "metrics",
         "number",
         "on_done",
+        "release",
         "result",
+        "skipped",
         "started",
         "timer",
         "watchers",
     )
 
-    def __init__(self, id_: str, number: int, body: bytes, head: bytes = b"{}", *, input_: bytes = b"") -> None:
+    def __init__(
+        self, id_: str, number: int, body: bytes, head: bytes = b"{}", *, input_: bytes = b"", history_limit: int = EVENT_LIMIT
+    ) -> None:
         self.id, self.number, self.head, self.body, self.input = id_, number, head, body, input_
+        self.history: deque[CallEvent] | None = None
+        self.history_limit, self.skipped = history_limit, 0
         self.created = time.time()
         self.started: float | None = None
         self.finished: float | None = None
@@ -162,6 +175,7 @@ class Call:
         self.listeners: list[Listener] = []
         self.watchers: list[Callable[[CallEvent], None]] = []
         self.on_done: Callable[[Call, Result], None] | None = None
+        self.release: Callable[[], None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.cancel_asked = False
 
@@ -174,7 +188,7 @@ class Call:
 
     def listen(self) -> Listener:
         """A new listener; what happened so far comes first."""
-        listener = Listener(self._so_far())
+        listener = Listener(self._so_far(), self.history_limit, self.skipped)
         if self.result is None:
             self.listeners.append(listener)
         return listener
@@ -182,10 +196,7 @@ class Call:
     def _so_far(self) -> Iterable[CallEvent]:
         if self.started is not None:
             yield CallEvent(EventKind.START)
-        if self.logs:
-            yield CallEvent(EventKind.LOG, self.log_text().encode("utf-8", "replace"), {"source": "stdout"})
-        for index, chunk in enumerate(self.chunks):
-            yield CallEvent(EventKind.OUTPUT, chunk, {"index": index})
+        yield from self.history or ()
         if self.result is not None:
             yield CallEvent(EventKind.COMPLETED)
 
@@ -196,6 +207,14 @@ class Call:
         for watcher in self.watchers:
             watcher(event)
 
+    def _remember(self, event: CallEvent) -> None:
+        """Pass an event to whoever follows, and keep it for who comes later. START and COMPLETED need no keeping."""
+        if self.history is None:
+            self.history = deque(maxlen=self.history_limit)
+        self.skipped += len(self.history) == self.history_limit
+        self.history.append(event)
+        self.tell(event)
+
     def begin(self) -> None:
         """It has reached the front of its slot."""
         if self.started is None:
@@ -205,7 +224,7 @@ class Call:
     def add_chunk(self, index: int, value: bytes) -> None:
         """One piece of output."""
         self.chunks.append(value)
-        self.tell(CallEvent(EventKind.OUTPUT, value, {"index": index}))
+        self._remember(CallEvent(EventKind.OUTPUT, value, {"index": index}))
 
     def add_log(self, text: str, source: str) -> None:
         """A piece of what the model printed; beyond `LOG_LIMIT` characters it is shown to listeners and not kept."""
@@ -215,7 +234,7 @@ class Call:
         if kept != text and self.logs_size < LOG_LIMIT:
             self.logs.append(f"\n[the log is longer than {LOG_LIMIT} characters; the rest was left out]\n")
         self.logs_size += len(text)
-        self.tell(CallEvent(EventKind.LOG, text.encode("utf-8", "replace"), {"source": source}))
+        self._remember(CallEvent(EventKind.LOG, text.encode("utf-8", "replace"), {"source": source}))
 
     def add_metric(self, name: str, value: Any, mode: str) -> None:
         """A metric that the model recorded (``replace``, ``incr``, ``append``) or deleted (``delete``), as coglet counts them."""
@@ -229,7 +248,7 @@ class Call:
             self.metrics[name] = [*earlier, value]
         else:
             self.metrics[name] = value
-        self.tell(CallEvent(EventKind.METRIC, facts={"name": name, "value": value, "mode": mode}))
+        self._remember(CallEvent(EventKind.METRIC, facts={"name": name, "value": value, "mode": mode}))
 
     def log_text(self) -> str:
         """Everything the model printed so far."""
@@ -244,6 +263,9 @@ class Call:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+        if self.release is not None:
+            self.release()
+            self.release = None
         if self.on_done is not None:
             self.on_done(self, result)
         self.tell(CallEvent(EventKind.COMPLETED))

@@ -1,4 +1,4 @@
-"""Cog's HTTP API: ``/predictions`` and what belongs to it.
+"""Cog's HTTP API: ``/predictions`` and what belongs to it; ``/trainings`` is the same again.
 
 The bodies and statuses are Cog's, with its defects left out: a failed prediction keeps its logs, requests queue, a finished id answers
 again, predictions can be read and listed. Answers are composed around the model's output, which is never decoded here.
@@ -7,19 +7,21 @@ again, predictions can be read and listed. Answers are composed around the model
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import msgspec
 
 from lading.service.asgi import ClientGoneError, HangUpWatch, Request
-from lading.service.calls import Call, CallEvent, EventKind, Result, Status, nest
+from lading.service.calls import Call, Result, Status, nest
+from lading.service.event_stream import accepts_events, send_events
 from lading.service.pool import Refusal, RefusedError
 from lading.service.prediction import LONGEST_ID, PredictionService
+from lading.service.preferences import Preferences, preferences
 from lading.service.webhooks import WebhookEvent, Webhooks
 
-_KEEP_ALIVE = 15.0  # seconds between comments on a quiet event stream
 _PAGE, _LONGEST_PAGE = 100, 1000
 _NOTHING = (b"", b"null")
 
@@ -103,10 +105,13 @@ def iso(seconds: float | None) -> str | None:
 
 
 class CogRoutes:
-    """The routes of one Cog-style API under a prefix (empty: at the root). ``max_body`` is in bytes."""
+    """The routes of one Cog-style API at a ``place`` (``/predictions``). ``max_body`` is in bytes, ``max_listeners`` of one prediction."""
 
-    def __init__(self, service: PredictionService, max_body: int, webhooks: Webhooks, prefix: str = "") -> None:
-        self.service, self.max_body, self.webhooks, self.prefix = service, max_body, webhooks, prefix
+    def __init__(
+        self, service: PredictionService, max_body: int, webhooks: Webhooks, place: str = "/predictions", *, max_listeners: int = 64
+    ) -> None:
+        self.service, self.max_body, self.webhooks, self.place = service, max_body, webhooks, place
+        self.max_listeners = max_listeners
         signature = service.api.worker.signature
         self._streams = signature is None or bool(signature.get("streaming") or signature.get("generator"))
 
@@ -142,8 +147,8 @@ class CogRoutes:
         call = self.service.find(id_)
         if call is None:
             await request.respond(404, _encode({"error": "There is no prediction of this id, or it was finished too long ago."}))
-        elif _accepts_events(request) == "only":
-            await self._stream(request, call, owned=False)
+        elif self._streams and accepts_events(request) == "only":
+            await self._guard(request, self._stream(request, call, owned=False))
         else:
             await request.respond(200, snapshot(call))
 
@@ -153,13 +158,16 @@ class CogRoutes:
         before = _number(wanted, "cursor", 0, 2**63)
         calls = [call for call in self.service.listing() if not before or call.number < before]
         page, more = calls[:limit], len(calls) > limit
-        following = f"{self.prefix}/predictions?limit={limit}&cursor={page[-1].number}" if more else None
+        following = f"{self.place}?limit={limit}&cursor={page[-1].number}" if more else None
         results = b",".join(map(snapshot, page))
         return b'{"next":%b,"previous":null,"results":[%b]}' % (_encode(following), results)
 
     async def _guarded(self, request: Request, id_: str | None) -> None:
+        await self._guard(request, self._predict(request, id_))
+
+    async def _guard(self, request: Request, answering: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._predict(request, id_)
+            await answering
         except InvalidRequestError as error:
             body = error.body if isinstance(error.body, bytes) else _encode(error.body)
             await request.respond(error.status, body)
@@ -178,15 +186,36 @@ class CogRoutes:
         events = self._wants_events(request)
         if id_ is not None and await self._known(request, id_, events=events):
             return
+        if not self.service.started:
+            await self.service.start_late()
         call = self._call(request, asked, id_)
+        preferred = preferences(request)
         if events:
-            self.service.begin(call)
+            self._begin(request, call)
             await self._stream(request, call, owned=True)
-        elif _respond_async(request):
-            self.service.begin(call)
-            await request.respond(202, _encode({"id": call.id, "status": "starting"}))
+        elif preferred.respond_async:
+            self._begin(request, call)
+            await self._respond_async(request, call, preferred)
         else:
             await self._wait(request, call)
+
+    def _begin(self, request: Request, call: Call) -> None:
+        """Put a call on its way that may outlive its request."""
+        self.service.begin(call)
+        if call.result is None:
+            call.release = request.hand_over()
+
+    async def _respond_async(self, request: Request, call: Call, preferred: Preferences) -> None:
+        if preferred.wait:
+            await asyncio.wait([call.answer], timeout=preferred.wait)
+        if call.answer.done():
+            await self._answer(request, call, call.answer.result())
+            return
+        headers = [(b"location", self._place_of(call)), (b"preference-applied", preferred.applied)]
+        await request.respond(202, _encode({"id": call.id, "status": "starting"}), headers=headers)
+
+    def _place_of(self, call: Call) -> bytes:
+        return f"{self.place}/{quote(call.id, safe='')}".encode()
 
     async def _known(self, request: Request, id_: str, *, events: bool) -> bool:
         """Answer for an id that is in flight, or (PUT) finished. True if that is done."""
@@ -221,6 +250,7 @@ class CogRoutes:
 
     def _call(self, request: Request, asked: PredictionRequest, id_: str | None) -> Call:
         given = bytes(asked.input)
+        asked.input = msgspec.Raw(b"")  # it holds the whole request
         body = b"{}" if given in _NOTHING else given
         context = _encode(asked.context) if asked.context is not None else b""
         call = self.service.new_call(body, id_=id_, context=context, input_=body)
@@ -253,7 +283,7 @@ class CogRoutes:
     # Event streams
 
     def _wants_events(self, request: Request) -> bool:
-        wanted = _accepts_events(request)
+        wanted = accepts_events(request)
         if wanted == "only" and not self._streams:
             message = "This model's output does not come in pieces: ask for application/json, or make its predict yield."
             raise InvalidRequestError(406, {"error": message, "status": "failed"})
@@ -261,53 +291,13 @@ class CogRoutes:
 
     async def _stream(self, request: Request, call: Call, *, owned: bool) -> None:
         """Send what happens to a call. When the last listener leaves, a call that was made for a stream is canceled."""
-        listener = self.service.follow(call)
-        await request.start_stream(b"text/event-stream; charset=utf-8")
-        watch = asyncio.create_task(request.gone())
+        if len(call.listeners) >= self.max_listeners:
+            raise InvalidRequestError(429, {"error": f"{self.max_listeners} listeners follow this prediction already.", "status": "failed"})
         try:
-            await self._pump(request, call, listener.__anext__, watch)
+            await send_events(request, call, self.service.follow(call), lambda one: snapshot(one, with_input=False))
         finally:
-            watch.cancel()
-            if listener in call.listeners:
-                call.listeners.remove(listener)
             if owned and call.result is None and not call.listeners and not call.watchers:
                 self.service.pool.cancel(call)
-        await request.end_stream()
-
-    async def _pump(self, request: Request, call: Call, following: Any, gone: asyncio.Task[None]) -> None:
-        waiting: asyncio.Task[CallEvent] | None = None
-        try:
-            while not gone.done():
-                waiting = waiting or asyncio.ensure_future(following())
-                await asyncio.wait((waiting, gone), timeout=_KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
-                if gone.done():
-                    return
-                if not waiting.done():
-                    await request.write(b": still here\n\n")
-                    continue
-                event, waiting = waiting.result(), None
-                await request.write(event_text(event, call))
-                if event.kind is EventKind.COMPLETED:
-                    return
-        finally:
-            if waiting is not None:
-                waiting.cancel()
-
-
-def event_text(event: CallEvent, call: Call) -> bytes:
-    """One server-sent event."""
-    if event.kind is EventKind.START:
-        data = _encode({"id": call.id, "status": "processing"})
-    elif event.kind is EventKind.OUTPUT:
-        data = b'{"chunk":%b,"index":%d}' % (event.data, event.facts["index"])
-    elif event.kind is EventKind.LOG:
-        data = _encode({"source": event.facts["source"], "data": event.data.decode("utf-8", "replace")})
-    elif event.kind is EventKind.COMPLETED:
-        data = snapshot(call, with_input=False)
-    else:
-        data = _encode(dict(event.facts))
-    # A line feed inside JSON is only ever white space between its tokens.
-    return b"event: %b\ndata: %b\n\n" % (str(event.kind).encode(), data.replace(b"\r", b" ").replace(b"\n", b" "))
 
 
 def _is_web(url: str) -> bool:
@@ -316,22 +306,6 @@ def _is_web(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # half an IPv6 address, a port that is none
         return False
-
-
-def _accepts_events(request: Request) -> str:
-    """``only``: the client takes nothing but an event stream; ``also``: it takes JSON too; empty: it did not ask for one."""
-    accept = request.headers.get(b"accept")
-    if accept is None or b"text/event-stream" not in accept.lower():
-        return ""
-    others = {part.partition(b";")[0].strip().lower() for part in accept.split(b",")} - {b"text/event-stream"}
-    return "also" if others & {b"application/json", b"*/*", b"application/*"} else "only"
-
-
-def _respond_async(request: Request) -> bool:
-    prefer = request.headers.get(b"prefer")
-    if prefer is None:
-        return False
-    return any(part.partition(b";")[0].strip().lower() == b"respond-async" for part in prefer.split(b","))
 
 
 def _number(wanted: dict[str, list[str]], name: str, default: int, largest: int) -> int:

@@ -28,6 +28,8 @@ _WORST_FIRST = (
     Health.BUSY,
     Health.READY,
 )
+COG_VERSION = "0.23.1"
+"""The Cog whose API this is: clients of Cog look at it."""
 _PROMETHEUS = b"text/plain; version=0.0.4; charset=utf-8"
 _encode = msgspec.json.Encoder().encode
 
@@ -59,6 +61,11 @@ class CommonRoutes:
             places["predictions_url"] = "/predictions"
             places["predictions_idempotent_url"] = "/predictions/{prediction_id}"
             places["predictions_cancel_url"] = "/predictions/{prediction_id}/cancel"
+            places["cog_version"] = COG_VERSION
+        if self.spec.training is not None:
+            places["trainings_url"] = "/trainings"
+            places["trainings_idempotent_url"] = "/trainings/{training_id}"
+            places["trainings_cancel_url"] = "/trainings/{training_id}/cancel"
         cortex = [api for api in self.spec.apis if api.worker.style == Style.CORTEX]
         if cortex:
             places["apis"] = {api.name: cortex_endpoints(api, alone=len(self.spec.apis) == 1)[0] for api in cortex}
@@ -105,6 +112,10 @@ class CommonRoutes:
 
     async def shutdown(self, request: Request) -> None:
         """``POST /shutdown``."""
+        if _from_elsewhere(request):
+            # A page of another site can make a browser send this to a server on the same machine.
+            await request.respond(403, _encode({"error": "A page of another site may not stop this server."}))
+            return
         await request.respond(200, b"{}")
         if self.stop_server is not None:
             self.stop_server()
@@ -112,6 +123,11 @@ class CommonRoutes:
     async def favicon(self, request: Request) -> None:
         """Browsers ask for it on their own."""
         await request.respond(204, b"", TEXT)
+
+
+def _from_elsewhere(request: Request) -> bool:
+    origin = request.headers.get(b"origin")
+    return origin is not None and origin.partition(b"://")[2] != request.headers.get(b"host")
 
 
 def _worst(reports: Sequence[HealthReport]) -> HealthReport:

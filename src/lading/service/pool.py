@@ -350,6 +350,9 @@ class WorkerPool:
     def worker_gone(self, worker: Worker, unbegun: list[Call]) -> None:
         """See `Owner`."""
         self.workers.remove(worker)
+        for call in worker.left:
+            # It could not remove its files itself.
+            worker.loop.run_in_executor(None, shutil.rmtree, f"{self.scratch}/{call.number}", True)
         self._idle = deque(slot for slot in self._idle if slot.worker is not worker)
         if self.stopping:
             self.queue.extend(unbegun)

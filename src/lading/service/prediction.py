@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lading.model.events import Reporter, silent
+from lading.model.problems import LadingError
 from lading.model.service import ServedApi
-from lading.service.calls import Call, Listener, Result, Status
+from lading.service.calls import EVENT_LIMIT, Call, Listener, Result, Status
 from lading.service.counters import Counters
 from lading.service.log import ServiceLog, printable
 from lading.service.pool import Health, Refusal, RefusedError, Setup, WorkerPool
@@ -69,14 +72,37 @@ class PredictionService:
         self.in_flight: dict[str, Call] = {}
         self._kept: OrderedDict[str, Call] = OrderedDict()
         self._kept_bytes = 0
-        self.draining = False
+        self.draining = self.started = False
+        self._starting: asyncio.Future[None] | None = None
+        self._history = _history_limit(os.environ)
         self._numbers = 0
         self._scratch = b""
 
     async def start(self, children: Sequence[Child] = ()) -> None:
         """Start the workers, or take over those that were started already."""
+        self.started = True
         await self.pool.start(children)
         self._scratch = json.dumps(self.pool.scratch)[1:-1].encode()
+
+    async def start_late(self) -> None:
+        """Start a service that was not started with the server, and wait for its setup.
+
+        Raises:
+            RefusedError: if its worker cannot be started.
+        """
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._start_late())
+        await asyncio.shield(self._starting)
+
+    async def _start_late(self) -> None:
+        if self.draining:
+            raise RefusedError(Refusal.STOPPING, "the server is shutting down", 1)
+        try:
+            await self.start()
+        except LadingError as error:
+            self.started, self._starting = False, None
+            raise RefusedError(Refusal.SETUP_FAILED, str(error)) from error
+        await self.pool.wait_settled()
 
     async def stop(self) -> None:
         """End everything at once; see `WorkerPool.stop`."""
@@ -93,7 +119,7 @@ class PredictionService:
         if head is None:
             extra = b',"context":' + context if context else b""
             head = b'{"scratch":"%b/%d"%b}' % (self._scratch, number, extra)
-        call = Call(id_ or uuid.uuid4().hex, number, body, head, input_=input_)
+        call = Call(id_ or uuid.uuid4().hex, number, body, head, input_=input_, history_limit=self._history)
         call.on_done = self._done
         return call
 
@@ -180,15 +206,13 @@ class PredictionService:
         call.body = b""
         if result.output:
             call.chunks = []
-        size = _size(call, result)
         before = self._kept.pop(call.id, None)
         if before is not None and before.result is not None:
             self._kept_bytes -= _size(before, before.result)
-        if size > KEPT_BYTES:
-            return
         self._kept[call.id] = call
-        self._kept_bytes += size
-        while len(self._kept) > KEPT_COUNT or self._kept_bytes > KEPT_BYTES:
+        self._kept_bytes += _size(call, result)
+        # The newest stays whatever its size: somebody is about to ask for it.
+        while len(self._kept) > KEPT_COUNT or (self._kept_bytes > KEPT_BYTES and len(self._kept) > 1):
             self._forget_oldest()
 
     def _forget_old(self) -> None:
@@ -214,4 +238,11 @@ class PredictionService:
 
 
 def _size(call: Call, result: Result) -> int:
-    return 1024 + len(call.input) + len(result.output) + len(result.logs) + sum(map(len, call.chunks))
+    events = sum(len(event.data) for event in call.history or ())
+    return 1024 + len(call.input) + len(result.output) + len(result.logs) + sum(map(len, call.chunks)) + events
+
+
+def _history_limit(environ: Mapping[str, str]) -> int:
+    """``COG_STREAM_HISTORY_CAPACITY``; what is no number from 1 on counts as not given, as in Cog."""
+    text = environ.get("COG_STREAM_HISTORY_CAPACITY", "")
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) <= 1_000_000 else EVENT_LIMIT

@@ -163,7 +163,8 @@ def _send(child: Child, frame: bytes) -> None:
 
 def environment_of(spec: WorkerSpec, environ: Mapping[str, str]) -> dict[str, str]:
     """The worker's environment variables: ours, without other Pythons' leaks, the environment's ``bin`` first, then the spec's own."""
-    variables = {name: value for name, value in environ.items() if name not in _LEAKS}
+    left_out = {*_LEAKS, *spec.unset}
+    variables = {name: value for name, value in environ.items() if name not in left_out}
     folder = str(Path(spec.python).parent)
     variables["PATH"] = os.pathsep.join(part for part in (folder, variables.get("PATH", os.defpath)) if part)
     variables["PYTHONNOUSERSITE"] = "1"

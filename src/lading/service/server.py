@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.service import ServiceSpec
+from lading.model.service import ServedApi, ServiceSpec
 from lading.service.process import Child, spawn
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ class _Server:
         self.log = ServiceLog.from_environment(reporter)
         self.counters = Counters()
         self.services: list[PredictionService] = []
+        self.training: PredictionService | None = None
         self.signals = 0
         self.last_signal: int | None = None
         self.http: Any = None
@@ -167,7 +168,7 @@ class _Server:
         if self.stop_asked is None:
             return
         if self.stop_asked.is_set() and self.signals > 1:
-            for service in self.services:
+            for service in self._all:
                 service.pool.kill()
                 service.fail_all("the server was stopped")
             if self.http is not None:
@@ -186,26 +187,36 @@ class _Server:
             await self._start(children)
             return await self._serve()
         finally:
-            for service in self.services:
+            for service in self._all:
                 await service.stop()
             self.log.close()
 
-    async def _start(self, children: Sequence[Sequence[Child]]) -> None:
-        from lading.service.prediction import PredictionService  # noqa: PLC0415 - after the workers
+    @property
+    def _all(self) -> list[PredictionService]:
+        """Every service, that of trainings included."""
+        return [*self.services, *([self.training] if self.training else [])]
 
+    async def _start(self, children: Sequence[Sequence[Child]]) -> None:
         for api, started in zip(self.spec.apis, children, strict=True):
-            service = PredictionService(
-                api,
-                max_queue=self.spec.max_queue,
-                setup_timeout=self.spec.setup_timeout,
-                predict_timeout=self.spec.predict_timeout,
-                worker_main=self.worker_main,
-                log=self.log,
-                counters=self.counters,
-            )
+            service = self._service(api)
             self.services.append(service)
             self.log.report(Event(step="Setting up", phase=Phase.STARTED, message=api.name))
             await service.start(started)
+        if self.spec.training is not None:
+            self.training = self._service(self.spec.training)
+
+    def _service(self, api: ServedApi) -> PredictionService:
+        from lading.service.prediction import PredictionService  # noqa: PLC0415 - after the workers
+
+        return PredictionService(
+            api,
+            max_queue=self.spec.max_queue,
+            setup_timeout=self.spec.setup_timeout,
+            predict_timeout=self.spec.predict_timeout,
+            worker_main=self.worker_main,
+            log=self.log,
+            counters=self.counters,
+        )
 
     async def _serve(self) -> int:
         import asyncio  # noqa: PLC0415 - after the workers
@@ -222,8 +233,9 @@ class _Server:
             webhooks=webhooks,
             log=self.log,
             shutdown=self.stop if self.allow_shutdown else None,
+            training=self.training,
         )
-        self.http = make_server(app, self.spec.drain_seconds + 5)
+        self.http = make_server(app, self.spec.drain_seconds + 5, self.spec.patience)
         serving = asyncio.create_task(self.http.serve(sockets=[self.listener]))
         reports = [asyncio.create_task(self._report_setup(service)) for service in self.services]
         self._announce()
@@ -257,17 +269,17 @@ class _Server:
         """Stop accepting, let running predictions finish while there is time, then end them with an answer."""
         import asyncio  # noqa: PLC0415 - after the workers
 
-        running = sum(len(service.in_flight) for service in self.services)
+        running = sum(len(service.in_flight) for service in self._all)
         if running:
             self.log.say("info", f"stopping: {running} predictions may finish within {self.spec.drain_seconds:g} s")
-        for service in self.services:
+        for service in self._all:
             service.draining = True
         self.http.should_exit = True
         loop = asyncio.get_running_loop()
         until = loop.time() + self.spec.drain_seconds
-        while any(service.in_flight for service in self.services) and loop.time() < until:  # noqa: ASYNC110 - only while stopping
+        while any(service.in_flight for service in self._all) and loop.time() < until:  # noqa: ASYNC110 - only while stopping
             await asyncio.sleep(0.02)
-        for service in self.services:
+        for service in self._all:
             service.fail_all("the server was stopped before the prediction was done")
             service.pool.stopping = True
         with contextlib.suppress(asyncio.CancelledError):

@@ -266,6 +266,7 @@ class Worker:
         self.condemned_call: Call | None = None
         self.condemned_cause = Cause.CRASH
         self.returncode: int | None = None
+        self.left: list[Call] = []  # what it was running when it ended
         self.gone = asyncio.Event()
         self.slots = tuple(Slot(self) for _ in child.slots)
         self._control = _Channel(self, CONTROL_KINDS, self._on_control)
@@ -444,6 +445,7 @@ class Worker:
             return []
         running, *unbegun = slot.calls
         slot.calls.clear()
+        self.left.append(running)
         running.finish(self._last_words(running))
         return [call for call in unbegun if call.result is None]
 
