@@ -42,10 +42,14 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _environ(path: str, python: str, extra: dict[str, str]) -> dict[str, str]:
     """As an activated environment has it, with the names that predictors import: ``python predict.py`` finds ``cog``."""
-    environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    from lading.environments.activation import activation, is_prefix
+
+    activated = activation(path, os.environ)
+    environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH", *activated.removed)}
     environ["PATH"] = str(Path(python).parent) + os.pathsep + environ.get("PATH", os.defpath)
+    environ |= activated.variables if is_prefix(path) else {"VIRTUAL_ENV": path}
     shims = str(Path(lading_worker.__file__).with_name("shims"))
-    return {**environ, "VIRTUAL_ENV": path, "PYTHONPATH": shims, **extra}
+    return {**environ, "PYTHONPATH": os.pathsep.join(filter(None, [shims, activated.variables.get("PYTHONPATH")])), **extra}
 
 
 def _run(command: list[str], environ: dict[str, str], cwd: str) -> int:

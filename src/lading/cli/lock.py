@@ -13,6 +13,7 @@ from lading.cli.install import ending_orderly
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked
+from lading.model.lock import Lock
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--as-of", metavar="DATE", help="as of a day (2024-05-01), a moment, the last commit (commit), or today again (none)"
     )
+    parser.add_argument("--explicit", action="store_true", help="print conda's packages as an @EXPLICIT list, which conda installs from")
     parser.add_argument("--check", action="store_true", help="the same as --locked: only check, change nothing")
 
 
@@ -43,6 +45,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         _must_be_locked(names, planned)
         locked = pipeline.lock(planned, project, options, output.reporter)
     report_locked(locked, output)
+    if arguments.explicit:
+        return _export(locked, str(options.directory), output)
     if output.as_json:
         output.json({"locks": [_record(one) for one in locked]})
     return 0
@@ -50,6 +54,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 def _must_be_locked(names: frozenset[str], planned: tuple[pipeline.Planned, ...]) -> None:
     known = {str(package["name"]) for one in planned if one.existing for package in one.existing.packages}
+    known |= {package.name for one in planned if one.existing and one.existing.conda for package in one.existing.conda.packages}
     for name in sorted(names - known):
         near = get_close_matches(name, known, n=1)
         raise LadingError(
@@ -62,10 +67,32 @@ def _must_be_locked(names: frozenset[str], planned: tuple[pipeline.Planned, ...]
         )
 
 
+def _conda_record(lock: Lock) -> dict[str, object]:
+    packages = lock.conda.packages if lock.conda else ()
+    return {"conda": [{"name": one.name, "version": one.version, "build": one.build, "url": one.url} for one in packages]} if packages else {}
+
+
+def _export(locked: tuple[pipeline.Locked, ...], root: str, output: Output) -> int:
+    """Conda's part as the list that ``conda create --file`` and ``micromamba create --file`` install from."""
+    lists = [one.lock.conda.explicit(root) for one in locked if one.lock.conda is not None]
+    if not lists:
+        raise LadingError(
+            Problem(
+                rule="usage",
+                what="No conda package is locked here.",
+                origin=Origin("--explicit"),
+                instead="List conda packages in an environment.yml or a conda-packages.txt.",
+            )
+        )
+    output.data("\n".join(lists).rstrip("\n"))
+    return 0
+
+
 def _record(locked: pipeline.Locked) -> dict[str, object]:
     return {
         "path": locked.planned.plan.lock_path,
         "changed": locked.changed,
         "packages": [{"name": package["name"], "version": package.get("version")} for package in locked.lock.packages],
+        **_conda_record(locked.lock),
         "decisions": [decision.as_json() for decision in locked.lock.decisions],
     }

@@ -33,7 +33,7 @@ def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
     for one in locked:
         path = one.planned.plan.lock_path
         if not one.changed:
-            output.say(f"{path} is up to date: {count(len(one.lock.packages), 'package')}.")
+            output.say(f"{path} is up to date: {count(one.lock.size, 'package')}.")
             output.decisions(without_settled_advice(one.planned.plan).decisions)
             continue
         output.decisions(one.lock.decisions)
@@ -41,7 +41,7 @@ def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
             output.say(f"{path} was out of date: {'; '.join(one.planned.stale)}.")
         for line in _changes(one):
             output.say(line)
-        output.say(f"Locked {count(len(one.lock.packages), 'package')} in {path}.")
+        output.say(f"Locked {count(one.lock.size, 'package')} in {path}.")
 
 
 def system_packages_text(checked: Checked) -> str | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lading.explain.conda import find_package, needed_by
 from lading.explain.style import Style
 from lading.explain.text import render_decisions, wrap
+from lading.model.conda import MatchSpec
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.plan import Plan
@@ -20,6 +22,7 @@ class Explanation:
     name: str
     declared: tuple[Declared, ...]
     decisions: tuple[Decision, ...]
+    specs: tuple[MatchSpec, ...] = ()
     version: str | None = None
     index: str | None = None
     files: tuple[str, ...] = ()
@@ -33,6 +36,7 @@ class Explanation:
             "index": self.index,
             "files": list(self.files),
             "declared": [declared.as_json() for declared in self.declared],
+            **({"conda": [spec.as_json() for spec in self.specs]} if self.specs else {}),
             "needed_by": list(self.needed_by),
             "decisions": [decision.as_json() for decision in self.decisions],
         }
@@ -43,11 +47,24 @@ def explain_package(name: str, plan: Plan, lock: Lock | None) -> Explanation | N
     declared = tuple(one for one in (*plan.requirements, *plan.constraints) if one.name == name)
     package = next((one for one in lock.packages if one["name"] == name), None) if lock else None
     decisions = tuple(one for one in plan.decisions if one.subject == name or _names(one, name, declared))
-    if not declared and package is None and not decisions:
+    conda = find_package(name, lock.conda if lock else None)
+    specs = tuple(spec for spec in (plan.conda.specs if plan.conda else ()) if conda is not None and spec.name == conda.name)
+    if not declared and package is None and not decisions and conda is None:
         return None
     dependents = sorted(
         one["name"] for one in (lock.packages if lock else ()) if any(need.get("name") == name for need in one.get("dependencies", ()))
     )
+    if conda is not None and lock is not None and lock.conda is not None:
+        return Explanation(
+            name=name,
+            declared=declared,
+            specs=specs,
+            decisions=decisions,
+            version=f"{conda.version} by conda",
+            index=conda.channel,
+            files=(conda.file_name,),
+            needed_by=(*needed_by(conda, lock.conda.packages), *dependents),
+        )
     return Explanation(
         name=name,
         declared=declared,
@@ -73,7 +90,8 @@ def render_explanation(explanation: Explanation, style: Style) -> str:
     """The explanation as text."""
     version = f" {explanation.version}" if explanation.version else " (not locked)"
     facts = [f"asked for: {one.pep508} ({one.origin})" for one in explanation.declared]
-    if not explanation.declared and explanation.name != "python":
+    facts += [f"asked for: {spec.shown} ({spec.origin})" for spec in explanation.specs]
+    if not explanation.declared and not explanation.specs and explanation.name != "python":
         facts.append("asked for: by nobody here; another package needs it")
     facts += [f"needed by: {', '.join(explanation.needed_by)}"] if explanation.needed_by else []
     facts += [f"from: {explanation.index}"] if explanation.index else []

@@ -98,6 +98,7 @@ def render_plan(plan: Plan, style: Style, *, interpreter: Interpreter | None = N
         ("Serving", [_api_line(api, style) for api in plan.apis] or ["  nothing: no predictor is named"]),
         ("Target", _target_lines(plan, interpreter, style)),
         ("Files", _source_lines(plan.sources, style) or ["  none that declares anything"]),
+        ("Conda packages", _conda_lines(plan, style)),
         ("Requirements", _requirement_lines(plan.requirements, plan, style) or ["  none"]),
         ("Constraints", _requirement_lines(plan.constraints, plan, style)),
         ("Overrides", _requirement_lines(plan.overrides, plan, style)),
@@ -115,10 +116,17 @@ def _api_line(api: Api, style: Style) -> str:
 
 
 def _target_lines(plan: Plan, interpreter: Interpreter | None, style: Style) -> list[str]:
-    lines = [wrap(f"Python {plan.target.python}, {plan.target.platform}, {plan.target.accelerator}", style, "  ", "    ")]
-    if interpreter is not None:
+    version = f"Python {plan.target.python}" if plan.conda is None else "the Python that conda brings"
+    lines = [wrap(f"{version}, {plan.target.platform}, {plan.target.accelerator}", style, "  ", "    ")]
+    if interpreter is not None and plan.conda is None:
         lines.append(wrap(f"{interpreter.path} (found by: {interpreter.found_by})", style, "  ", "    "))
     return lines
+
+
+def _conda_lines(plan: Plan, style: Style) -> list[str]:
+    from lading.explain.conda import conda_lines  # noqa: PLC0415 -- few projects need it, and it needs this module
+
+    return conda_lines(plan.conda, style)
 
 
 def _source_lines(sources: Sequence[Source], style: Style) -> list[str]:

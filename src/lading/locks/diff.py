@@ -61,6 +61,8 @@ def _by_name(lock: Lock | None) -> dict[str, _Packages]:
     grouped: dict[str, _Packages] = {}
     for package in lock.packages if lock else ():
         grouped.setdefault(str(package["name"]), []).append(package)
+    for conda in lock.conda.packages if lock and lock.conda else ():
+        grouped.setdefault(f"{conda.name} (conda)", []).append({**conda.as_table(), "version": f"{conda.version} {conda.build}"})
     return grouped
 
 

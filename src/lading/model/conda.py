@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import quote
 
 from lading.model.origin import Origin
 from lading.model.secrets import MASK, Secret, SecretText, SecretUrl, redact_urls
@@ -271,7 +272,7 @@ class CondaLock:
             "python": self.python,
             "channels": list(self.channels),
             "virtual-packages": list(self.virtual),
-            "shared": dict(self.shared),
+            **({"shared": dict(self.shared)} if self.shared else {}),
             "packages": [package.as_table() for package in packages],
         }
 
@@ -291,10 +292,17 @@ class CondaLock:
             packages=tuple(CondaPackage.from_table(package) for package in table.get("packages", ())),
         )
 
-    def explicit(self) -> str:
-        """The packages as conda's ``@EXPLICIT`` list: ``conda create --file`` installs the same files."""
-        lines = [f"{package.url}#{package.sha256 or package.md5}" for package in self.packages]
+    def explicit(self, root: str) -> str:
+        """The packages as conda's ``@EXPLICIT`` list: ``conda create --file`` installs the same files. ``root`` is the project's folder.
+
+        conda compares MD5 hashes; where a channel tells only the SHA-256, that is written.
+        """
+        lines = [f"{_absolute(package.url, root)}#{package.md5 or f'sha256:{package.sha256}'}" for package in self.packages]
         return "\n".join([f"# platform: {self.platform}", "@EXPLICIT", *lines, ""])
+
+
+def _absolute(url: str, root: str) -> str:
+    return url if "://" in url else f"file://{quote(root.rstrip('/'))}/{url.removeprefix('./')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

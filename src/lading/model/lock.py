@@ -39,6 +39,11 @@ class Lock:
         return tuple(self.document.get("packages", ()))
 
     @property
+    def size(self) -> int:
+        """How many packages the lock holds, conda's included."""
+        return len(self.packages) + (len(self.conda.packages) if self.conda else 0)
+
+    @property
     def versions(self) -> dict[str, str]:
         """Version by package name; packages without one (a local folder) are left out."""
         return {package["name"]: package["version"] for package in self.packages if "version" in package}
