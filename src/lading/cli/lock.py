@@ -69,7 +69,9 @@ def _must_be_locked(names: frozenset[str], planned: tuple[pipeline.Planned, ...]
 
 def _conda_record(lock: Lock) -> dict[str, object]:
     packages = lock.conda.packages if lock.conda else ()
-    return {"conda": [{"name": one.name, "version": one.version, "build": one.build, "url": one.url} for one in packages]} if packages else {}
+    return (
+        {"conda": [{"name": one.name, "version": one.version, "build": one.build, "url": one.url} for one in packages]} if packages else {}
+    )
 
 
 def _export(locked: tuple[pipeline.Locked, ...], root: str, output: Output) -> int:

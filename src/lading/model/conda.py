@@ -295,7 +295,7 @@ class CondaLock:
     def explicit(self, root: str) -> str:
         """The packages as conda's ``@EXPLICIT`` list: ``conda create --file`` installs the same files. ``root`` is the project's folder.
 
-        conda compares MD5 hashes; where a channel tells only the SHA-256, that is written.
+        Conda compares MD5 hashes; where a channel tells only the SHA-256, that is written.
         """
         lines = [f"{_absolute(package.url, root)}#{package.md5 or f'sha256:{package.sha256}'}" for package in self.packages]
         return "\n".join([f"# platform: {self.platform}", "@EXPLICIT", *lines, ""])
