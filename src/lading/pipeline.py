@@ -475,25 +475,35 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
     Raises:
         LadingError: if an environment cannot be built; the store is then as it was.
     """
-    from lading.environments import ahead
-    from lading.environments.store import create_environment
-
     installed = []
     for one in locked:
         _must_run_here(one, options)
         with_indexes = _as_reached(one.planned.plan, project, options)
-        environment = create_environment(
-            one.lock,
-            one.text,
-            one.planned.interpreter,
-            project.root,
-            plan=with_indexes,
-            reporter=reporter,
-            offline=options.offline,
-            ahead=ahead.begun,
-        )
+        environment = _environment(one, one.planned.interpreter, with_indexes, project.root, offline=options.offline, reporter=reporter)
         installed.append(Installed(locked=one, environment=environment))
     return tuple(installed)
+
+
+def _environment(
+    locked: Locked, interpreter: Interpreter, with_indexes: Plan, root: Path, *, offline: bool, reporter: Reporter
+) -> Environment:
+    """The environment in the store; the project's own package is editable in it, where its build can do that."""
+    from lading.environments import ahead
+    from lading.environments.store import create_environment
+    from lading.locks.lockfile import write
+    from lading.locks.serving import editable_project
+
+    def create(lock: Lock, text: str) -> Environment:
+        return create_environment(lock, text, interpreter, root, plan=with_indexes, reporter=reporter, offline=offline, ahead=ahead.begun)
+
+    editable = editable_project(locked.lock)
+    if editable is not None:
+        try:
+            return create(editable, write(editable))
+        except LadingError as error:
+            if not any("editable" in f"{problem.detail} {problem.why}" for problem in error.problems):
+                raise
+    return create(locked.lock, locked.text)
 
 
 def _must_run_here(locked: Locked, options: Options) -> None:
