@@ -14,9 +14,9 @@ from lading.formats.condarc import Condarc, read_all, search_path
 from lading.frameworks.labels import cuda_version
 from lading.model.conda import ChannelUrl, CondaDependencies, CondaPlan, MatchSpec, conda_platform
 from lading.model.decisions import Decision, Kind
-from lading.model.files import ProjectFiles
+from lading.model.files import ProjectFiles, content_hash
 from lading.model.origin import Origin
-from lading.model.plan import Plan
+from lading.model.plan import Plan, Role, Source
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import PythonRequest, Target
 from lading.planner.python import PythonChoice
@@ -135,6 +135,16 @@ def _no_platform(target: Target, path: str) -> Problem:
         why="Channels have folders for linux-64, linux-aarch64, linux-ppc64le, osx-64 and osx-arm64.",
         instead="Lock for one of those platforms.",
         code=ExitCode.RESOLUTION,
+    )
+
+
+def configuration_sources(files: ProjectFiles, environ: Mapping[str, str]) -> tuple[Source, ...]:
+    """The project's own conda configuration, as a file that counts."""
+    paths = read_all(_PROJECT_CONDARC, files, environ).paths
+    because = "it configures conda's channels"
+    return tuple(
+        Source(path=path, role=Role.USED, format="conda's configuration", because=because, sha256=content_hash(files.read(path) or b""))
+        for path in paths
     )
 
 

@@ -134,7 +134,7 @@ def make_plan(
         choice = Choice(requirements=locked, decisions=(lock_decision(declaration, locked),))
     if choice.problems:
         raise LadingError(*choice.problems)
-    conda, conda_decisions = _conda(declaration, target, files, environ, python_request)
+    conda, conda_sources, conda_decisions = _conda(declaration, target, files, environ, python_request)
     decisions = [*config.decisions, *declaration.decisions, *chosen.decisions, *conda_decisions, *conf_decisions, *choice.decisions]
     about_target = [python, accelerator_decision(config, target)]
     floating = floating_decision(declaration.requirements)
@@ -146,7 +146,7 @@ def make_plan(
         kind=config.kind,
         apis=chosen.apis,
         target=target,
-        sources=_ordered((*chosen.sources, *conf_sources, *version_sources(files, python)), system),
+        sources=_ordered((*chosen.sources, *conda_sources, *conf_sources, *version_sources(files, python)), system),
         requirements=choice.requirements,
         constraints=declaration.constraints,
         options=without_scoped(options, choice.scoped),
@@ -183,13 +183,15 @@ def _choose(declaration: Declaration, context: Context) -> Choice:
 
 def _conda(
     declaration: Declaration, target: Target, files: ProjectFiles, environ: Mapping[str, str], python: PythonRequest | None
-) -> tuple[CondaPlan | None, tuple[Decision, ...]]:
+) -> tuple[CondaPlan | None, tuple[Source, ...], tuple[Decision, ...]]:
     if declaration.conda is None:
-        return None, ()
-    from lading.planner.conda import complete  # noqa: PLC0415 -- few projects need it
+        return None, (), ()
+    from lading.planner.conda import complete, configuration_sources  # noqa: PLC0415 -- few projects need it
 
     specs = declaration.conda.specs
-    return complete(declaration.conda, target, files, environ, path=specs[0].origin.path if specs else declaration.path, python=python)
+    path = specs[0].origin.path if specs else declaration.path
+    plan, decisions = complete(declaration.conda, target, files, environ, path=path, python=python)
+    return plan, configuration_sources(files, environ), decisions
 
 
 def _ordered(sources: tuple[Source, ...], system: SystemPackages) -> tuple[Source, ...]:
