@@ -174,6 +174,21 @@ def test_env_list_and_prune_leave_what_runs(project: Path, lading_home: Path):
     assert lading("install", project).stdout == f"{environment}\n"
 
 
+def test_what_is_served_is_left_alone(project: Path):
+    (environment,) = lading("install", project).stdout.splitlines()
+    server = subprocess.Popen([*LADING, "serve", "-q", "-p", "0", str(project)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not answer("env", "list")["environments"][0]["held"]:
+            assert server.poll() is None
+            assert time.monotonic() < deadline
+        assert answer("env", "prune", "--all")["removed"] == []
+    finally:
+        server.terminate()
+        server.wait()
+    assert [one["path"] for one in answer("env", "prune", "--all")["removed"]] == [environment]
+
+
 def test_ctrl_c_reaches_the_command_and_its_status_is_ours(project: Path):
     lading("install", project)
     code = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit(9)); print('ready'); time.sleep(100)"

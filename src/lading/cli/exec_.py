@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if environment is None:
         names = ", ".join(ready.environments)
         raise LadingError(Problem(rule="usage", what=f"There is no API {arguments.api}.", instead=f"The APIs are {names}."))
-    from lading.environments.store import hold
+    from lading.environments.claims import hold
 
     environ = _environ(environment.path, environment.python, variables(arguments.env))
     with hold(environment):

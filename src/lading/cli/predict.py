@@ -46,12 +46,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     project = pipeline.read(options)
     api = _api(project, arguments.api)
     payload = _payload(arguments, project, api)
-    spec = pipeline.with_variables(pipeline.describe_service(prepare(options, output)), variables(arguments.env))
+    ready = prepare(options, output)
+    spec = pipeline.with_variables(pipeline.describe_service(ready), variables(arguments.env))
     served = next(one for one in spec.apis if one.name == api.name)
 
+    from lading.environments.claims import hold
     from lading.service.once import predict_once
 
-    result = predict_once(served, payload, output.reporter, setup_timeout=arguments.setup_timeout, predict_timeout=arguments.timeout)
+    with hold(ready.environments[api.name]):
+        result = predict_once(served, payload, output.reporter, setup_timeout=arguments.setup_timeout, predict_timeout=arguments.timeout)
     if output.as_json:
         output.json(result.as_json())
     elif result.ok:

@@ -62,9 +62,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         predict_timeout=arguments.timeout,
     )
     spec = pipeline.with_variables(spec, variables(arguments.env))
+    from lading.environments.claims import hold
     from lading.service.server import serve
 
-    return serve(spec, output.reporter)
+    with hold(*ready.environments.values()):
+        return serve(spec, output.reporter)
 
 
 def no_predictor(path: str | None) -> Problem:

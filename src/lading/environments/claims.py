@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from lading.environments.home import unusable
+from lading.environments.stamp import STORED
+
+TYPE_CHECKING = False  # typing's own constant, without importing typing
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lading.model.environment import Environment
+    from lading.model.problems import LadingError
 
 LOCKS = "locks"
 
@@ -102,3 +109,56 @@ def same_file(descriptor: int, path: str) -> bool:
 
 def _path(store: str, key: str) -> str:
     return os.path.join(store, LOCKS, key)
+
+
+@contextmanager
+def hold(*environments: Environment) -> Iterator[None]:
+    """Use environments: as long as this lasts, ``lading env prune`` leaves them alone. The system ends it with the process.
+
+    Raises:
+        LadingError: if one has been removed.
+    """
+    with ExitStack() as stack:
+        for environment in {one.path: one for one in environments}.values():
+            descriptor = _hold(environment)
+            if descriptor is not None:
+                stack.callback(os.close, descriptor)
+            touch(environment.path)
+        yield
+
+
+def _hold(environment: Environment) -> int | None:
+    path = os.path.join(environment.path, STORED)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _gone(environment) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    except OSError:  # a file system without locks: nobody can prune there either
+        os.close(descriptor)
+        return None
+    if not same_file(descriptor, path):
+        os.close(descriptor)
+        raise _gone(environment)
+    return descriptor
+
+
+def touch(place: str) -> None:
+    """Note that an environment is used now. Where the store cannot be written, nothing is removed either."""
+    with suppress(OSError):
+        os.utime(os.path.join(place, STORED))
+
+
+def _gone(environment: Environment) -> LadingError:
+    from lading.model.problems import ExitCode, LadingError, Problem  # noqa: PLC0415 -- only on the way out
+
+    return LadingError(
+        Problem(
+            rule="environment-removed",
+            what=f"The environment {environment.key} is not in the store any more.",
+            why=f"{environment.path} was removed, perhaps by `lading env prune`.",
+            instead="Run the command again: it builds what is missing.",
+            code=ExitCode.BUILD,
+        )
+    )

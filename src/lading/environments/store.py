@@ -19,14 +19,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lading.environments.ahead import Ahead
-from lading.environments.claims import claim, same_file, try_claim, try_lock
+from lading.environments.claims import claim, same_file, touch, try_claim, try_lock
+from lading.environments.claims import hold as hold  # noqa: PLC0414 -- a part of the store
 from lading.environments.home import ENVIRONMENTS, home, require_writable, unusable
 from lading.environments.keys import FORMAT, Key, make_key
 from lading.environments.stamp import STORED, forget_removed
@@ -34,7 +33,6 @@ from lading.model.environment import Environment
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.lock import Lock
 from lading.model.plan import Plan
-from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import Interpreter
 
 BUILDING = "building"
@@ -151,16 +149,8 @@ def is_finished(place: str) -> bool:
 
 
 def _found(place: str, key: Key) -> Environment:
-    _touch(place)
+    touch(place)
     return Environment(path=place, python=os.path.join(place, "bin", "python"), key=key.name, reused=True)
-
-
-def _touch(place: str) -> None:
-    """Note that an environment is used; in a store that cannot be written nothing is removed either."""
-    try:
-        os.utime(os.path.join(place, STORED))
-    except OSError:
-        return
 
 
 def _headline(lock: Lock, interpreter: Interpreter) -> str:
@@ -230,49 +220,6 @@ def prune(*, older_than: float = 0.0, dry_run: bool = False) -> tuple[Stored, ..
     _sweep(store, None)
     forget_removed(store)
     return removed
-
-
-@contextmanager
-def hold(*environments: Environment) -> Iterator[None]:
-    """Use environments: as long as this lasts, `prune` leaves them alone. The system ends it with the process.
-
-    Raises:
-        LadingError: if one has been removed.
-    """
-    with ExitStack() as stack:
-        for environment in {one.path: one for one in environments}.values():
-            descriptor = _hold(environment)
-            if descriptor is not None:
-                stack.callback(os.close, descriptor)
-            _touch(environment.path)
-        yield
-
-
-def _hold(environment: Environment) -> int | None:
-    path = os.path.join(environment.path, STORED)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise LadingError(_gone(environment)) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-    except OSError:  # a file system without locks: nobody can prune there either
-        os.close(descriptor)
-        return None
-    if not same_file(descriptor, path):
-        os.close(descriptor)
-        raise LadingError(_gone(environment))
-    return descriptor
-
-
-def _gone(environment: Environment) -> Problem:
-    return Problem(
-        rule="environment-removed",
-        what=f"The environment {environment.key} is not in the store any more.",
-        why=f"{environment.path} was removed, perhaps by `lading env prune`.",
-        instead="Run the command again: it builds what is missing.",
-        code=ExitCode.BUILD,
-    )
 
 
 def _read(place: str) -> Stored | None:
