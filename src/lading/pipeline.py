@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from lading.planner.make import Known
     from lading.planner.python import PythonChoice
     from lading.planner.sources import Chosen
+    from lading.resolvers.conda_pip import Resolving
     from lading.resolvers.listings import Door
+    from lading.resolvers.uv import ResolveOptions
+
+_CONDA_VARIABLES = (
+    *("CONDARC", "HOME", "XDG_CONFIG_HOME", "RATTLER_AUTH_FILE"),
+    *("CONDA_OVERRIDE_CUDA", "CONDA_OVERRIDE_GLIBC", "CONDA_OVERRIDE_LINUX", "CONDA_OVERRIDE_OSX"),
+)
+"""Variables that lead to other conda packages."""
 
 _OPENAPI_VERSION = "0.1.0"
 """The version of a predictor's own API that documents state, as Cog's do."""
@@ -159,7 +167,7 @@ def plan(project: Project, options: Options, reporter: Reporter = silent) -> tup
     return planned
 
 
-def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Reporter) -> Planned:
+def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Reporter, conda_python: str | None = None) -> Planned:
     from lading.environments.host import host_target
     from lading.locks.staleness import check as stale_reasons
     from lading.planner.lock_target import adopt
@@ -168,20 +176,33 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
 
     variant = _variant(chosen.variant, options)
     existing = read_lock(project, variant)
+    conda_python = conda_python or (existing.conda.python if existing and existing.conda else None)
+    by_conda = chosen.declaration is not None and chosen.declaration.conda is not None
     python = choose_python(
         project.config,
         chosen.declaration,
         project.files,
         asked=options.python,
-        locked=existing.target.get("python") if existing else None,
+        locked=existing.target.get("python") if existing and not by_conda else None,
     )
-    interpreter = _interpreter(python, options, reporter)
+    interpreter = _conda_interpreter(python, conda_python) if by_conda else _interpreter(python, options, reporter)
     accelerator = _declared_accelerator(project.config, options)
     target = adopt(_target_of(host_target(interpreter, accelerator), options), existing, accelerator)
-    decision = python.decide(interpreter.version)
+    decision = _python_by_conda(python, conda_python) if by_conda else python.decide(interpreter.version)
+    request = replace(python.request, specifier=python.specifier)
 
     def planned(known: Known) -> Plan:
-        return make_plan(project.config, chosen, target, project.files, options.environ, variant=variant, python=decision, known=known)
+        return make_plan(
+            project.config,
+            chosen,
+            target,
+            project.files,
+            options.environ,
+            variant=variant,
+            python=decision,
+            python_request=request,
+            known=known,
+        )
 
     known = _machine_facts(options, accelerator)
     asked = planned(replace(known, choosing=False))
@@ -211,6 +232,22 @@ def builds(planned: Planned, project: Project, options: Options) -> tuple[Row, .
     context = _context(project, chosen, planned.plan.target, _machine_facts(options, "cpu"), options)
     told = sizes(urls, _door(context, project, options))
     return tuple(row.with_sizes(told) for row in rows)
+
+
+def _conda_interpreter(python: PythonChoice, version: str | None) -> Interpreter:
+    """Stands in for the Python that conda brings: a Python of this machine, with the version that conda has or may have."""
+    import sys
+
+    from lading.model.target import Interpreter
+    from lading.planner.conda import expected_python
+
+    return Interpreter(path=sys.executable, version=version or expected_python(python.specifier), found_by="conda packages")
+
+
+def _python_by_conda(python: PythonChoice, version: str | None) -> Decision:
+    from lading.planner.conda import python_decision
+
+    return python_decision(python, version)
 
 
 def _machine_facts(options: Options, accelerator: str) -> Known:
@@ -396,22 +433,71 @@ def _lock_problem(planned: Planned) -> Problem:
 
 def _resolve(planned: Planned, project: Project, options: Options, as_of: str | None, reporter: Reporter) -> Lock:
     from lading.planner.make import name_locked_versions
+    from lading.resolvers.conda_pip import resolve_both
     from lading.resolvers.settled import settle
     from lading.resolvers.uv import ResolveOptions, resolve
 
     previous = planned.existing if planned.existing and planned.existing.as_of == as_of else None
     how = ResolveOptions(offline=options.offline, previous=previous, upgrade=options.upgrade, as_of=as_of)
 
+    both = None
+    if planned.plan.conda is not None:
+        planned, both = _conda_first(planned, project, options, how, reporter)
+
     def resolved(plan: Plan) -> Lock:
+        if both is not None:
+            return resolve_both(_as_reached(plan, project, options), both)
         return resolve(_as_reached(plan, project, options), planned.interpreter, project.root, how, reporter)
 
     plan_, made = settle(planned.plan, resolved, lambda declared: _build_of(declared, planned, project, options))
     found = [decision for decision in made.decisions if decision not in plan_.decisions]
     decisions = (*name_locked_versions(plan_, made), *([_day_decision(as_of, options)] if as_of else []), *found)
     sources = {source.path: source.sha256 for source in plan_.sources if source.sha256}
-    return replace(
-        made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, source=plan_.source, target=plan_.target.as_json()
+    target = replace(plan_.target, python=made.conda.python) if made.conda else plan_.target
+    return replace(made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, source=plan_.source, target=target.as_json())
+
+
+def _conda_first(
+    planned: Planned, project: Project, options: Options, how: ResolveOptions, reporter: Reporter
+) -> tuple[Planned, Resolving]:
+    """The plan for the Python that conda brings, and what resolving the rest against conda's packages needs."""
+    from lading.environments.home import home
+    from lading.planner.conda import with_python
+    from lading.resolvers.conda import CondaOptions, solve
+    from lading.resolvers.conda_client import caches
+    from lading.resolvers.conda_pip import Resolving
+
+    kept = planned.existing.conda if planned.existing else None
+    conda = CondaOptions(
+        caches=caches(home(options.environ), options.environ), offline=options.offline, previous=kept, upgrade=options.upgrade
     )
+    solution = solve(planned.plan, project.root, conda, reporter)
+
+    def for_python(plan: Plan, version: str) -> Plan:
+        if version.split(".")[:2] == plan.target.python.split(".")[:2]:
+            return with_python(plan, version)
+        chosen = next(one for one in project.chosen if one.apis == plan.apis)
+        return _as_reached(_plan_one(project, chosen, options, reporter, version).plan, project, options)
+
+    again = replace(planned, plan=for_python(planned.plan, solution.lock.python))
+    resolving = Resolving(
+        root=project.root,
+        conda=conda,
+        pip=how,
+        make=for_python,
+        interpreter=lambda version: _one_like(version, options),
+        reporter=reporter,
+        first=solution,
+    )
+    return again, resolving
+
+
+def _one_like(version: str, options: Options) -> Interpreter | None:
+    """A Python of this machine with the same minor version as conda's, which is not installed yet: it builds what comes as source."""
+    from lading.environments.interpreters import find_interpreters
+
+    minor = version.split(".")[:2]
+    return next((one for one in find_interpreters(options.environ) if one.version.split(".")[:2] == minor), None)
 
 
 def _as_reached(plan: Plan, project: Project, options: Options) -> Plan:
@@ -478,8 +564,11 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
     installed = []
     for one in locked:
         _must_run_here(one, options)
+        interpreter = one.planned.interpreter
+        if one.lock.conda is not None:
+            interpreter = replace(interpreter, version=one.lock.conda.python)
         with_indexes = _as_reached(one.planned.plan, project, options)
-        environment = _environment(one, one.planned.interpreter, with_indexes, project.root, offline=options.offline, reporter=reporter)
+        environment = _environment(one, interpreter, with_indexes, project.root, offline=options.offline, reporter=reporter)
         installed.append(Installed(locked=one, environment=environment))
     return tuple(installed)
 
@@ -594,7 +683,8 @@ def remember(options: Options, project: Project, installed: tuple[Installed, ...
     paths = {variant.name: variant.environment.path for variant in variants}
     if not any(one.locked.planned.stale for one in installed if one.locked.lock is one.locked.planned.existing):
         # A stale lock that --frozen took as it is must not count as fresh for a run without it.
-        save(str(project.root), identity(options), project.files.inputs, paths, environ=options.environ, note=note)
+        named = _CONDA_VARIABLES if any(one.locked.lock.conda for one in installed) else ()
+        save(str(project.root), identity(options), project.files.inputs, paths, environ=options.environ, variables=named, note=note)
     return _ready(project.root, project.files, project.config, variants)
 
 
@@ -622,9 +712,11 @@ def describe_service(ready: Ready, *, host: str = "127.0.0.1", port: int = 5000,
 
 
 def _served_api(ready: Ready, api: Api, environment: Environment) -> ServedApi:
+    from lading.environments.activation import activation
     from lading.model.project import Style
     from lading.model.service import ServedApi, WorkerSpec
 
+    activated = activation(environment.path, os.environ)
     signature = openapi = None
     if api.style is Style.COG:
         from lading.schema.openapi import make_openapi
@@ -639,7 +731,8 @@ def _served_api(ready: Ready, api: Api, environment: Environment) -> ServedApi:
         file=api.file,
         object=api.object,
         config=api.config,
-        env=dict(api.env),
+        env={**activated.variables, **dict(api.env)},
+        unset=activated.removed,
         python_path=api.python_path,
         signature=signature,
         log_level=api.log_level,
