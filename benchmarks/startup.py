@@ -102,7 +102,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "project"
         shutil.copytree(arguments.project, project)
-        environ = {**os.environ, "LADING_HOME": str(Path(scratch) / "home")}
+        environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as it is installed
+        environ |= {"LADING_HOME": str(Path(scratch) / "home")}
         done = subprocess.run([str(LADING), "install", "--json", str(project)], env=environ, check=True, capture_output=True, text=True)
         python = json.loads(done.stdout)["environments"][0]["python"]
         if not arguments.serve:
