@@ -62,7 +62,7 @@ class CogStyle:
         if kind is None:
             return {}
         given = os.environ.get("COG_WEIGHTS")
-        files = InputFiles(None)
+        files = InputFiles(None, trusted=True)
         atexit.register(files.close)
         if given:
             return {"weights": given if kind in ("str", "any") else getattr(files, kind)(given)}

@@ -1,7 +1,8 @@
 """What ``Path``, ``File`` and ``Secret`` inputs become: local files made of the URLs that a request carries.
 
 As in Cog: ``data:``, ``http://`` and ``https://`` are taken, downloads run eight at a time, and what was downloaded is removed after the
-call. Unlike Cog (0.23 hands any other text to the model as it is), a request cannot name a file of the server's machine.
+call. Unlike Cog (0.23 hands any other text to the model as it is), a request cannot name a file of the server's machine, nor what
+only that machine can reach (`downloads`).
 """
 
 import io
@@ -9,9 +10,8 @@ import os
 import re
 
 from lading_worker import inputs
+from lading_worker.downloads import Limits, download, shown
 
-_CHUNK = 1 << 20
-_SECONDS = 10  # without a byte, as in Cog
 _AT_ONCE = 8
 _LONGEST_NAME = 200  # bytes, as in Cog; file systems allow 255
 _ENDINGS = {
@@ -41,11 +41,13 @@ _ENDINGS = {
 class InputFiles:
     """The files of one prediction, for `lading_worker.inputs.bind`. ``scratch`` is a folder of its own, made when first needed.
 
-    Its makers raise ``ValueError`` with a sentence for the client.
+    ``trusted``: what is downloaded is named by the author or the operator, not by a request. The makers raise ``ValueError`` with a
+    sentence for the client.
     """
 
-    def __init__(self, scratch):
+    def __init__(self, scratch, trusted=False):  # noqa: FBT002 - a mark, always given by name
         self._scratch = scratch
+        self._limits = None if trusted else Limits()
         self._fetched = {}
         self._handles = []
         self._made = []
@@ -69,7 +71,7 @@ class InputFiles:
     def _fetch_all(self, urls):
         import threading
 
-        jobs = [(url, self._place(file_name(url))) for url in urls]
+        jobs = [(url, self._place(file_name(url)), self._limits if asked else None) for url, asked in urls]
         outcomes = {}
         waiting = list(range(len(jobs)))
 
@@ -90,8 +92,8 @@ class InputFiles:
                 thread.join(0.1)  # a cancelation reaches this thread only between two steps
                 if self._abandoned:
                     return
-        for number, (url, _) in enumerate(jobs):
-            self._fetched.setdefault(url, []).append(outcomes[number])
+        for number, (url, _, limits) in enumerate(jobs):
+            self._fetched.setdefault((url, limits), []).append(outcomes[number])
 
     def abandon(self):
         """End downloads that run, from any thread: the prediction is over before it began."""
@@ -99,13 +101,16 @@ class InputFiles:
 
     def path(self, text):
         """A ``Path`` input: the content of the URL in a file that is named as the URL names it."""
-        return _cog().Path(self._local(text))
+        return _cog().Path(self._local(text, self._limits))
 
     def file(self, text):
         """A ``File`` input: the content of the URL as an open binary file, in memory if it came with the request."""
+        return self._open(text, self._limits)
+
+    def _open(self, text, limits):
         if _scheme(text) == "data":
             return io.BytesIO(read_data_url(text)[1])
-        handle = open(self._local(text), "rb")  # noqa: SIM115 - open as long as the prediction runs
+        handle = open(self._local(text, limits), "rb")  # noqa: SIM115 - open as long as the prediction runs
         self._handles.append(handle)
         return handle
 
@@ -115,12 +120,12 @@ class InputFiles:
 
     def default_path(self, text):
         """The author's own default of a ``Path`` input: a URL, or a file of the project or the machine."""
-        return self.path(text) if _is_url(text) else _cog().Path(text)
+        return _cog().Path(self._local(text, None) if _is_url(text) else text)
 
     def default_file(self, text):
         """The author's own default of a ``File`` input, as `default_path`."""
         if _is_url(text):
-            return self.file(text)
+            return self._open(text, None)
         try:
             handle = open(text, "rb")  # noqa: SIM115 - see `file`
         except OSError as error:
@@ -139,7 +144,7 @@ class InputFiles:
             shutil.rmtree(folder, ignore_errors=True)
         self._handles, self._made, self._fetched = [], [], {}
 
-    def _local(self, text):
+    def _local(self, text, limits):
         scheme = _scheme(text)
         if scheme == "data":
             kind, content = read_data_url(text)
@@ -148,11 +153,11 @@ class InputFiles:
                 file.write(content)
             return place
         if scheme not in ("http", "https"):
-            raise ValueError(f"{_shown(text)} is not a URL that can be read; send an http://, https:// or data: URL")
+            raise ValueError(f"{shown(text)} is not a URL that can be read; send an http://, https:// or data: URL")
         if self._abandoned:
             raise ValueError("the prediction is over")
-        fetched = self._fetched.get(text)
-        outcome = fetched.pop() if fetched else _outcome(text, self._place(file_name(text)))
+        fetched = self._fetched.get((text, limits))
+        outcome = fetched.pop() if fetched else _outcome(text, self._place(file_name(text)), limits)
         if isinstance(outcome, ValueError):
             raise outcome
         return outcome
@@ -175,106 +180,34 @@ class InputFiles:
 
 
 class _Urls(inputs.Verbatim):
-    """Collects the URLs that would be downloaded."""
+    """Collects the URLs that would be downloaded, each with whether the request named it."""
 
     def __init__(self):
         self.found = []
 
     def path(self, value):
-        """Remember a URL."""
+        """Remember a URL of the request."""
+        return self._note(value, asked=True)
+
+    def default_path(self, value):
+        """Remember a URL of the author."""
+        return self._note(value, asked=False)
+
+    file, default_file = path, default_path
+
+    def _note(self, value, asked):
         if _scheme(value) in ("http", "https"):
-            self.found.append(value)
+            self.found.append((value, asked))
         return value
 
-    file = path
 
-
-def _outcome(url, place, wanted=None):
+def _outcome(url, place, limits, wanted=None):
     """Download; the place, or the ``ValueError`` that says why not."""
     try:
-        download(url, place, wanted)
+        download(url, place, wanted, limits)
     except ValueError as error:
         return error
     return place
-
-
-def download(url, place, wanted=None):
-    """Write what a URL gives to a new file at ``place``, which is only there if all of it came and ``wanted()`` was true until then.
-
-    Raises:
-        ValueError: with a sentence that names the URL without its credentials and its query.
-    """
-    try:
-        with open_url(url) as response, open(place, "wb") as file:
-            expected = response.headers.get("Content-Length")
-            copied = 0
-            for chunk in iter(lambda: response.read1(_CHUNK), b""):
-                file.write(chunk)
-                copied += len(chunk)
-                if wanted is not None and not wanted():
-                    raise OSError("the prediction is over")
-        if expected and expected.isdigit() and int(expected) != copied:
-            raise OSError(f"the connection ended after {copied} of {expected} bytes")
-    except Exception as error:
-        if os.path.exists(place):
-            os.unlink(place)
-        reason = _reason(error)
-        if hasattr(error, "close"):
-            error.close()  # an HTTPError holds the connection
-        raise ValueError(f"{_shown(url)} cannot be downloaded: {reason}") from None
-
-
-def open_url(url):
-    """Open an ``http://`` or ``https://`` URL; credentials in it are sent to its own host alone. Redirects stay within the two.
-
-    ``COG_USER_AGENT`` names the client, as in Cog. The answer is given as `urllib.request.urlopen` gives it.
-    """
-    from urllib import request
-
-    bare, authorization = _without_credentials(url)
-    agent = os.environ.get("COG_USER_AGENT") or "lading"
-    asked = request.Request(bare, headers={"User-Agent": agent})  # noqa: S310 - the opener below knows no other schemes
-    if authorization:
-        asked.add_unredirected_header("Authorization", authorization)
-    opener = request.OpenerDirector()
-    for name in ("Proxy", "Unknown", "HTTP", "HTTPS", "HTTPDefaultError", "HTTPRedirect"):
-        handler = getattr(request, name + "Handler", None)  # a Python without ssl lacks one
-        if handler is not None:
-            opener.add_handler(handler())
-    opener.add_handler(request.HTTPErrorProcessor())
-    return opener.open(asked, timeout=_SECONDS)
-
-
-def _without_credentials(url):
-    from base64 import b64encode
-    from urllib.parse import quote, unquote, urlsplit
-
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    # What browsers mend, too: a space or a letter beyond ASCII in the path.
-    path, query = (quote(part, safe="/:@!$&'()*+,;=-._~%?[]") for part in (parts.path, parts.query))
-    bare = f"{parts.scheme}://{host}{path}" + ("?" + query if parts.query else "")
-    if not at:
-        return bare, None
-    name, _, password = user.partition(":")
-    return bare, "Basic " + b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode("ascii")
-
-
-def _reason(error):
-    """Why a download failed, without the URL, which ``http.client`` may quote with all that is in it."""
-    code = getattr(error, "code", None)
-    if code is not None:
-        return f"the server answered {code} {getattr(error, 'reason', '') or ''}".rstrip()
-    inner = getattr(error, "reason", error)
-    if "timed out" in str(inner):
-        return f"nothing came for {_SECONDS} seconds"
-    if isinstance(inner, str):
-        return inner
-    if isinstance(inner, OSError):
-        return inner.strerror or str(inner) or type(inner).__name__
-    if isinstance(error, ValueError) or type(error).__name__ == "InvalidURL":
-        return "it is not a valid URL"
-    return str(error) or type(error).__name__
 
 
 def read_data_url(url):
@@ -334,14 +267,6 @@ def _scheme(text):
 
 def _is_url(text):
     return _scheme(text) in ("http", "https", "data")
-
-
-def _shown(url):
-    """A URL or text for a message: no credentials, no query (signed URLs carry their signature there), not too long."""
-    text = re.sub(r"//[^/?#]*@", "//", url)
-    text = re.sub(r"[?#].*", "?…", text, flags=re.DOTALL)
-    text = text if len(text) <= 120 else text[:119] + "…"
-    return '"' + text.encode("utf-8", "backslashreplace").decode("utf-8") + '"'
 
 
 def _cog():

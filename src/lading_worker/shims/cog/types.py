@@ -171,7 +171,7 @@ class URLFile(io.IOBase):
 
     def _opened(self):
         if self._response is None:
-            self._response = worker_module("files").open_url(self._url)
+            self._response = worker_module("downloads").open_url(self._url)
         return self._response
 
     def read(self, size=-1):
