@@ -16,7 +16,7 @@ _LARGEST = 8 << 30
 _LONGEST = 3600.0
 
 
-class Refused(OSError):
+class RefusedError(OSError):
     """An address that a request may not name."""
 
 
@@ -171,7 +171,7 @@ def _checked(handler, limits):
             def connect(*place, **how):
                 connection = http_class(*place, **how)
                 if not proxied:
-                    connection._create_connection = lambda *where, **more: _connect(limits, *where, **more)
+                    connection._create_connection = lambda *where, **more: _connect(limits, *where, **more)  # noqa: SLF001
                 return connection
 
             return super().do_open(connect, req, **options)
@@ -190,7 +190,7 @@ def _check_target(url, limits):
         return
     for place in found:
         if not limits.allows(host, place[4][0]):
-            raise Refused(_refusal(place[4][0]))
+            raise RefusedError(_refusal(place[4][0]))
 
 
 def _connect(limits, address, timeout=None, source_address=None, **_):
@@ -201,7 +201,7 @@ def _connect(limits, address, timeout=None, source_address=None, **_):
     error = None
     for family, kind, protocol, _name, place in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
         if not limits.allows(host, place[0]):
-            error = error or Refused(_refusal(place[0]))
+            error = error or RefusedError(_refusal(place[0]))
             continue
         connection = socket.socket(family, kind, protocol)
         try:
