@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lading import pipeline
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.explain.text import count, render_problem, wrap
-from lading.model.problems import LadingError, Problem
+from lading.frameworks.machines import OF_MACHINE
+from lading.model.decisions import Decision
+from lading.model.problems import ExitCode, LadingError, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     options = pipeline_options(arguments, arguments.project)
-    checks: list[Callable[[pipeline.Options], Finding]] = [_uv, _store, _interpreters, _accelerator, _index, _project, _lock]
+    checks: list[Callable[[pipeline.Options], Finding]] = [_uv, _store, _interpreters, _accelerator, _index, _project, _builds, _lock]
     findings = []
     for check in checks:
         try:
@@ -87,9 +89,12 @@ def _interpreters(options: pipeline.Options) -> Finding:
 
 
 def _accelerator(options: pipeline.Options) -> Finding:
-    from lading.environments.host import describe_accelerator
+    """What builds are chosen for, the driver, and the GPUs that it sees."""
+    from lading.environments.host import describe_accelerator, find_machine
+    from lading.frameworks.gpus import spoken_gpus
 
-    return Finding("accelerator", describe_accelerator(options.accelerator))
+    gpus = find_machine().gpus
+    return Finding("accelerator", describe_accelerator(options.accelerator) + (f", with {spoken_gpus(gpus)}" if gpus else ""))
 
 
 def _index(options: pipeline.Options) -> Finding:
@@ -110,12 +115,33 @@ def _project(options: pipeline.Options) -> Finding:
     return Finding("project", f"{project.config.kind}, {count(len(project.config.apis), 'API')}: {names}")
 
 
-def _lock(options: pipeline.Options) -> Finding:
+def _builds(options: pipeline.Options) -> Finding:
+    """Whether the frameworks go together and run here; if not, the nearest set that does is in the problem's fix."""
     try:
         project = pipeline.read(options)
     except LadingError:
-        return Finding("lock", "not checked: the project cannot be read", looked=False)
+        return Finding("builds", "not checked: the project cannot be read", looked=False)
     planned = pipeline.plan(project, options)
+    rows = [row for one in planned for row in pipeline.builds(one, project, replace(options, offline=True))]
+    wrong = [_not_here(decision) for one in planned for decision in one.plan.decisions if decision.rule in OF_MACHINE]
+    needs = [f"{one.asked}: {one.chose}" for plan in planned for one in plan.plan.decisions if one.rule == "gpu-needs"]
+    chosen = ", ".join(row.chosen for row in rows)
+    return Finding("builds", "; ".join([chosen or "no framework that has several", *needs]), problems=tuple(wrong))
+
+
+def _not_here(decision: Decision) -> Problem:
+    because = f"{decision.because[:1].upper()}{decision.because[1:]}."
+    return Problem(
+        rule=decision.rule, what=f"{decision.asked} will not work.", why=because, instead=decision.instead, code=ExitCode.RESOLUTION
+    )
+
+
+def _lock(options: pipeline.Options) -> Finding:
+    try:
+        project = pipeline.read(options)
+        planned = pipeline.plan(project, options)
+    except LadingError:
+        return Finding("lock", "not checked: the project cannot be read or planned", looked=False)
     return Finding("lock", "; ".join(f"{one.plan.lock_path} {_lock_state(one)}" for one in planned))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lading.frameworks.choice import Context
 from lading.frameworks.family import Label
 from lading.frameworks.gpus import capabilities, driver_floor, has_kernels, newest_label, runs_build, spoken_gpus
-from lading.frameworks.labels import CPU, cuda_first, spoken
-from lading.frameworks.releases import releases
+from lading.frameworks.labels import CPU, cuda_first, cuda_version, spoken
+from lading.frameworks.releases import known, releases
 from lading.model.decisions import Decision, Kind
 
 OF_MACHINE = frozenset({"gpu-not-here", "gpu-driver-too-old", "gpu-no-kernels"})
@@ -61,7 +61,7 @@ def _about_machine(label: Label, subject: str, floor: str, context: Context) -> 
                 "gpu-driver-too-old",
                 f"{subject} on this machine",
                 f"the driver here is {machine.driver}, and {spoken(label.name)} needs {floor} or newer: torch will find no GPU",
-                f"a newer driver, or a build for an older CUDA: --accelerator {newest_label(machine.driver) or CPU}",
+                f"a newer driver, or {_for_driver(label, machine.driver)}",
             )
         )
     if label.release and has_kernels(label.release, label.name, machine.gpus) is False:
@@ -74,6 +74,13 @@ def _about_machine(label: Label, subject: str, floor: str, context: Context) -> 
             )
         )
     return found
+
+
+def _for_driver(label: Label, driver: str) -> str:
+    """The build of the same release that a driver runs, else the accelerator to ask for."""
+    row = known(label.release) if label.release else None
+    runs = [one for one in cuda_first(row.labels) if cuda_version(one) and runs_build(driver, one)] if row else []
+    return f"torch=={row.version}+{runs[0]}" if row and runs else f"--accelerator {newest_label(driver) or CPU}"
 
 
 def _with_code(label: Label, context: Context) -> str:

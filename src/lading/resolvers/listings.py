@@ -75,9 +75,19 @@ def fetch(pages: Sequence[Page], door: Door) -> Offers:
 
 
 def _read(page: Page, door: Door) -> Listing:
-    place = _place(page, door)
+    try:
+        place = _place(page, door)
+        scheme = urlsplit(place.reveal()).scheme
+    except ValueError as error:  # a host in brackets that is no IPv6 address
+        return Listing(status=Status.UNREACHABLE, why=str(error))
     if not is_remote(place.reveal()):
         return _read_folder(place, page, door)
+    if scheme not in ("http", "https"):
+        return Listing(status=Status.UNREACHABLE, why=f"{scheme} is no way to ask an index")
+    return _read_page(place, page, door)
+
+
+def _read_page(place: SecretUrl, page: Page, door: Door) -> Listing:
     copy = _Copy.read(_copy_path(place, door))
     if copy is not None and copy.fresh_until > time.time():
         return _listing(copy, page)
