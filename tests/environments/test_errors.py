@@ -12,6 +12,7 @@ import pytest
 from lading.environments.verify import Question, verify
 from lading.model.environment import Environment
 from lading.model.events import Event, Phase
+from lading.model.lock import Lock
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import Interpreter
@@ -171,10 +172,10 @@ def test_the_python_went_away(index: LocalIndex, demo: Archive, fail: Fail, tmp_
 # What uv says is finished is looked at
 
 
-def differences(environment: Environment, lock: object, interpreter: Interpreter) -> str:
+def differences(environment: Environment, lock: Lock, interpreter: Interpreter) -> str:
     place = Path(environment.path)
     with pytest.raises(LadingError) as caught, Question(place) as question:
-        verify(place, lock, interpreter, question)  # type: ignore[arg-type]
+        verify(place, lock, question.differences(interpreter))
     (problem,) = caught.value.problems
     assert (problem.rule, problem.code) == ("environment-incomplete", ExitCode.BUILD)
     return problem.why or ""

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 LOCK = "pylock.lading.toml"
 ENVIRONMENT = "env"
 
-_SCRIPT = '"$0" venv -q --relocatable --no-project --python "$1" "$2" && "$0" pip sync -q --preview-features pylock --no-build --python "$2/bin/python" "$3"'
+QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.prefix)"
+"""What an environment's interpreter is asked when it is finished."""
+
+_SCRIPT = """
+"$0" venv -q --relocatable --no-project --python "$1" "$2/env" &&
+"$0" pip sync -q --preview-features pylock --no-build --python "$2/env/bin/python" "$3" &&
+"$2/env/bin/python" -I -c "$4" > "$2/answer"
+"""
 _VARIABLES = {"UV_NO_CONFIG": "1", "UV_OFFLINE": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}
 _KEPT = ("UV_CACHE_DIR", "UV_LINK_MODE")
 # What takes more than wheels (or might): as the lock's writer spells it.
@@ -45,12 +52,9 @@ class Ahead:
         """Where the environment is being made."""
         return os.path.join(self.folder, ENVIRONMENT)
 
-    def has_python(self) -> bool:
-        """Whether the environment has got its interpreter already; packages may be missing."""
-        try:
-            return b"relocatable" in _read(os.path.join(self.environment, "pyvenv.cfg"))
-        except OSError:
-            return False
+    def answer(self) -> str:
+        """What the environment's interpreter says about itself, once `wait` was true."""
+        return os.fsdecode(_read(os.path.join(self.folder, "answer")))
 
     def wait(self) -> bool:
         """Whether it succeeded."""
@@ -131,7 +135,7 @@ def _start(root: str, text: bytes, python: str, program: str) -> Ahead | None:
     if claim is None:
         return None
     os.makedirs(folder, exist_ok=True)
-    command = ["/bin/sh", "-c", _SCRIPT, program, python, os.path.join(folder, ENVIRONMENT), os.path.join(root, LOCK)]
+    command = ["/bin/sh", "-c", _SCRIPT, program, python, folder, os.path.join(root, LOCK), QUESTION]
     nothing = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
     os.set_inheritable(claim, True)  # uv keeps the claim, should it outlive us
     try:
@@ -142,5 +146,5 @@ def _start(root: str, text: bytes, python: str, program: str) -> Ahead | None:
 
 
 def _environ(environ: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in environ.items() if not name.startswith(("UV_", "PIP_", "PYTHON")) or name in _KEPT}
+    kept = {name: value for name, value in environ.items() if not name.startswith(("UV_", "PIP_", "PYTHON", "__PYVENV")) or name in _KEPT}
     return {**kept, **_VARIABLES}

@@ -13,7 +13,7 @@ from lading.environments.access import Access, make_access
 from lading.environments.ahead import ENVIRONMENT, Ahead
 from lading.environments.home import unusable
 from lading.environments.keys import local_packages
-from lading.environments.verify import Question, verify
+from lading.environments.verify import Answer, Question, verify
 from lading.model.events import Event, Phase, Reporter
 from lading.model.lock import Lock
 from lading.model.plan import Plan
@@ -68,7 +68,7 @@ def build(work: Work, folder: Path) -> Path:
     call.check(call.uv("venv", "--quiet", "--relocatable", "--no-project", "--python", work.interpreter.path, str(place)))
     with Question(place) as question:
         call.sync(place)
-        verify(place, work.lock, work.interpreter, question)
+        verify(place, work.lock, question.differences(work.interpreter))
     return place
 
 
@@ -97,13 +97,10 @@ def take_over(ahead: Ahead | None, work: Work) -> Path | None:
         return None
     if work.plan.options.no_binary:
         return None
-    place = Path(ahead.environment)
-    if not ahead.has_python() and not ahead.wait():
+    if not ahead.wait():
         return None
-    with Question(place) as question:
-        if not ahead.wait():
-            return None
-        verify(place, work.lock, work.interpreter, question)
+    place = Path(ahead.environment)
+    verify(place, work.lock, Answer(place, ahead.answer()).differences(work.interpreter))
     return place
 
 

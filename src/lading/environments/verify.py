@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
+from lading.environments.ahead import QUESTION
 from lading.model.lock import Lock
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import Interpreter
 
-_QUESTION = "import sys; print('%d.%d.%d' % sys.version_info[:3], sys.prefix)"
 _DIST_INFO = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)\.dist-info")
 
 
@@ -26,7 +26,7 @@ class Question:
         self._failure = ""
         try:
             self._process: subprocess.Popen[str] | None = subprocess.Popen(
-                [str(place / "bin" / "python"), "-I", "-c", _QUESTION],
+                [str(place / "bin" / "python"), "-I", "-c", QUESTION],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -45,29 +45,41 @@ class Question:
             self._process.kill()
             self._process.communicate()
 
-    def differences(self, interpreter: Interpreter) -> Iterator[str]:
-        """What is wrong with the interpreter, in words."""
+    def differences(self, interpreter: Interpreter) -> list[str]:
+        """What is wrong with the environment's interpreter, in words."""
         if self._process is None:
-            yield f"its Python does not run: {self._failure}"
-            return
+            return [f"its Python does not run: {self._failure}"]
         output, said = self._process.communicate()
-        version, _, prefix = output.rstrip("\n").rpartition("\n")[2].partition(" ")
-        wanted = re.match(r"\d+\.\d+\.\d+", interpreter.version)
         if self._process.returncode:
-            yield f"its Python does not run: {said.strip().rpartition(chr(10))[2] or f'it ended with status {self._process.returncode}'}"
-        elif wanted and version != wanted[0]:
-            yield f"its Python is {version}, not {interpreter.version}"
-        elif os.path.realpath(prefix) != os.path.realpath(self._place):
-            yield f"its Python takes {prefix} for its own folder"
+            last = said.strip().rpartition("\n")[2]
+            return [f"its Python does not run: {last or f'it ended with status {self._process.returncode}'}"]
+        return Answer(self._place, output).differences(interpreter)
 
 
-def verify(place: Path, lock: Lock, interpreter: Interpreter, question: Question) -> None:
-    """Hear the environment's interpreter, and compare the records of what is installed with the lock.
+class Answer:
+    """What an environment's interpreter said of itself."""
+
+    def __init__(self, place: Path, text: str) -> None:
+        self._place = place
+        self._version, _, self._prefix = text.rstrip("\n").rpartition("\n")[2].partition(" ")
+
+    def differences(self, interpreter: Interpreter) -> list[str]:
+        """What is wrong with it, in words."""
+        wanted = re.match(r"\d+\.\d+\.\d+", interpreter.version)
+        if wanted and self._version != wanted[0]:
+            return [f"its Python is {self._version}, not {interpreter.version}"]
+        if os.path.realpath(self._prefix) != os.path.realpath(self._place):
+            return [f"its Python takes {self._prefix} for its own folder"]
+        return []
+
+
+def verify(place: Path, lock: Lock, wrong: list[str]) -> None:
+    """Compare the records of what is installed with the lock. ``wrong`` is what is wrong with the interpreter.
 
     Raises:
-        LadingError: if the interpreter does not run or is another one, or a package is missing, of another version or not in the lock.
+        LadingError: if anything is, or a package is missing, of another version or not in the lock.
     """
-    reasons = [*question.differences(interpreter), *_differences(place, lock)]
+    reasons = [*wrong, *_differences(place, lock)]
     if reasons:
         raise LadingError(incomplete(reasons))
 
