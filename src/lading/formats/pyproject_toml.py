@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lading.formats._near import did_you_mean
@@ -21,7 +21,7 @@ from lading.formats._together import conflicting_pins
 from lading.formats._toml import Key, Toml, read_toml
 from lading.formats._toml_reader import TomlReader
 from lading.formats._uv_table import from_sources, read_uv_table
-from lading.model.decisions import Decision
+from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
@@ -93,6 +93,48 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
     reading.reader.problems.add(*conflicting_pins(declaration.requirements))
     reading.reader.problems.raise_if_any()
     return declaration
+
+
+def with_uv_settings(declaration: Declaration, path: str, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration:
+    """The declaration of another file with what ``[tool.uv]`` says beside it: of builds, overrides, indexes and sources.
+
+    It is where uv too looks for what a requirements file cannot say (a package whose build needs torch, an index for one package).
+
+    Raises:
+        LadingError: with every problem of the table.
+    """
+    reader = TomlReader(read_toml(path, files), files)
+    if not reader.table("tool", "uv"):
+        return declaration
+    uv = read_uv_table(reader, environ)
+    requirements = tuple(from_sources(declaration.requirements, reader, uv))
+    reader.problems.raise_if_any()
+    build = uv.build.merged(declaration.build) if declaration.build else uv.build
+    return replace(
+        declaration,
+        read=declaration.read if declares(path, files) else tuple(dict.fromkeys((*declaration.read, path))),
+        requirements=requirements,
+        constraints=(*declaration.constraints, *uv.constraints),
+        overrides=(*declaration.overrides, *uv.overrides),
+        excludes=tuple(dict.fromkeys((*declaration.excludes, *uv.excludes))),
+        options=uv.options.merged(declaration.options),
+        build=build or None,
+        exclude_newer=declaration.exclude_newer or uv.exclude_newer,
+        decisions=(*declaration.decisions, *uv.decisions, _settings_used(declaration, reader)),
+    )
+
+
+def _settings_used(declaration: Declaration, reader: TomlReader) -> Decision:
+    keys = sorted(reader.table("tool", "uv"))
+    return Decision(
+        rule="uv-settings-used",
+        kind=Kind.KEPT,
+        subject=reader.toml.path,
+        asked=f"[tool.uv]: {', '.join(keys)}",
+        chose=f"they hold for {declaration.path or 'what is declared'}",
+        because="it is the standard place for what a requirements file cannot say about builds, overrides and indexes",
+        origin=reader.toml.origin("tool", "uv"),
+    )
 
 
 class _Reading:

@@ -21,6 +21,8 @@ from lading.planner.others import ignored_advice, is_passed_over, list_others
 
 REQUIREMENTS = "requirements.txt"
 PYPROJECT = "pyproject.toml"
+_WITHOUT_SETTINGS = ("requirements.txt", "requirements.in", "cog.yaml", "setup.cfg", "setup.py")
+"""Formats that have no place for builds, overrides and indexes of single packages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +96,21 @@ def _declaration(
         found = _Found(declaration=declaration, because=because, others=present)
     else:
         found = _discovered(config, apis, present, files, environ)
+    found = replace(found, declaration=_with_settings(found.declaration, files, environ))
     if config.kind is not ProjectKind.CORTEX:
         return found
     declaration = with_conda_packages(found.declaration, apis, files, environ)
     return replace(found, declaration=declaration, because=found.because or "Cortex installs it")
+
+
+def _with_settings(declaration: Declaration | None, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration | None:
+    """With ``[tool.uv]`` of a pyproject.toml beside it, where a requirements file or a configuration declares."""
+    content = files.read(PYPROJECT)
+    if declaration is None or declaration.format not in _WITHOUT_SETTINGS or content is None or b"tool.uv" not in content:
+        return declaration
+    from lading.formats import pyproject_toml  # noqa: PLC0415 -- only when the table is there
+
+    return pyproject_toml.with_uv_settings(declaration, PYPROJECT, files, environ)
 
 
 def _folder(config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles) -> str:
@@ -307,6 +320,7 @@ def _used(declaration: Declaration, because: str, files: ProjectFiles) -> tuple[
     for path in declaration.read:
         content = files.read(path) or b""
         reason = because if path == declaration.path else f"{declaration.path} includes it"
+        reason = "its [tool.uv] says how packages are found and built" if path == PYPROJECT != declaration.path else reason
         reason = "conda's packages come before pip's" if path in conda and path != declaration.path else reason
         sources.append(Source(path=path, role=Role.USED, format=declaration.format, because=reason, sha256=content_hash(content)))
     return tuple(sources)
