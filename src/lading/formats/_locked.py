@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from lading.formats._origins import from_git, from_path, from_url
+from lading.formats._paths import joined
 from lading.formats._place import Place
 from lading.model.requirements import Declared
 from lading.model.secrets import SecretUrl
@@ -22,17 +23,12 @@ def indexed(declared: Declared, version: str | None, registry: str | None, place
     """
     if not version:
         raise place.error("lock-unreadable", f"{declared.name} has no version in {place.origin.path}.", instead="Let its tool lock again.")
-    public = registry is None or _PUBLIC.fullmatch(registry)
-    url = None if public or registry is None else _registry(registry, place)
-    return replace(declared, specifier=f"=={version}", index=url, hashes=known_hashes(declared.hashes))
-
-
-def _registry(registry: str, place: Place) -> SecretUrl:
-    if "://" in registry:
-        return place.url(registry)
-    from lading.formats._paths import joined  # noqa: PLC0415 -- few locks name folders
-
-    return SecretUrl(joined(place.folder, registry))
+    pinned = replace(declared, specifier=f"=={version}", hashes=known_hashes(declared.hashes))
+    if registry is None or _PUBLIC.fullmatch(registry):
+        return pinned
+    if "://" not in registry:  # a folder of files, as uv writes it for find-links
+        return replace(pinned, find_links=SecretUrl(joined(place.folder, registry)))
+    return replace(pinned, index=place.url(registry))
 
 
 def known_hashes(hashes: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from lading.formats._toml import read_toml
 from lading.formats._toml_reader import TomlReader
 from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet, Need
+from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import BoundIndex, Declaration, Declared, IndexOptions
 from lading.model.secrets import SecretText
@@ -156,6 +157,7 @@ def _no_roots(path: str, pyproject: str) -> Problem:
     return Problem(
         rule="lock-unreadable",
         what=f"{path} does not say which packages the project itself needs, and there is no {pyproject} that does.",
+        origin=Origin(path, 1),
         why="Its packages name no groups.",
         instead="Put the pyproject.toml beside it, or lock anew with `pdm lock --strategy inherit_metadata`.",
     )

@@ -19,6 +19,7 @@ from lading.formats._toml import read_toml
 from lading.formats._toml_reader import TomlReader
 from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet, Need
+from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import Declaration, Declared, IndexOptions
 from lading.model.secrets import SecretText
@@ -173,6 +174,7 @@ def _no_roots(path: str, pyproject: str) -> Problem:
     return Problem(
         rule="lock-unreadable",
         what=f"{path} does not say which packages the project itself needs, and there is no {pyproject} that does.",
+        origin=Origin(path, 1),
         why="Before version 2, Poetry's locks hold the packages of all groups together.",
         instead="Put the pyproject.toml beside it, or lock anew with Poetry 2.",
     )

@@ -19,6 +19,7 @@ from lading.model.requirements import Declaration, Declared
 
 name = "setup.cfg"
 
+_MARKER = re.compile(r";\s*\(*\s*(python_|sys_platform|os_name|platform_|implementation_|extra\b|['\"])")
 _OPTION = re.compile(r"^(install_requires|python_requires)\s*[:=]", re.MULTILINE)
 
 
@@ -98,7 +99,7 @@ def _items(text: str, written: str, line: int) -> list[tuple[str, int]]:
     found = []
     at = line
     values = [value.partition(" #")[0].strip() for value in written.splitlines()]
-    if len(values) == 1 and ";" in values[0] and not re.search(r";\s*[a-z_]+\s*[<>=!]", values[0]):
+    if len(values) == 1 and ";" in values[0] and not _MARKER.search(values[0]):
         values = [part.strip() for part in values[0].split(";")]
     for value in values:
         if not value or value.startswith("#"):

@@ -1,0 +1,148 @@
+"""Whatever a file holds, each reader answers with a declaration or with problems that name a place: never with another exception."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lading.formats.known import ENTRIES
+from lading.model.files import MemoryFiles
+from lading.model.problems import LadingError
+from lading.model.requirements import Declaration
+from lading.model.target import Target
+from lading.planner.locked import select
+
+PROJECTS = Path(__file__).parent.parent / "projects"
+READERS = {entry.example: entry.reader for entry in ENTRIES if entry.rank is not None or entry.reader == "system_packages"}
+READERS["predict.py"] = "pep723"
+TARGET = Target(python="3.11.7", platform="x86_64-manylinux_2_36")
+
+TOML_LINES = [
+    "[[package]]", "[[packages]]", "[package]", 'name = "a"', 'name = "B.c"', "name = 3", 'version = "1.0"', "version = 1", "version = 2",
+    'version = "x"', 'lock-version = "1.0"', 'source = { registry = "https://pypi.org/simple" }', 'source = { virtual = "." }',
+    'source = { editable = "." }', 'source = { git = "https://example.org/a?rev=v1#abc" }', 'source = { path = "x" }', "source = 3",
+    'dependencies = [{ name = "a" }]', 'dependencies = [{ name = "gone", marker = "nonsense" }]', "dependencies = 3",
+    'dependencies = ["a>=1; python_version > \'3\'"]', 'resolution-markers = ["python_version < \'3\'"]', 'groups = ["main", "default"]',
+    'groups = ["dev"]', 'files = [\n    {file = "a-1.0.tar.gz", hash = "sha256:00"},\n]', 'files = [{file = "a"}]', "files = 1",
+    'wheels = [\n    { url = "https://x/a.whl", hash = "sha256:0a", size = 3 },\n]', 'wheels = [{ name = "a.whl", hashes = { sha256 = "00" } }]',
+    'sdist = { url = "x", hash = "md5:0" }', "sdist = 3", 'marker = "extra == \'x\'"', 'marker = "\'a\' in extras"', "optional = true",
+    'markers = "os_name == \'nt\'"', '[package.dependencies]\na = ">=1"', '[package.dependencies]\na = [{ version = "^1", python = "<3" }]',
+    '[package.extras]\nx = ["a (>=1)"]', '[package.source]\ntype = "git"\nurl = "https://x/y"', "[package.optional-dependencies]\nx = [3]",
+    '[metadata]\npython-versions = "^3.9"', "[metadata]\nfiles = 3", "[manifest]\nmembers = ['a']", 'requires-python = ">=3.9"',
+    "requires-python = '~'", "<<<<<<< ours", '"""', "[[source]]\nurl = 'https://x/${GONE}'", "[[source]]\nname = 3", "[packages]\na = '*'",
+    "[packages]\na = { git = 'x', ref = 3 }", "[requires]\npython_version = 3", "[tool.poetry.dependencies]\na = '^1 || ~2'\npython = '*'",
+    "[tool.poetry.dependencies]\na = [3, { version = '1', markers = 'x' }]", "[[tool.poetry.source]]\nname = 'x'\nurl = 'y'",
+    "[tool.pdm.resolution.overrides]\na = '1'\nb = 3", "[[tool.pdm.source]]\nurl = 'x'\ninclude_packages = ['*']", "[tool.uv]\nindex = 3",
+    "[tool.uv.sources]\na = [{ index = 'x', marker = 'y' }]", "[tool.uv.sources]\na = 3", "[[tool.uv.index]]\nurl = 'x'\nname = 'x'",
+    "[tool.uv]\nno-build-isolation-package = [3]\nextra-build-dependencies = { a = [{ requirement = 'b' }, 3] }", "[project]",
+    "dynamic = ['dependencies']", "[tool.setuptools.dynamic]\ndependencies = { file = ['x', 'gone'] }", "[dependency-groups]\nlading = ['a']",
+]  # fmt: skip
+OTHER_LINES = [
+    "[options]", "install_requires =", "    numpy>=1", "install_requires = file: x", "python_requires = >=3", "[[[", "from setuptools import setup",
+    "setup(install_requires=['a', 'b>=1'], python_requires='>=3')", "setup(**x)", "R = ['a']", "R.append(3)", "setup(install_requires=R + [x])",
+    "R = R", "setup(install_requires=R)", "def f(:", "# /// script", "# dependencies = ['a']", "# ///", "# /// other", "# ]", "git curl", "x>=1 # c",
+    ":repo:deb http://x", "{", '"default": {"a": {"version": "==1"}}', "}", '{"default": {"a": 3}}', '{"_meta": {"sources": [3]}}', "[]", "null",
+    '{"default": {"a": {"version": "*", "markers": "x"}}}', "dependencies:", "  - python=3.9", "  - pip:", "    - a==1", "channels: [x]",
+    "@EXPLICIT", "numpy=1.2=py_0", "https://x/y.conda#abc", "version: 6", "packages: [1]", "-r x", "-e .", "a==1 --hash=sha256:00",
+]  # fmt: skip
+LINES = st.lists(st.sampled_from([*TOML_LINES, *OTHER_LINES]), max_size=10).map("\n".join)
+KEYS = [
+    "default",
+    "_meta",
+    "sources",
+    "requires",
+    "python_version",
+    "a",
+    "version",
+    "hashes",
+    "markers",
+    "index",
+    "git",
+    "ref",
+    "path",
+    "file",
+    "url",
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=6) | st.sampled_from(["==1.0", "*", "sha256:00", "https://x/y", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+).map(json.dumps)
+CONTENTS = st.one_of(
+    st.binary(max_size=80),
+    st.text(max_size=80).map(lambda text: text.encode("utf-8", "replace")),
+    LINES.map(str.encode),
+    JSON.map(str.encode),
+)
+
+
+def _read(path: str, content: bytes) -> Declaration | None:
+    """The file as its reader reads it, None when it is refused."""
+    others = {"x": "numpy\n", "setup.py": "", "src/a/__init__.py": "", "a.py": ""}
+    files = MemoryFiles({**{name: text for name, text in others.items() if name != path}, path: content})
+    module = import_module(f"lading.formats.{READERS[path]}")
+    try:
+        if hasattr(module, "declares"):
+            module.declares(path, files)
+        found: Declaration = module.parse(path, files) if READERS[path] == "system_packages" else module.parse(path, files, {"TOKEN": "x"})
+    except LadingError as error:
+        _must_help(error)
+        return None
+    return found
+
+
+def _must_help(error: LadingError) -> None:
+    """Every problem names a place and a way out."""
+    assert [problem for problem in error.problems if problem.origin is None or not problem.instead] == []
+
+
+def _must_answer(path: str, content: bytes) -> None:
+    found = _read(path, content)
+    if found is None:
+        return
+    json.dumps(found.as_json())
+    assert {declared.origin.path for declared in found.requirements} <= set(found.read)
+    if found.locked is not None:
+        try:
+            select(found, TARGET)
+        except LadingError as error:
+            _must_help(error)
+
+
+@pytest.mark.parametrize("path", READERS)
+@given(content=CONTENTS)
+@settings(max_examples=80, deadline=None)
+def test_no_content_makes_a_reader_crash(path: str, content: bytes):
+    _must_answer(path, content)
+
+
+def _samples(path: str) -> list[bytes]:
+    return [found.read_bytes() for found in sorted(PROJECTS.glob(f"*/{path}"))][:6]
+
+
+@pytest.mark.parametrize("path", [path for path in READERS if _samples(path)])
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_no_damage_to_a_real_file_makes_its_reader_crash(path: str, data: st.DataObject):
+    samples = _samples(path)
+    content = bytearray(samples[data.draw(st.integers(0, len(samples) - 1))])
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        end = min(len(content), start + data.draw(st.integers(0, 40)))
+        content[start:end] = data.draw(
+            st.one_of(st.just(b""), st.binary(max_size=4), st.sampled_from([b"\n", b'"', b"[", b"{}", b" = 1\n", b"\n[[package]]\n"]))
+        )
+    _must_answer(path, bytes(content))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", READERS)
+@given(content=CONTENTS)
+@settings(max_examples=4000, deadline=None)
+def test_long_runs_make_no_reader_crash_either(path: str, content: bytes):
+    _must_answer(path, content)
