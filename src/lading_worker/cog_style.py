@@ -23,6 +23,7 @@ class CogStyle:
     def __init__(self, load, target):
         self._load, self._target = load, target
         self._signature = load["signature"]
+        self._upload_url = load.get("upload_url")
         self._predictor = None
         self._function = None
         self._enums = {}
@@ -114,16 +115,24 @@ class CogStyle:
             value = self._function(**arguments)
         finally:
             call.shield()
-        if not self._has_pieces(value):
-            return encode(value)
-        return self._send_pieces(call, iter(value))
+        encoder = self._encoder(call)
+        return self._send_pieces(call, iter(value), encoder) if self._has_pieces(value) else encoder(value)
+
+    def _encoder(self, call):
+        """What writes the outputs of one prediction: files go to the upload URL, if there is one."""
+        if self._upload_url is None:
+            return encode
+        from lading_worker.uploads import Uploads
+
+        uploads = Uploads(self._upload_url, call.head)
+        return lambda value: encode(value, uploads=uploads)
 
     def _has_pieces(self, value):
         return isinstance(value, GeneratorType) or (
             self._piecewise and hasattr(value, "__iter__") and not isinstance(value, (str, bytes, dict))
         )
 
-    def _send_pieces(self, call, pieces):
+    def _send_pieces(self, call, pieces, encoder):
         sent = []
         try:
             while True:
@@ -134,7 +143,7 @@ class CogStyle:
                     break
                 finally:
                     call.shield()
-                sent.append(encode(piece))
+                sent.append(encoder(piece))
                 call.chunk(len(sent) - 1, sent[-1])
         finally:
             close = getattr(pieces, "close", None)
@@ -177,17 +186,26 @@ class CogStyle:
         value = self._function(**arguments)
         if hasattr(value, "__await__"):
             value = await value
+        encoder = self._encoder(call)
         if hasattr(value, "__aiter__"):
-            return await self._send_pieces_async(call, value)
+            return await self._send_pieces_async(call, value, encoder)
         if self._has_pieces(value):
-            return self._send_pieces(call, iter(value))
-        return encode(value)
+            return self._send_pieces(call, iter(value), encoder)
+        return await self._encoded(encoder, value)
 
-    async def _send_pieces_async(self, call, pieces):
+    async def _encoded(self, encoder, value):
+        if self._upload_url is None:
+            return encoder(value)
+        import asyncio
+
+        # Uploads must not hold the event loop.
+        return await asyncio.get_event_loop().run_in_executor(None, encoder, value)
+
+    async def _send_pieces_async(self, call, pieces, encoder):
         sent = []
         try:
             async for piece in pieces:
-                sent.append(encode(piece))
+                sent.append(await self._encoded(encoder, piece))
                 call.chunk(len(sent) - 1, sent[-1])
         finally:
             close = getattr(pieces, "aclose", None)

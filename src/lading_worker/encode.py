@@ -37,13 +37,15 @@ class EncodeError(TypeError):
     """A value in an output cannot be written; the message says which, where, and what to return instead."""
 
 
-def encode(value, name="output"):
+def encode(value, name="output", uploads=None):
     """The JSON of an output, or of one yielded piece, as UTF-8. ``name`` is what messages call it.
+
+    ``uploads`` (`lading_worker.uploads.Uploads`) takes its files; without one they become ``data:`` URLs.
 
     Raises:
         EncodeError: for a value that has no form in JSON, a file that cannot be read, a structure that contains itself.
     """
-    simplify = _Simplifier()
+    simplify = _Simplifier(uploads)
     try:
         text = json.dumps(value, default=simplify, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError):
@@ -62,27 +64,39 @@ def encode(value, name="output"):
 class _Simplifier:
     """Turns a value that JSON does not know into one that is nearer to it, once: files and generators are read but once."""
 
-    def __init__(self):
+    def __init__(self, uploads):
         self._known = {}
+        self._uploads = uploads
 
     def __call__(self, value):
         known = self._known.get(id(value))
         if known is None:
+            try:
+                simple, error = _simplify(value, self._uploads), None
+            except EncodeError as failure:  # kept, too: nothing is uploaded a second time to be named
+                simple, error = None, failure
             # The value is kept, so that its id stays its own.
-            known = self._known[id(value)] = (value, _simplify(value))
+            known = self._known[id(value)] = (value, simple, error)
+        if known[2] is not None:
+            raise known[2]
         return known[1]
 
 
-def _simplify(value):
+def _simplify(value, uploads):
     if isinstance(value, type):
         raise EncodeError(f"the class {value.__name__} itself cannot be written as JSON; return an instance of it")
     coder = _coder(value)
     if coder is not None:
         return coder.encode(value)
-    for convert in (_from_record, _from_plain, _from_file, _from_numpy):
+    for convert in (_from_record, _from_plain):
         simple = convert(value)
         if simple is not value:
             return simple
+    simple = _from_file(value, uploads)
+    if simple is value:
+        simple = _from_numpy(value)
+    if simple is not value:
+        return simple
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, _LISTS):
@@ -142,27 +156,31 @@ def _from_numpy(value):
     return value if type(plain) is type(value) else plain
 
 
-def _from_file(value):
+def _from_file(value, uploads):
     if hasattr(type(value), "__fspath__"):
-        return _data_url_of_path(os.fspath(value))
+        return _url_of_path(os.fspath(value), uploads)
     if hasattr(value, "read") and hasattr(value, "close"):
-        return _data_url_of_handle(value)
+        return _url_of_handle(value, uploads)
     return value
 
 
-def _data_url_of_path(path):
+def _url_of_path(path, uploads):
     if os.path.isdir(path):
         raise EncodeError(f"{path} is a folder; return a file, a zip of the folder for example")
     try:
+        if uploads is not None:
+            return uploads.path(path, media_type(path))
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
         what = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror or error}"
         raise EncodeError(f"the file {path} {what}") from None
+    except ValueError as error:
+        raise EncodeError(str(error)) from None
     return data_url(content, path)
 
 
-def _data_url_of_handle(handle):
+def _url_of_handle(handle, uploads):
     try:
         if handle.seekable():
             handle.seek(0)
@@ -172,7 +190,13 @@ def _data_url_of_handle(handle):
     if isinstance(content, str):
         content = content.encode("utf-8")
     name = getattr(handle, "name", None)
-    return data_url(content, name if isinstance(name, (str, bytes)) else "")
+    name = name if isinstance(name, (str, bytes)) else ""
+    if uploads is None:
+        return data_url(content, name)
+    try:
+        return uploads.content(content, name, media_type(name))
+    except ValueError as error:
+        raise EncodeError(str(error)) from None
 
 
 def data_url(content, name):

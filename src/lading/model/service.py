@@ -30,6 +30,7 @@ class WorkerSpec:
     signature: Mapping[str, Any] | None = None
     log_level: str = "info"
     threads: int = 1
+    upload_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

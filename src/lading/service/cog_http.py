@@ -253,17 +253,17 @@ class CogRoutes:
         asked.input = msgspec.Raw(b"")  # it holds the whole request
         body = b"{}" if given in _NOTHING else given
         context = _encode(asked.context) if asked.context is not None else b""
-        call = self.service.new_call(body, id_=id_, context=context, input_=body)
+        trace = _trace(request)
+        call = self.service.new_call(body, id_=id_, context=context, input_=body, trace=trace)
         if asked.webhook is not None:
-            self._add_webhook(request, asked, call)
+            self._add_webhook(asked, call, trace)
         return call
 
-    def _add_webhook(self, request: Request, asked: PredictionRequest, call: Call) -> None:
+    def _add_webhook(self, asked: PredictionRequest, call: Call, trace: dict[str, str]) -> None:
         url = asked.webhook or ""
         if not _is_web(url):
             raise InvalidRequestError(422, detail(("body", "webhook"), "a webhook is an http:// or https:// URL"))
         events = {WebhookEvent(name) for name in asked.webhook_events_filter or ("start", "output", "logs", "completed")}
-        trace: dict[bytes, bytes] = {name: request.headers[name] for name in (b"traceparent", b"tracestate") if name in request.headers}
         self.webhooks.follow(call, url, frozenset(events), trace=trace, snapshot=snapshot)
 
     async def _wait(self, request: Request, call: Call) -> None:
@@ -306,6 +306,11 @@ def _is_web(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # half an IPv6 address, a port that is none
         return False
+
+
+def _trace(request: Request) -> dict[str, str]:
+    """The headers by which a request can be followed from one service to the next (W3C Trace Context)."""
+    return {name.decode(): request.headers[name].decode("latin-1") for name in (b"traceparent", b"tracestate") if name in request.headers}
 
 
 def _number(wanted: dict[str, list[str]], name: str, default: int, largest: int) -> int:

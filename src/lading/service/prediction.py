@@ -111,15 +111,28 @@ class PredictionService:
     # Predictions
 
     def new_call(
-        self, body: bytes, *, id_: str | None = None, head: bytes | None = None, context: bytes = b"", input_: bytes = b""
+        self,
+        body: bytes,
+        *,
+        id_: str | None = None,
+        head: bytes | None = None,
+        context: bytes = b"",
+        input_: bytes = b"",
+        trace: Mapping[str, str] | None = None,
     ) -> Call:
-        """A call that is not submitted yet. ``head`` None means Cog's, made of the scratch folder and ``context`` (JSON)."""
+        """A call that is not submitted yet. ``head`` None means Cog's, made of the scratch folder and ``context`` (JSON).
+
+        ``trace`` are the request's trace headers; they go along with what is uploaded.
+        """
         self._numbers += 1
         number = self._numbers
+        id_ = id_ or uuid.uuid4().hex
         if head is None:
             extra = b',"context":' + context if context else b""
+            if self.api.worker.upload_url is not None:
+                extra += b"," + json.dumps({"id": id_, "trace": dict(trace or {})}).encode()[1:-1]
             head = b'{"scratch":"%b/%d"%b}' % (self._scratch, number, extra)
-        call = Call(id_ or uuid.uuid4().hex, number, body, head, input_=input_, history_limit=self._history)
+        call = Call(id_, number, body, head, input_=input_, history_limit=self._history)
         call.on_done = self._done
         return call
 

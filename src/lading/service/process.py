@@ -149,6 +149,7 @@ def _load_frame(spec: WorkerSpec) -> bytes:
         "python_path": spec.python_path,
         "signature": None if spec.signature is None else dict(spec.signature),
         "log_level": spec.log_level,
+        "upload_url": spec.upload_url,
     }
     return encode_json(Kind.LOAD, 0, load)
 

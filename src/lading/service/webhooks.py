@@ -61,7 +61,7 @@ class Webhooks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def follow(
-        self, call: Call, url: str, events: frozenset[WebhookEvent], *, trace: Mapping[bytes, bytes], snapshot: Callable[[Call], bytes]
+        self, call: Call, url: str, events: frozenset[WebhookEvent], *, trace: Mapping[str, str], snapshot: Callable[[Call], bytes]
     ) -> None:
         """Send the wanted events of ``call``, which has not begun yet."""
         feed = _Feed(self, call, url, events, trace=trace, snapshot=snapshot)
@@ -73,14 +73,14 @@ class Webhooks:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def post(self, url: str, body: bytes, trace: Mapping[bytes, bytes]) -> int | str:
+    async def post(self, url: str, body: bytes, trace: Mapping[str, str]) -> int | str:
         """Post once; returns the status, or what went wrong."""
         if self._threads is None:
             from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most servers send no webhooks
 
             self._threads = ThreadPoolExecutor(_SENDERS, thread_name_prefix="webhook")
         headers = {"Content-Type": "application/json", "User-Agent": f"lading/{__version__}"}
-        headers.update({name.decode("latin-1"): value.decode("latin-1") for name, value in trace.items()})
+        headers.update(trace)
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token.reveal()}"
         return await asyncio.get_running_loop().run_in_executor(self._threads, _post, url, body, headers)
@@ -105,7 +105,7 @@ class _Feed:
         url: str,
         events: frozenset[WebhookEvent],
         *,
-        trace: Mapping[bytes, bytes],
+        trace: Mapping[str, str],
         snapshot: Callable[[Call], bytes],
     ) -> None:
         self._owner, self._call, self._url, self._events, self._trace, self._snapshot = owner, call, url, events, trace, snapshot
