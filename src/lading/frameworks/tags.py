@@ -19,11 +19,17 @@ _MUSL = re.compile(r"(?P<arch>x86_64|aarch64)-unknown-linux-musl")
 @cache
 def target_tags(python: str, platform: str) -> frozenset[Tag]:
     """Every wheel tag that CPython ``3.11`` on a platform (in uv's terms) can use."""
+    return frozenset(ordered_tags(python, platform))
+
+
+@cache
+def ordered_tags(python: str, platform: str) -> tuple[Tag, ...]:
+    """The same tags, the most specific first: of several wheels, installers take the one whose tag comes first."""
     major, minor = (int(part) for part in python.split(".")[:2])
     places = list(_platforms(platform))
     name = f"cp{major}{minor}"
     abis = [f"{name}m"] if (major, minor) < (3, 8) else [name]
-    return frozenset((*cpython_tags((major, minor), abis, places), *compatible_tags((major, minor), name, places)))
+    return (*cpython_tags((major, minor), abis, places), *compatible_tags((major, minor), name, places))
 
 
 def runs_on(tags: Iterable[Tag], target: Target) -> bool:
