@@ -1,0 +1,188 @@
+"""Conda packages solved, as a lock holds them; what cannot be solved, in the user's lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from lading.locks.lockfile import read, write
+from lading.model.events import Phase
+from lading.model.problems import ExitCode
+from tests.conda.conftest import MINOR, PYTHON, TAG, Channels, Project
+
+
+def environment(*lines: str, channels: str = "") -> dict[str, str]:
+    return {"environment.yml": f"{channels}dependencies:\n" + "".join(f"  - {line}\n" for line in lines)}
+
+
+def conda(lock):
+    return {package.name: f"{package.version} {package.build}" for package in lock.conda.packages}
+
+
+def test_a_solution_is_locked_with_urls_and_hashes_under_our_own_table(project: Project, channels: Channels):
+    project.write(environment(f"python={MINOR}", "rdkit"))
+    lock = project.lock()
+    assert conda(lock) == {
+        "boost-cpp": "1.84.0 h1_0",
+        "numpy": f"1.26.4 {TAG}_0",
+        "python": f"{PYTHON} 0_cpython",
+        "rdkit": f"2024.3.1 {TAG}_0",
+    }
+    text = (project.root / "pylock.lading.toml").read_text()
+    assert read(text, "pylock.lading.toml") == lock
+    assert write(read(text, "pylock.lading.toml")) == text
+    for package in lock.conda.packages:
+        assert len(package.sha256) == 64
+        assert package.url.startswith(channels.main.url)
+    assert lock.target["python"] == PYTHON
+    assert lock.tools["py-rattler"]
+    assert f"environment.yml:2: python={MINOR}" in lock.requirements
+
+
+def test_solving_again_changes_nothing_and_an_upgrade_forgets(project: Project):
+    project.write(environment("numpy=1.24.4", f"python={MINOR}"))
+    project.lock()
+    project.write(environment("numpy", f"python={MINOR}"))
+    assert conda(project.lock())["numpy"] == f"1.24.4 {TAG}_0"
+    assert conda(project.lock(upgrade=frozenset({"numpy"})))["numpy"] == f"2.0.0 {TAG}_0"
+    assert project.lock() == project.lock()
+
+
+def test_without_a_python_in_the_list_the_project_says_which(project: Project):
+    project.write({**environment("numpy"), ".python-version": f"{MINOR}\n"})
+    assert project.lock().conda.python == PYTHON
+    project.write({".python-version": "3.7\n"})
+    problem = project.problem(upgrade=True)
+    assert (problem.rule, str(problem.origin)) == ("conda-version-not-found", ".python-version:1")
+
+
+def test_the_python_in_the_list_rules_over_a_file_for_other_tools(project: Project):
+    project.write({**environment("numpy", f"python={MINOR}"), ".python-version": "3.7\n"})
+    assert project.lock().conda.python == PYTHON
+
+
+def test_an_accelerator_is_asked_of_the_target_and_not_of_this_machine(project: Project):
+    project.write(environment("pytorch"))
+    assert conda(project.lock(accelerator="cpu"))["pytorch"] == f"2.1.0 cpu_{TAG}_0"
+    lock = project.lock(accelerator="cu121")
+    assert conda(lock)["pytorch"] == f"2.1.0 cuda121_{TAG}_1"
+    assert "__cuda=12.1=0" in lock.conda.virtual
+    (decision,) = [one for one in lock.decisions if one.rule == "conda-build-chosen"]
+    assert decision.because == "it is for CUDA 12.1, Python 3.11".replace("3.11", MINOR)
+    assert (project.root / "pylock.lading-cu121.toml").exists()
+
+
+def test_a_build_that_the_target_cannot_run_is_a_problem(project: Project):
+    project.write(environment("pytorch=2.1.0=cuda*"))
+    problem = project.problem(accelerator="cpu")
+    assert problem.rule == "conda-not-for-target"
+    assert problem.what == "pytorch needs a GPU with CUDA >=12.1, and the target has none."
+    assert "--accelerator" in (problem.instead or "")
+
+
+def test_two_builds_of_one_version_are_told_apart(project: Project):
+    project.write(environment("blas=1.0=openblas", "six"))
+    assert conda(project.lock())["blas"] == "1.0 openblas"
+    project.write(environment("blas", "six"))
+    assert conda(project.lock(upgrade=True))["blas"] == "1.0 mkl"
+
+
+def test_a_run_constraint_counts(project: Project):
+    project.write(environment("legacy", "numpy"))
+    assert conda(project.lock())["numpy"].startswith("1.24.4")
+
+
+def test_names_that_no_channel_has_are_all_told_with_their_neighbours(project: Project):
+    project.write(environment("rdkitt", "nump", "six"))
+    first, second = project.problems()
+    assert (first.rule, str(first.origin), first.code) == ("conda-package-not-found", "environment.yml:2", ExitCode.RESOLUTION)
+    assert "Packages of like names: rdkit." in (first.why or "")
+    assert (second.instead or "").startswith("Write numpy, or add")
+
+
+def test_a_version_that_does_not_exist_is_told_with_those_that_do(project: Project):
+    project.write(environment("numpy=1.27"))
+    problem = project.problem()
+    assert (problem.rule, str(problem.origin)) == ("conda-version-not-found", "environment.yml:2")
+    assert problem.why == "The channels have 1.24.4, 1.26.4, 2.0.0."
+    assert problem.instead == "Write numpy=2.0.0, or another version that exists, or add a channel that has this one."
+
+
+def test_lines_that_contradict_each_other_are_named(project: Project):
+    project.write(environment("rdkit", "six", "numpy>=2"))
+    problem = project.problem()
+    assert problem.rule == "conda-requirements-conflict"
+    assert set(problem.what.split(" cannot")[0].split(" and ")) == {"rdkit", "numpy"}
+    assert "environment.yml:2: rdkit\nenvironment.yml:4: numpy>=2\n" in (problem.detail or "")
+    assert "six" not in (problem.detail or "")
+
+
+def test_channels_count_in_their_order(project: Project, channels: Channels):
+    both = f"channels:\n  - {channels.private.url}\n  - {channels.main.url}\n"
+    project.write(environment("numpy", channels=both))
+    assert conda(project.lock())["numpy"] == "2.0.0 corp_7"
+    other = f"channels:\n  - {channels.main.url}\n  - {channels.private.url}\n"
+    project.write(environment("numpy", channels=other))
+    assert conda(project.lock(upgrade=True))["numpy"] == f"2.0.0 {TAG}_0"
+
+
+def test_one_package_may_come_from_a_channel_of_its_own(project: Project, channels: Channels):
+    project.write(environment(f"{channels.private.url}::numpy", "six"))
+    lock = project.lock()
+    assert conda(lock)["numpy"] == "2.0.0 corp_7"
+    assert [package.name for package in lock.conda.packages if package.url.startswith(channels.private.url)] == ["numpy"]
+
+
+def test_a_strict_priority_is_kept_and_a_flexible_one_yields_with_a_word(project: Project, channels: Channels):
+    first = channels.old.url if channels.old_python else channels.main.url
+    both = f"channels:\n  - {first}\n  - {channels.private.url}\n  - {channels.main.url}\n"
+    lines = (f"python={MINOR}", "corp")
+    project.write(environment(*lines, channels=both))
+    lock = project.lock()
+    assert conda(lock)["corp"] == "1.0 0"
+    if channels.old_python:
+        assert "conda-priority-relaxed" in [decision.rule for decision in lock.decisions]
+        project.write(environment(*lines, channels=both + "channel_priority: strict\n"))
+        assert project.problem(upgrade=True).rule in ("conda-requirements-conflict", "conda-version-not-found")
+
+
+def test_a_list_of_another_platform_loses_its_builds_with_a_word(project: Project):
+    header = (
+        "# This file may be used to create an environment using:\n# $ conda create --name <env> --file <this file>\n# platform: osx-64\n"
+    )
+    project.write({"cortex.yaml": "", "environment.yml": ""})
+    for name in ("cortex.yaml", "environment.yml"):
+        (project.root / name).unlink()
+    project.write({"conda-packages.txt": f"{header}numpy=1.26.4=py311h4fd60f9_0\nsix=1.16.0=0\n"})
+    lock = project.lock()
+    assert conda(lock)["numpy"] == f"1.26.4 {TAG}_0"
+    (decision,) = [one for one in lock.decisions if one.rule == "conda-builds-dropped"]
+    assert decision.asked == "numpy=1.26.4=py311h4fd60f9_0, six=1.16.0=0"
+    assert decision.because == "the list was made on osx-64, whose builds do not exist for linux-64"
+
+
+def test_frozen_builds_that_are_gone_are_exchanged_with_a_word(project: Project):
+    project.write({"conda-packages.txt": "numpy=1.26.4=py311h4fd60f9_0\nsix=1.16.0=0\n"})
+    lock = project.lock()
+    assert conda(lock) | {"python": ""} == {"numpy": f"1.26.4 {TAG}_0", "six": "1.16.0 0", "python": ""}
+    (decision,) = [one for one in lock.decisions if one.rule == "conda-builds-dropped"]
+    assert decision.subject == "numpy"
+    assert f"there are {TAG}_0" in decision.because
+
+
+def test_progress_is_told_channel_by_channel(project: Project, channels: Channels):
+    project.write(environment("six"))
+    project.lock()
+    told = [event for event in project.events if event.step == "Resolving conda packages"]
+    assert [event.phase for event in told] == [Phase.STARTED, Phase.PROGRESS, Phase.FINISHED]
+    assert (told[1].message, told[1].done, told[1].total, told[1].unit) == (channels.main.url, 0, 1, "channels")
+
+
+@pytest.mark.parametrize("line", ["https://127.0.0.1:1/nothing", "file:///no/such/channel"])
+def test_a_channel_that_does_not_answer_is_named(project: Project, line: str):
+    project.write(environment("six", channels=f"channels:\n  - {line}\n"))
+    problem = project.problem()
+    assert (problem.rule, problem.code) == (
+        "conda-channel-not-found" if line.startswith("file") else "conda-channel-unreachable",
+        ExitCode.NETWORK,
+    )
+    assert line in problem.what
