@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -42,7 +43,7 @@ FILES = st.lists(
     REQUIREMENTS,
     min_size=1,
     max_size=6,
-    unique_by=lambda line: canonical(line.partition("[")[0].partition(";")[0].strip("<>=!~ 0123456789.")),
+    unique_by=lambda line: canonical(re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0]),
 )
 TEXTS = st.one_of(
     st.text(),
@@ -203,6 +204,69 @@ def test_splitting_a_file_into_includes_never_changes_meaning(lines, data):
     split = data.draw(st.integers(0, len(lines)))
     files = {"sub/more.txt": "\n".join(lines[split:])}
     assert _meaning(read("\n".join([*lines[:split], "-r sub/more.txt"]), files)) == _meaning(read("\n".join(lines)))
+
+
+OPTIONS = st.sampled_from(
+    [
+        "--index-url https://user:pw@a.example/simple",
+        "--extra-index-url https://b.example/simple",
+        "-f https://c.example/links.html",
+        "--no-index",
+        "--pre",
+        "--prefer-binary",
+        "--no-binary numpy,scipy",
+        "--only-binary :all:",
+        "--trusted-host a.example",
+    ]
+)
+PLACES = st.builds(
+    "pkg{} @ {}".format,
+    st.integers(100, 999),
+    st.sampled_from(
+        [
+            "https://user:pw@x.example/a.zip#sha256=aa",
+            "git+https://x.example/a@v1#subdirectory=b",
+            "git+ssh://git@x.example/a.git",
+            "file:./lib",
+        ]
+    ),
+)
+HASHED = st.builds("pin{}==1.0 --hash=sha256:{}".format, st.integers(100, 999), st.from_regex(r"[0-9a-f]{8}", fullmatch=True))
+WHOLE = st.builds(
+    lambda options, lines, places, hashed: [*options, *lines, *places, *hashed],
+    st.lists(OPTIONS, max_size=4),
+    FILES,
+    st.lists(PLACES, max_size=2, unique_by=lambda line: line[:6]),
+    st.lists(HASHED, max_size=2, unique_by=lambda line: line[:6]),
+)
+
+
+def _written(declaration: Declaration) -> str:
+    """A declaration as a requirements file."""
+    options = declaration.options
+    lines = [f"--index-url {options.index_url.reveal()}"] if options.index_url else []
+    lines += [f"--extra-index-url {url.reveal()}" for url in options.extra_index_urls]
+    lines += [f"--find-links {url.reveal()}" for url in options.find_links]
+    lines += [f"--trusted-host {host}" for host in options.trusted_hosts]
+    flags = {"--no-index": options.no_index, "--pre": options.pre, "--prefer-binary": options.prefer_binary}
+    lines += [flag for flag, on in flags.items() if on]
+    lines += [f"--no-binary {name}" for name in options.no_binary] + [f"--only-binary {name}" for name in options.only_binary]
+    for declared in declaration.requirements:
+        named = f"{declared.name} @ file:./{declared.path}" if declared.path and declared.name else declared.reveal()
+        lines.append(named + "".join(f" --hash={value}" for value in declared.hashes))
+    return "\n".join(lines)
+
+
+@given(lines=WHOLE)
+@settings(max_examples=150, deadline=None)
+def test_what_was_read_can_be_written_and_read_again(lines):
+    files = {"lib/setup.py": ""}
+    first = read("\n".join(lines), files)
+    again = read(_written(first), files)
+    assert _meaning(again) == _meaning(first)
+    assert again.options == first.options
+    assert [declared.url for declared in again.requirements] == [declared.url for declared in first.requirements]
+    assert _written(again) == _written(first)
 
 
 @given(line=REQUIREMENTS)
