@@ -250,7 +250,8 @@ def _written(declaration: Declaration) -> str:
     lines += [f"--trusted-host {host}" for host in options.trusted_hosts]
     flags = {"--no-index": options.no_index, "--pre": options.pre, "--prefer-binary": options.prefer_binary}
     lines += [flag for flag, on in flags.items() if on]
-    lines += [f"--no-binary {name}" for name in options.no_binary] + [f"--only-binary {name}" for name in options.only_binary]
+    binary = [("--no-binary", name) for name in options.no_binary] + [("--only-binary", name) for name in options.only_binary]
+    lines += [" ".join(pair) for pair in sorted(binary, key=lambda pair: pair[1] != ":all:")]  # which empties the other list
     for declared in declaration.requirements:
         named = f"{declared.name} @ file:./{declared.path}" if declared.path and declared.name else declared.reveal()
         lines.append(named + "".join(f" --hash={value}" for value in declared.hashes))
