@@ -195,6 +195,19 @@ def test_thrown_away_in_the_midst_it_leaves_nothing(cached: Lock, root: Path, la
     assert snapshot(lading_home) == []
 
 
+def test_what_a_killed_process_of_the_same_number_left_does_no_harm(
+    cached: Lock, root: Path, create: Create, events: list[Event], lading_home: Path
+):
+    left = lading_home / "building" / f"ahead-{os.getpid()}" / "env"
+    left.mkdir(parents=True)
+    (left / "junk").write_text("")
+    begun = begin(root, cached)
+    events.clear()
+    environment = create(cached, ahead=begun)
+    assert heard(events) == []
+    assert not Path(environment.path, "junk").exists()
+
+
 def test_prune_leaves_it_alone(cached: Lock, root: Path, create: Create, events: list[Event]):
     begun = begin(root, cached)
     prune()

@@ -134,7 +134,11 @@ def _start(root: str, text: bytes, python: str, program: str) -> Ahead | None:
     claim = take(store, name)
     if claim is None:
         return None
-    os.makedirs(folder, exist_ok=True)
+    if os.path.isdir(folder):  # a killed process with our number left it
+        import shutil  # noqa: PLC0415 -- hardly ever
+
+        shutil.rmtree(folder)
+    os.makedirs(folder)
     command = ["/bin/sh", "-c", _SCRIPT, program, python, folder, os.path.join(root, LOCK), QUESTION]
     nothing = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
     os.set_inheritable(claim, True)  # uv keeps the claim, should it outlive us

@@ -4,6 +4,7 @@
 
     LADING_HOME/envs/<key>/          a finished environment: a virtual environment with the file `lading.json`
     LADING_HOME/building/<key>/      one that is being built, or was when its builder was killed
+    LADING_HOME/building/ahead-<n>/  one that process n builds before it knows the key; see `lading.environments.ahead`
     LADING_HOME/removed/<name>/      one that is being removed
     LADING_HOME/locks/<key>          who builds; see `lading.environments.claims`
     LADING_HOME/conda/               conda's packages and the channels' indexes, unless RATTLER_CACHE_DIR names another folder
