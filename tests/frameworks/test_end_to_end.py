@@ -249,3 +249,30 @@ def test_a_project_without_frameworks_asks_nothing_of_pytorch(desk: Desk):
     desk.require("modelhub==1.0")
     assert desk.lading("lock").code == 0
     assert not [path for path in desk.asked() if path.startswith("/whl")]
+
+
+def test_hashes_name_the_build_and_the_line_stays_as_it_is(desk: Desk):
+    sha256 = next(one.archive.sha256 for one in desk.index["whl/cu121"].files if "torch-2.4.1+cu121-cp311" in one.archive.filename)
+    desk.require(f"torch==2.4.1 --hash=sha256:{sha256}")
+    assert desk.lading("lock").code == 0
+    assert desk.versions()["torch"] == "2.4.1+cu121"
+    told = desk.told("torch-build-kept")
+    assert (told["asked"], told["chose"]) == ("torch==2.4.1", "torch==2.4.1")
+    assert "its hashes are those of the build cu121" in told["because"]
+
+
+def test_hashes_of_the_registrys_build_are_taken_from_there(desk: Desk):
+    sha256 = next(one.archive.sha256 for one in desk.index["simple"].files if one.archive.filename.startswith("torch-2.4.1-"))
+    desk.require(f"torch==2.4.1 --hash=sha256:{sha256}")
+    assert desk.lading("lock").code == 0
+    assert desk.versions()["torch"] == "2.4.1"
+    assert "it comes from the ordinary index" in desk.told("torch-build-kept")["because"]
+
+
+def test_plan_shows_the_size_of_what_the_registry_has(desk: Desk):
+    for name in ("tensorflow", "tensorflow-cpu"):
+        desk.index.add(name, "2.15.0")
+    desk.require("tensorflow==2.15.0")
+    (row,) = desk.lading("plan", "--json").data["plans"][0]["builds"]
+    assert (row["chosen"], row["size"] > 500) == ("tensorflow-cpu==2.15.0", True)
+    assert (row["other"]["build"], row["other"]["size"] > 500) == ("tensorflow", True)

@@ -23,3 +23,8 @@ COMPANIONS = (
     "triton-xpu",
 )
 """As PyTorch's indexes host them beside torch, torchvision and torchaudio (uv routes the same names, 2026-08)."""
+
+COMPILED = frozenset(
+    {"torchao", "torchcodec", "torch-tensorrt", "fbgemm-gpu", "fbgemm-gpu-genai", "xformers", "flash-attn", "flash-attn-3"}
+)
+"""Those that hold compiled code of their own, so that a build for another torch or CUDA does not load."""

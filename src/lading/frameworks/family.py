@@ -78,6 +78,12 @@ def family_label(members: tuple[Declared, ...], context: Context, shelf: Shelf, 
         pin, label = named[0]
         return Label(str(label), f"{pin.declared.origin} names the build {label}, and the family has one build", release)
     for member in members:
+        file = shelf.hashed(str(member.name), member.hashes) if member.hashes else None
+        if file is not None and file.label:
+            return Label(
+                file.label, f"the hashes of {member.origin} are those of the build {file.label}, and the family has one build", release
+            )
+    for member in members:
         place = own_place(member, context)
         of_line = asked_label(place.without_credentials()) if place else None
         if of_line:

@@ -55,6 +55,10 @@ def _one(declared: Declared, context: Context) -> _Outcome | Problem:
         return declared, _kept(
             declared, "without an extra it is the CPU build", "jax[cuda12], with --accelerator cu126"
         ) if version else None
+    if declared.hashes or context.options.require_hashes:
+        return declared, _kept(
+            declared, "the extra for CUDA would bring packages without hashes", "jax[cuda12], with the hashes of all that it brings"
+        )
     return _with_cuda(declared, row, context)
 
 

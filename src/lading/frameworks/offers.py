@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
 from lading.frameworks.labels import label_of_url
@@ -55,6 +55,7 @@ class File:
     requires_python: str | None = None
     yanked: bool = False
     has_metadata: bool = False
+    sha256: str | None = None
 
     @property
     def label(self) -> str | None:
@@ -72,14 +73,31 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One source distribution on a page."""
+
+    version: Version
+    requires_python: str | None = None
+
+    def fits(self, python: str) -> bool:
+        """Whether it may be built for a Python (``3.11.7``)."""
+        try:
+            return not self.requires_python or SpecifierSet(self.requires_python).contains(python, prereleases=True)
+        except InvalidSpecifier:
+            return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """The wheels of one page, in no particular order. ``as_of`` is set where an older copy had to do (``2026-11-20``).
 
-    ``why`` says in words why the page could not be read. ``requires`` are the requirements of a ``metadata`` page.
+    ``sources`` are the source distributions on it. ``why`` says in words why the page could not be read. ``requires`` are the requirements
+    of a ``metadata`` page.
     """
 
     status: Status
     files: tuple[File, ...] = ()
+    sources: tuple[Source, ...] = ()
     as_of: str | None = None
     why: str | None = None
     requires: tuple[str, ...] = ()
@@ -121,6 +139,15 @@ def wheel(filename: str, url: str, **facts: object) -> File | None:
     folder = label_of_url(url.partition("#")[0].rpartition("/")[0])
     release = Version(version.public) if version.local else version
     return File(filename=filename, url=url, version=version, release=release, tags=tags, folder=folder, **facts)  # type: ignore[arg-type] # by contract
+
+
+def source(filename: str, package: str, requires_python: str | None) -> Source | None:
+    """A package's source distribution from its file name; None for what is none, or another package's."""
+    try:
+        name, version = parse_sdist_filename(filename)
+    except (InvalidSdistFilename, ValueError):
+        return None
+    return Source(version=version, requires_python=requires_python) if name == package else None
 
 
 def name_of(filename: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from lading.frameworks.choice import exact_version
 from lading.frameworks.companions import COMPANIONS
 from lading.frameworks.consistency import asked_of_torch
 from lading.frameworks.labels import CPU, cuda_first, cuda_version, index_label, spoken
-from lading.frameworks.offers import File, Offers
+from lading.frameworks.offers import File, Offers, Page
 from lading.frameworks.places import asked_label
 from lading.frameworks.releases import FAMILY, PARTNERS, agrees
 from lading.frameworks.shelf import Shelf
@@ -21,6 +21,7 @@ from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.plan import Plan
 from lading.model.requirements import Declared
+from lading.model.target import Target
 
 _ABOUT_BUILDS = frozenset(
     {
@@ -116,6 +117,40 @@ def _row(decision: Decision, plan: Plan, shelf: Shelf, lock: Lock | None) -> Row
         beside=_nvidia(lock) if label and label != CPU and name == "torch" else None,
         because=_short(decision.because),
     )
+
+
+_TWINS = {
+    "tensorflow": "tensorflow-cpu",
+    "tensorflow-cpu": "tensorflow",
+    "tensorflow-gpu": "tensorflow",
+    "onnxruntime": "onnxruntime-gpu",
+    "onnxruntime-gpu": "onnxruntime",
+    "paddlepaddle": "paddlepaddle-gpu",
+    "paddlepaddle-gpu": "paddlepaddle",
+}
+"""Packages whose other build is a package too."""
+
+
+def registry_pages(rows: Iterable[Row], index: str) -> tuple[Page, ...]:
+    """The pages of the ordinary index that tell sizes which PyTorch's do not: of packages that come from there, and of their twins."""
+    names = [row.package for row in rows if row.build.size is None and row.build.url is None]
+    return tuple(dict.fromkeys(Page(index.rstrip("/"), name) for one in names for name in (one, _TWINS.get(one)) if name))
+
+
+def with_registry(row: Row, offers: Offers, index: str, target: Target) -> Row:
+    """The row with the sizes that the ordinary index tells."""
+    version = row.chosen.partition("==")[2].partition(" ")[0]
+    if row.build.size is not None or row.build.url is not None or not version:
+        return row
+    own, twin = (_sized_on(offers, index, name, version, target) for name in (row.package, _TWINS.get(row.package)))
+    other = replace(twin, build=_TWINS[row.package]) if twin else row.other
+    return replace(row, build=replace(own, build=row.build.build) if own else row.build, other=other)
+
+
+def _sized_on(offers: Offers, index: str, name: str | None, version: str, target: Target) -> Sized | None:
+    files = offers.files(Page(index.rstrip("/"), name)) if name else None
+    fitting = [one for one in files or () if str(one.version) == version and one.fits(target)]
+    return Sized(build="", url=fitting[0].url, size=fitting[0].size) if fitting else None
 
 
 def _package(decision: Decision) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from packaging.version import Version
 
 from lading.frameworks.offers import File, Offers, Page, pythons
@@ -72,6 +74,11 @@ class Shelf:
             if one.label == label and one.fits(self.target):
                 return one
         return None
+
+    def hashed(self, package: str, hashes: Iterable[str]) -> File | None:
+        """The wheel for the target that one of the hashes (``sha256:…``) is of."""
+        wanted = {text.partition(":")[2].lower() for text in hashes}
+        return next((one for one in self.files(package) or () if one.sha256 in wanted and one.fits(self.target)), None)
 
     def pythons(self, package: str, version: Version, label: str | None = None) -> frozenset[str] | None:
         """The CPython minors with wheels of a release (of one build); None when no page is known."""

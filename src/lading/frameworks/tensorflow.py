@@ -161,6 +161,9 @@ def _for_gpu(declared: Declared, version: Version, context: Context) -> _Outcome
         because = f"the target has a GPU, and this release's GPU code is in this distribution; {_system(row)}"
         return made, [_chosen(declared, made, because, f"--accelerator cpu, or {PLAIN}=={version} for the CPU code")]
     if version >= Version(table("tensorflow")["and_cuda_since"]):
+        if declared.hashes or context.options.require_hashes:
+            because = f"the extra {EXTRA} would bring packages without hashes; {_system(row)}"
+            return declared, [_kept(declared, because, f"{PLAIN}[{EXTRA}]=={version}, with the hashes of all that it brings")]
         return with_extra(
             declared, f"the target has a GPU, and the extra brings the CUDA libraries that this release runs with{_libraries(row)}", row
         )

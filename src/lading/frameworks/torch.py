@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from packaging.version import Version
 
 from lading.frameworks.choice import Choice, Context, exact_version
+from lading.frameworks.companions import COMPILED
 from lading.frameworks.consistency import contradictions
 from lading.frameworks.family import Label, basis, family_label, lead_of, members_of
 from lading.frameworks.labels import CPU, cuda_first, cuda_version, spoken
@@ -91,13 +92,27 @@ def _build(member: Declared, label: Label, context: Context, shelf: Shelf) -> Bu
     if member.specifier.startswith("==="):
         return Build(member, _kept(member, "=== matches the build without a label alone, which the default registry has"), None)
     if member.name not in FAMILY and not shelf.knows(str(member.name)):
-        return None
+        absent = member.name in COMPILED and shelf.files(str(member.name)) is not None
+        return Build(member, _ordinary(member, label), None) if absent else None
     version = exact_version(member)
+    if member.hashes and (version is None or not version.local):
+        return _hashed(member, label, shelf)
     if version is None:
         return _ranged(member, label, context, shelf)
     if version.local:
         return _labelled(member, version, label, context, shelf)
     return _completed(member, version, label, context, shelf)
+
+
+def _hashed(member: Declared, label: Label, shelf: Shelf) -> Build:
+    """A line with hashes names its files: the build that they are of, else whatever the ordinary index has under them."""
+    name = str(member.name)
+    file = shelf.hashed(name, member.hashes)
+    if file is None:
+        because = "its hashes name the files, and they are of no build on PyTorch's index for this target; it comes from the ordinary index"
+        return Build(member, _kept(member, because), None)
+    index = place_of(name, file.version, label.name, file)
+    return Build(member, _kept(member, f"its hashes are those of the build {file.label}; it comes from {index.url}"), index)
 
 
 def _labelled(member: Declared, version: Version, label: Label, context: Context, shelf: Shelf) -> Build:

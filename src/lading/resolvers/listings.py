@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from lading.frameworks.offers import File, Listing, Offers, Page, Status, name_of, wheel
+from lading.frameworks.offers import File, Listing, Offers, Page, Source, Status, name_of, source, wheel
 from lading.model.secrets import SecretUrl
 from lading.resolvers.pages import ACCEPT, authorization
 from lading.resolvers.places import is_remote, local_path
@@ -253,7 +253,7 @@ def _listing(copy: _Copy, page: Page, as_of: str | None = None) -> Listing:
     if page.kind == "metadata":
         return Listing(status=Status.READ, requires=_requires(copy.body), as_of=as_of)
     found = [one for one in _files(copy.body, copy.url) if page.kind == "project" or name_of(one.filename) == page.package]
-    return Listing(status=Status.READ, files=tuple(found), as_of=as_of)
+    return Listing(status=Status.READ, files=tuple(found), sources=tuple(_sources(copy.body, page.package)), as_of=as_of)
 
 
 def _requires(text: str) -> tuple[str, ...]:
@@ -270,6 +270,15 @@ def _files(body: str, url: str) -> Iterable[File]:
             yield file
 
 
+def _sources(body: str, package: str) -> Iterable[Source]:
+    entries = _json_entries(body) if body.lstrip().startswith("{") else _html_entries(body)
+    for filename, _, facts in entries:
+        if not filename.endswith(".whl") and not facts["yanked"]:
+            found = source(filename, package, facts["requires_python"])
+            if found is not None:
+                yield found
+
+
 _Entry = tuple[str, str, dict[str, Any]]
 
 
@@ -284,6 +293,7 @@ def _json_entries(body: str) -> Iterable[_Entry]:
             "requires_python": file.get("requires-python"),
             "yanked": bool(file.get("yanked")),
             "has_metadata": bool(file.get("core-metadata") or file.get("dist-info-metadata")),
+            "sha256": file.get("hashes", {}).get("sha256"),
         }
         yield str(file.get("filename", "")), str(file.get("url", "")), facts
 
@@ -321,6 +331,7 @@ def _html_entries(body: str) -> Iterable[_Entry]:
             "requires_python": attributes.get("data-requires-python"),
             "yanked": "data-yanked" in attributes,
             "has_metadata": bool(attributes.get("data-core-metadata") or attributes.get("data-dist-info-metadata")),
+            "sha256": href.partition("#sha256=")[2] or None,
         }
         yield filename, href, facts
 
