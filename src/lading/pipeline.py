@@ -185,7 +185,8 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
         asked=options.python,
         locked=existing.target.get("python") if existing and not by_conda else None,
     )
-    interpreter = _conda_interpreter(python, conda_python) if by_conda else _interpreter(python, options, reporter)
+    requirements = chosen.declaration.requirements if chosen.declaration else ()
+    interpreter = _conda_interpreter(python, conda_python) if by_conda else _interpreter(python, requirements, options, reporter)
     accelerator = _declared_accelerator(project.config, options)
     target = adopt(_target_of(host_target(interpreter, accelerator), options), existing, accelerator)
     decision = _python_by_conda(python, conda_python) if by_conda else python.decide(interpreter.version)
@@ -218,19 +219,26 @@ def builds(planned: Planned, project: Project, options: Options) -> tuple[Row, .
     """The packages with several builds as a short table, with the sizes of their wheels; servers that a page left open are asked."""
     from lading.frameworks import Offers
     from lading.frameworks.kept import offers_of
-    from lading.frameworks.rows import build_rows
-    from lading.resolvers.listings import sizes
+    from lading.frameworks.rows import build_rows, registry_pages, with_registry
+    from lading.model.secrets import SecretUrl
+    from lading.planner.indexes import environment_options
+    from lading.resolvers.listings import fetch, sizes
+    from lading.resolvers.pages import DEFAULT_INDEX
 
     holds = planned.existing is not None and planned.offers is None
     lock_ = planned.existing if holds else None
     offers = planned.offers if planned.offers is not None else offers_of(lock_) if lock_ else Offers()
     rows = build_rows(planned.plan, offers, lock_)
-    urls = tuple(dict.fromkeys(url for row in rows for url in row.urls()))
-    if options.offline or not urls:
+    if options.offline or not rows:
         return rows
+    index = planned.plan.options.index_url or environment_options(options.environ).index_url or SecretUrl(DEFAULT_INDEX)
     chosen = next(one for one in project.chosen if one.apis == planned.plan.apis)
-    context = _context(project, chosen, planned.plan.target, _machine_facts(options, "cpu"), options)
-    told = sizes(urls, _door(context, project, options))
+    door = _door(_context(project, chosen, planned.plan.target, _machine_facts(options, "cpu"), options), project, options)
+    place = index.without_credentials().rstrip("/")
+    through = replace(door, address={**door.address, place: index})
+    registry = fetch(registry_pages(rows, place), through)
+    rows = tuple(with_registry(row, registry, place, planned.plan.target) for row in rows)
+    told = sizes(tuple(dict.fromkeys(url for row in rows for url in row.urls())), through)
     return tuple(row.with_sizes(told) for row in rows)
 
 
@@ -310,13 +318,24 @@ def _declared_accelerator(config: ProjectConfig, options: Options) -> str:
     return "auto"
 
 
-def _interpreter(python: PythonChoice, options: Options, reporter: Reporter) -> Interpreter:
+def _interpreter(python: PythonChoice, requirements: tuple[Declared, ...], options: Options, reporter: Reporter) -> Interpreter:
     from lading.environments.interpreters import choose_interpreter, find_interpreters, probe_named
 
     if python.path is not None:
         return probe_named(python.path)
     asked_by = python.request.origin if python.request.specifier else None
-    return choose_interpreter(python.specifier, find_interpreters(options.environ, reporter), asked_by)
+    found = tuple(find_interpreters(options.environ, reporter))
+    try:
+        return choose_interpreter(python.specifier, found, asked_by)
+    except LadingError:
+        if python.suited is None:
+            raise
+        from lading.environments.host import find_accelerator
+        from lading.frameworks.suited import without_python
+
+        accelerator = find_accelerator(options.accelerator).label
+        versions = [one.version for one in found]
+        raise LadingError(without_python(python.suited, requirements, versions, accelerator)) from None
 
 
 def read_lock(project: Project, variant: str) -> Lock | None:
