@@ -12,7 +12,6 @@ from __future__ import annotations
 import atexit
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -70,6 +69,8 @@ def _file(path: Path, shown: str) -> str:
 
 def _use_netrc(content: str) -> None:
     """Where uv and git look: a file for the owner alone, gone when this process ends."""
+    import tempfile
+
     descriptor, path = tempfile.mkstemp(prefix="lading-netrc-")
     atexit.register(lambda: Path(path).unlink(missing_ok=True))
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

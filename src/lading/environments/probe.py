@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -149,6 +148,8 @@ def _load(environ: Mapping[str, str] | None) -> dict[str, Probed]:
 
 def _store(known: Mapping[str, Probed], environ: Mapping[str, str] | None) -> None:
     """Keep the answers; a store that cannot be written costs the next run some milliseconds, no more."""
+    import tempfile  # noqa: PLC0415 -- only when something is new
+
     folder = home(environ)
     content = {"format": _FORMAT, "interpreters": {identity: asdict(answer) for identity, answer in known.items()}}
     try:

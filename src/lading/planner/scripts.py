@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import posixpath
+from typing import TYPE_CHECKING
 
-from lading.formats._pip_commands import Meaning, meaning
-from lading.formats._shell import NotUnderstood
 from lading.model.files import ProjectFiles, content_hash
 from lading.model.origin import Origin
 from lading.model.project import Api, ProjectConfig, ProjectKind
 from lading.model.scripts import Script, When
 from lading.model.secrets import redact_urls
+
+if TYPE_CHECKING:
+    from lading.formats._pip_commands import Meaning
 
 CORTEX, REPO2DOCKER = "dependencies.sh", "postBuild"
 
@@ -50,6 +52,9 @@ def _script(path: str, origin: Origin, content: bytes, when: When) -> Script:
 
 
 def _judged(text: str) -> tuple[bool, str, tuple[str, ...]]:
+    from lading.formats._pip_commands import meaning  # noqa: PLC0415 -- most projects have no script
+    from lading.formats._shell import NotUnderstood  # noqa: PLC0415 -- as above
+
     if "\0" in text:
         return False, "it is no text", ()
     try:
