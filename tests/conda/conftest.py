@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lading import pipeline
+from lading.model.conda import CondaLock
 from lading.model.events import Event
 from lading.model.lock import Lock
 from lading.model.plan import Plan
@@ -60,7 +61,7 @@ def _main(folder: Path) -> Channel:
     for number, build in enumerate(("openblas", "mkl")):
         channel.add("blas", "1.0", build, build_number=number, files={f"share/blas-{build}": build})
     channel.add_python_package("pytorch", "2.1.0", distribution_name="torch", build=f"cpu_{TAG}_0", python=MINOR)
-    cuda = {"build": f"cuda121_{TAG}_1", "build_number": 1, "python": MINOR, "depends": ["__cuda >=12.1"]}
+    cuda: dict[str, Any] = {"build": f"cuda121_{TAG}_1", "build_number": 1, "python": MINOR, "depends": ["__cuda >=12.1"]}
     channel.add_python_package("pytorch", "2.1.0", distribution_name="torch", **cuda)
     channel.add_python_package("matplotlib-base", "3.8.0", distribution_name="matplotlib", purls=["pkg:pypi/matplotlib"], depends=["numpy"])
     channel.add_python_package("uvicorn", "0.29.0")
@@ -101,12 +102,22 @@ def _old(folder: Path) -> tuple[Channel, str | None]:
     return channel.index(), found.version if found else None
 
 
+def conda_of(lock: Lock) -> CondaLock:
+    """A lock's conda part, which must be there."""
+    assert lock.conda is not None
+    return lock.conda
+
+
 @dataclass
 class Project:
     """A project's folder, used as the command line uses it."""
 
     root: Path
     events: list[Event]
+
+    def hear(self, event: Event) -> None:
+        """A reporter."""
+        self.events.append(event)
 
     def write(self, files: Mapping[str, str | bytes]) -> None:
         """Put files into the folder."""
@@ -128,16 +139,16 @@ class Project:
     def lock(self, **fields: Any) -> Lock:
         """The lock of the only environment, written."""
         options = self.options(**fields)
-        project = pipeline.read(options, self.events.append)
-        (locked,) = pipeline.lock(pipeline.plan(project, options), project, options, self.events.append)
+        project = pipeline.read(options, self.hear)
+        (locked,) = pipeline.lock(pipeline.plan(project, options), project, options, self.hear)
         return locked.lock
 
     def install(self, **fields: Any) -> pipeline.Ready:
         """The environment, in the store."""
         options = self.options(**fields)
-        project = pipeline.read(options, self.events.append)
-        locked = pipeline.lock(pipeline.plan(project, options), project, options, self.events.append)
-        return pipeline.remember(options, project, pipeline.install(locked, project, options, self.events.append))
+        project = pipeline.read(options, self.hear)
+        locked = pipeline.lock(pipeline.plan(project, options), project, options, self.hear)
+        return pipeline.remember(options, project, pipeline.install(locked, project, options, self.hear))
 
     def problems(self, **fields: Any) -> tuple[Problem, ...]:
         """Why it cannot be locked."""
@@ -169,14 +180,14 @@ CORTEX = "- name: doubler\n  kind: RealtimeAPI\n  predictor: {type: python, path
 
 
 @pytest.fixture
-def project(tmp_path: Path, channels: Channels, index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def project(tmp_path: Path, channels: Channels, index: LocalIndex, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A plain project without dependencies; conda is configured to look into the main channel, uv into an index on loopback."""
     monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
     monkeypatch.setenv("LADING_TORCH_INDEX", "off")
     folder = tmp_path / "my project"
     made = Project(folder, [])
     made.write({"predict.py": PREDICT, ".condarc": f"channels:\n  - {channels.main.url}\n"})
-    yield made
+    return made
 
 
 @pytest.fixture

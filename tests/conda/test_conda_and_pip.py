@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lading.model.lock import Lock
 from lading.model.problems import ExitCode
-from tests.conda.conftest import MINOR, TAG, Project
+from tests.conda.conftest import MINOR, TAG, Project, conda_of
 from tests.support.index import LocalIndex
 
 
@@ -13,8 +14,8 @@ def both(conda: str, pip: str) -> dict[str, str]:
     return {"conda-packages.txt": conda, "requirements.txt": pip}
 
 
-def conda(lock):
-    return {package.name: f"{package.version} {package.build}" for package in lock.conda.packages}
+def conda(lock: Lock) -> dict[str, str]:
+    return {package.name: f"{package.version} {package.build}" for package in conda_of(lock).packages}
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def test_what_conda_provides_is_taken_for_pip_as_well(cortex: Project, index: Lo
     cortex.write(both(f"numpy=1.26\nsix\npython={MINOR}\n", "flask==3.0.0\nneeds-any\n"))
     lock = cortex.lock()
     assert lock.versions == {"click": "8.1.7", "flask": "3.0.0", "needs-any": "1.0"}
-    assert dict(lock.conda.shared) == {"numpy": "1.26.4", "six": "1.16.0"}
+    assert dict(conda_of(lock).shared) == {"numpy": "1.26.4", "six": "1.16.0"}
     assert not any(request.path.startswith(("/simple/numpy", "/simple/six")) for request in index.requests)
 
 
@@ -100,7 +101,7 @@ def test_names_are_mapped_as_the_channel_says_and_by_the_table(cortex: Project):
     cortex.write(both(f"matplotlib-base\npytorch\npython={MINOR}\n", "plots\ntorch==2.1.0\n"))
     lock = cortex.lock()
     assert lock.versions == {"plots": "1.0"}
-    assert dict(lock.conda.shared) == {"matplotlib": "3.8.0", "torch": "2.1.0"}
+    assert dict(conda_of(lock).shared) == {"matplotlib": "3.8.0", "torch": "2.1.0"}
 
 
 def test_an_extra_of_what_conda_provides_is_pips_to_add(cortex: Project):
@@ -155,7 +156,7 @@ def test_hashes_of_a_line_that_conda_satisfies_are_not_compared_with_condas_file
     cortex.write(both("numpy=1.26\n", f"numpy==1.26.4 --hash=sha256:{'0' * 64}\n"))
     lock = cortex.lock()
     assert lock.versions == {}
-    assert dict(lock.conda.shared) == {"numpy": "1.26.4"}
+    assert dict(conda_of(lock).shared) == {"numpy": "1.26.4"}
 
 
 def test_conda_alone_needs_no_requirements(cortex: Project):

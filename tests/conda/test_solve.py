@@ -6,16 +6,17 @@ import pytest
 
 from lading.locks.lockfile import read, write
 from lading.model.events import Phase
+from lading.model.lock import Lock
 from lading.model.problems import ExitCode
-from tests.conda.conftest import MINOR, PYTHON, TAG, Channels, Project
+from tests.conda.conftest import MINOR, PYTHON, TAG, Channels, Project, conda_of
 
 
 def environment(*lines: str, channels: str = "") -> dict[str, str]:
     return {"environment.yml": f"{channels}dependencies:\n" + "".join(f"  - {line}\n" for line in lines)}
 
 
-def conda(lock):
-    return {package.name: f"{package.version} {package.build}" for package in lock.conda.packages}
+def conda(lock: Lock) -> dict[str, str]:
+    return {package.name: f"{package.version} {package.build}" for package in conda_of(lock).packages}
 
 
 def test_a_solution_is_locked_with_urls_and_hashes_under_our_own_table(project: Project, channels: Channels):
@@ -30,7 +31,7 @@ def test_a_solution_is_locked_with_urls_and_hashes_under_our_own_table(project: 
     text = (project.root / "pylock.lading.toml").read_text()
     assert read(text, "pylock.lading.toml") == lock
     assert write(read(text, "pylock.lading.toml")) == text
-    for package in lock.conda.packages:
+    for package in conda_of(lock).packages:
         assert len(package.sha256) == 64
         assert package.url.startswith(channels.main.url)
     assert lock.target["python"] == PYTHON
@@ -49,7 +50,7 @@ def test_solving_again_changes_nothing_and_an_upgrade_forgets(project: Project):
 
 def test_without_a_python_in_the_list_the_project_says_which(project: Project):
     project.write({**environment("numpy"), ".python-version": f"{MINOR}\n"})
-    assert project.lock().conda.python == PYTHON
+    assert conda_of(project.lock()).python == PYTHON
     project.write({".python-version": "3.7\n"})
     problem = project.problem(upgrade=True)
     assert (problem.rule, str(problem.origin)) == ("conda-version-not-found", ".python-version:1")
@@ -57,7 +58,7 @@ def test_without_a_python_in_the_list_the_project_says_which(project: Project):
 
 def test_the_python_in_the_list_rules_over_a_file_for_other_tools(project: Project):
     project.write({**environment("numpy", f"python={MINOR}"), ".python-version": "3.7\n"})
-    assert project.lock().conda.python == PYTHON
+    assert conda_of(project.lock()).python == PYTHON
 
 
 def test_an_accelerator_is_asked_of_the_target_and_not_of_this_machine(project: Project):
@@ -65,7 +66,7 @@ def test_an_accelerator_is_asked_of_the_target_and_not_of_this_machine(project: 
     assert conda(project.lock(accelerator="cpu"))["pytorch"] == f"2.1.0 cpu_{TAG}_0"
     lock = project.lock(accelerator="cu121")
     assert conda(lock)["pytorch"] == f"2.1.0 cuda121_{TAG}_1"
-    assert "__cuda=12.1=0" in lock.conda.virtual
+    assert "__cuda=12.1=0" in conda_of(lock).virtual
     (decision,) = [one for one in lock.decisions if one.rule == "conda-build-chosen"]
     assert decision.because == "it is for CUDA 12.1, Python 3.11".replace("3.11", MINOR)
     assert (project.root / "pylock.lading-cu121.toml").exists()
@@ -129,7 +130,7 @@ def test_one_package_may_come_from_a_channel_of_its_own(project: Project, channe
     project.write(environment(f"{channels.private.url}::numpy", "six"))
     lock = project.lock()
     assert conda(lock)["numpy"] == "2.0.0 corp_7"
-    assert [package.name for package in lock.conda.packages if package.url.startswith(channels.private.url)] == ["numpy"]
+    assert [package.name for package in conda_of(lock).packages if package.url.startswith(channels.private.url)] == ["numpy"]
 
 
 def test_a_strict_priority_is_kept_and_a_flexible_one_yields_with_a_word(project: Project, channels: Channels):

@@ -174,7 +174,7 @@ def _below(folder: Path | None) -> list[_Member]:
     for path in sorted(folder.rglob("*")) if folder else ():
         name = path.relative_to(folder).as_posix() if folder else ""
         if path.is_symlink():
-            found.append(_Member(name, b"", 0o777, os.readlink(path)))
+            found.append(_Member(name, b"", 0o777, str(path.readlink())))
         elif path.is_file():
             found.append(_Member(name, path.read_bytes(), stat.S_IMODE(path.stat().st_mode)))
     return found

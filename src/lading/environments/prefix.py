@@ -7,6 +7,7 @@ used before. uv, which needs its Python to run, sees it there by a symbolic link
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.resolvers.conda import record_of
 from lading.resolvers.conda_client import caches, client, require_rattler
+from lading.resolvers.places import local_path
 
 if TYPE_CHECKING:
     from lading.environments.build import Work
@@ -47,6 +49,7 @@ def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
     place = folder / ENVIRONMENT
     final = folder.parent.parent / ENVIRONMENTS / folder.name
     _must_be_reachable(work, conda)
+    _check_local_files(work, conda)
     asyncio.run(_link(work, conda, place, final))
     _tell_of_scripts(place, work.reporter)
     _write_variables(work, place)
@@ -159,6 +162,37 @@ def _not_cached(absent: list[CondaPackage]) -> Problem:
         what=f"{names}{more} {'is' if len(absent) == 1 else 'are'} not in the cache, and the network is off (--offline).",
         instead="Run once without --offline.",
         code=ExitCode.NETWORK,
+    )
+
+
+def _check_local_files(work: Work, conda: CondaLock) -> None:
+    """Compare the files of channels on this machine with the lock's hashes: py-rattler compares those alone that it downloads.
+
+    Raises:
+        LadingError: naming every file that is another one.
+    """
+    wrong = [package for package in conda.packages if not _is_remote(package) and not _has_locked_hash(package, work.root)]
+    if wrong:
+        raise LadingError(*(_another_file(package, work) for package in wrong))
+
+
+def _has_locked_hash(package: CondaPackage, root: Path) -> bool:
+    algorithm, wanted = ("sha256", package.sha256) if package.sha256 else ("md5", package.md5)
+    try:
+        with open(local_path(package.url, root), "rb") as stream:
+            return not wanted or hashlib.file_digest(stream, algorithm).hexdigest() == wanted
+    except OSError:
+        return True  # it may be in the cache; else the installation says that it is gone
+
+
+def _another_file(package: CondaPackage, work: Work) -> Problem:
+    return Problem(
+        rule="hash-mismatch",
+        what=f"{package.file_name} has another hash than the lock.",
+        origin=Origin(work.plan.lock_path),
+        why=f"The file in {package.url.rpartition('/')[0]} was changed after the lock was made.",
+        instead="If you trust the file, run `lading lock --upgrade`; otherwise find out who changed it.",
+        code=ExitCode.RESOLUTION,
     )
 
 

@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _BRACKETS = re.compile(r"^(?P<head>[^\[\]]*)\[(?P<inside>[^\[\]]*)\]$")
 _PAIR = re.compile(r"""\s*(?P<key>[A-Za-z_][\w-]*)\s*=\s*(?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|(?P<bare>[^,"'\s]+))\s*(?:,|$)""")
 _KEYS = ("version", "build", "build_number", "channel", "subdir", "md5", "sha256", "url")
-_SINGLE = re.compile(r"=(?![=])(?P<version>[^=<>!~,|\s][^=\s]*)?(?:=(?P<build>\S*))?")
+_SINGLE = re.compile(r"=(?![=])(?P<version>[^=<>!~,|\s]+)?(?:=(?P<build>\S*))?")
 _VERSION_BUILD = re.compile(r"(?P<version>(?:==)?[^=<>!~,|\s]+)=(?P<build>[^=\s]\S*)")
 _ATOM = re.compile(r"(?P<op>===?|!==?|~=|[<>]=?|=)?(?P<version>[A-Za-z0-9_.!+*-]+)")
 _BUILD = re.compile(r"[A-Za-z0-9_.+*^$()|-]+")
@@ -157,6 +157,8 @@ class _Reading:
 
     def _after_name(self, name: str, rest: str) -> tuple[str, str]:
         words = rest.split()
+        if words[0].startswith("@"):
+            raise self._error(*_advice(self.text))
         if len(words) > 2:
             raise self._error("More follows than a version and a build.", f"Write one package a line, as {name} 1.2 or {name}=1.2=BUILD.")
         single = _SINGLE.fullmatch(words[0])

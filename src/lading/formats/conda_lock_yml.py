@@ -87,7 +87,7 @@ def _packages(check: Checker, packages: list[Map]) -> tuple[list[MatchSpec], lis
             check.problems.add(damaged(check, package.line, "A package has no URL of a conda package.", "conda-lock", "conda-lock lock"))
         else:
             conda.append(spec)
-    return conda, list(dict.fromkeys(pip))
+    return conda, list({(one.name, one.specifier, one.marker): one for one in reversed(pip)}.values())[::-1]
 
 
 def _same_everywhere(packages: list[Map], platforms: set[str]) -> set[tuple[str, str]]:

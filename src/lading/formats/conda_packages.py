@@ -119,7 +119,7 @@ class _Reading:
 
     def _row(self, text: str, origin: Origin) -> None:
         found = _ROW.fullmatch(text)
-        if found is None or re.search(r"[<>!=]", text):
+        if found is None or re.search(r"[<>!=]", re.sub(r"<(pip|develop)>", "", text)):
             self._spec(text, origin)
             return
         build, channel = found["build"] or "", found["channel"] or ""

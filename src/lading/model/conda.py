@@ -309,8 +309,9 @@ def _absolute(url: str, root: str) -> str:
 class CondaPlan:
     """What conda will be asked for one target.
 
-    ``specs`` are those that hold on ``platform`` (conda's name); ``channels`` are URLs, credentials included, the first one strongest, of which
-    the first ``declared`` come from the project and the others from this machine's configuration. ``priority`` is ``strict``, ``flexible``
+    ``specs`` are those that hold on ``platform`` (conda's name); ``channels`` are URLs, credentials included, the first one strongest.
+    ``asked`` are the project's own channels and specifications as they were written, without credentials: what does not depend on a
+    machine's configuration. ``priority`` is ``strict``, ``flexible``
     or ``disabled``. ``virtual`` are the target's virtual packages as ``__cuda=12.4=0``. ``python`` is what the project asks of Python (a
     conda version expression) where the specs do not name it, ``python_origin`` who asks. ``mirrors`` are places that answer for a channel
     on this machine. ``explicit``: the specs are all there is.
@@ -319,7 +320,7 @@ class CondaPlan:
     platform: str
     specs: tuple[MatchSpec, ...]
     channels: tuple[ChannelUrl, ...]
-    declared: int = 0
+    asked: tuple[str, ...] = ()
     priority: str = "flexible"
     virtual: tuple[str, ...] = ()
     python: str = ""
@@ -337,8 +338,7 @@ class CondaPlan:
         """What the solution depends on, without what belongs to this machine alone: part of a plan's fingerprint."""
         return {
             "platform": self.platform,
-            "specs": [spec.text_of_facts() for spec in self.specs],
-            "channels": [channel.without_credentials() for channel in self.channels[: self.declared]],
+            "asked": list(self.asked),
             "priority": self.priority,
             "virtual": list(self.virtual),
             "python": self.python,

@@ -80,7 +80,9 @@ def complete(
         platform=platform,
         specs=tuple(replace(spec, channel=_resolved(spec.channel, both, files)) for spec in specs),
         channels=tuple(dict.fromkeys(url for channel in channels.urls for url in _expanded(channel, both, files))),
-        declared=sum(len(_expanded(channel, both, files)) for channel in channels.urls[: channels.declared]),
+        asked=tuple(
+            [channel.without_credentials() for channel in channels.urls[: channels.declared]] + [spec.text_of_facts() for spec in specs]
+        ),
         priority=conda.priority or both.priority or "flexible",
         virtual=virtual_packages(target, environ),
         python="" if python is None or any(spec.name == "python" for spec in specs) else python.specifier,
