@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from lading.model.lock import Lock
     from lading.model.plan import Plan
     from lading.model.project import Api, ProjectConfig
-    from lading.model.requirements import Declared
+    from lading.model.requirements import BoundIndex, Declared, IndexOptions
     from lading.model.service import ServedApi, ServiceSpec
     from lading.model.target import Interpreter, Target
+    from lading.planner.fitting import Support
     from lading.planner.make import Known
     from lading.planner.python import PythonChoice
     from lading.planner.sources import Chosen
@@ -172,7 +173,7 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
     from lading.locks.staleness import check as stale_reasons
     from lading.planner.lock_target import adopt
     from lading.planner.make import keep_builds, make_plan
-    from lading.planner.python import choose_python
+    from lading.planner.python import AUTO, choose_python
 
     variant = _variant(chosen.variant, options)
     existing = read_lock(project, variant)
@@ -185,6 +186,8 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
         asked=options.python,
         locked=existing.target.get("python") if existing and not by_conda else None,
     )
+    if options.python == AUTO and not by_conda and (existing is None or options.upgrade):
+        python = _newest_that_fits(python, project, chosen, options, reporter)
     requirements = chosen.declaration.requirements if chosen.declaration else ()
     interpreter = _conda_interpreter(python, conda_python) if by_conda else _interpreter(python, requirements, options, reporter)
     accelerator = _declared_accelerator(project.config, options)
@@ -242,6 +245,54 @@ def builds(planned: Planned, project: Project, options: Options) -> tuple[Row, .
     return tuple(row.with_sizes(told) for row in rows)
 
 
+def _newest_that_fits(python: PythonChoice, project: Project, chosen: Chosen, options: Options, reporter: Reporter) -> PythonChoice:
+    """``--python auto``: the newest Python on this machine that the project allows and that every pin has files for.
+
+    Raises:
+        LadingError: if there is none, with what every pin needs.
+    """
+    from packaging.specifiers import SpecifierSet
+
+    from lading.environments.host import host_target
+    from lading.environments.interpreters import find_interpreters
+    from lading.planner.fitting import fitting, newest
+    from lading.planner.make import build_context
+    from lading.planner.python import with_newest
+
+    found = find_interpreters(options.environ, reporter)
+    allowed = SpecifierSet(python.specifier)
+    here = [one.version for one in found if allowed.contains(one.version, prereleases=True)]
+    if not here:
+        return python
+    target = _target_of(host_target(found[0], "cpu"), options)
+    context = build_context(chosen, target, project.files, options.environ)
+    declared = chosen.declaration.requirements if chosen.declaration else ()
+    supports = _supports(declared, context.options, context.bound, platform=target.platform, project=project, options=options)
+    answer = newest(fitting(supports, python.specifier, target.platform), supports, here, target.platform)
+    if isinstance(answer, Problem):
+        raise LadingError(answer)
+    return with_newest(python, answer)
+
+
+def _supports(
+    declared: tuple[Declared, ...],
+    index_options: IndexOptions,
+    bound: tuple[BoundIndex, ...],
+    *,
+    platform: str,
+    project: Project,
+    options: Options,
+) -> tuple[Support, ...]:
+    """The Pythons that every pin has files for, as the indexes list them."""
+    from lading.environments.home import LISTINGS, home
+    from lading.planner.indexes import environment_options
+    from lading.resolvers.pythons import supports
+
+    reached = environment_options(options.environ).merged(index_options)
+    cache = Path(home(options.environ)) / LISTINGS
+    return supports(declared, reached, bound, platform, root=project.root, cache=cache, offline=options.offline)
+
+
 def _conda_interpreter(python: PythonChoice, version: str | None) -> Interpreter:
     """Stands in for the Python that conda brings: a Python of this machine, with the version that conda has or may have."""
     import sys
@@ -294,7 +345,7 @@ def _door(context: Context, project: Project, options: Options) -> Door:
 
 def _variant(of_api: str, options: Options) -> str:
     """A lock for another target than the machine's own has a name of its own."""
-    python = "" if options.python is None or "/" in options.python else "py" + "".join(c for c in options.python if c.isalnum())
+    python = "" if options.python in (None, "auto") or "/" in options.python else "py" + "".join(c for c in options.python if c.isalnum())
     accelerator = "" if options.accelerator == "auto" else options.accelerator
     return "-".join(part for part in (of_api, accelerator, options.platform or "", python) if part)
 
@@ -466,7 +517,10 @@ def _resolve(planned: Planned, project: Project, options: Options, as_of: str | 
     def resolved(plan: Plan) -> Lock:
         if both is not None:
             return resolve_both(_as_reached(plan, project, options), both)
-        return resolve(_as_reached(plan, project, options), planned.interpreter, project.root, how, reporter)
+        try:
+            return resolve(_as_reached(plan, project, options), planned.interpreter, project.root, how, reporter)
+        except LadingError as error:
+            raise _with_pythons(error, plan, project, options) from error
 
     plan_, made = settle(planned.plan, resolved, lambda declared: _build_of(declared, planned, project, options))
     found = [decision for decision in made.decisions if decision not in plan_.decisions]
@@ -474,6 +528,16 @@ def _resolve(planned: Planned, project: Project, options: Options, as_of: str | 
     sources = {source.path: source.sha256 for source in plan_.sources if source.sha256}
     target = replace(plan_.target, python=made.conda.python) if made.conda else plan_.target
     return replace(made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, source=plan_.source, target=target.as_json())
+
+
+def _with_pythons(error: LadingError, plan: Plan, project: Project, options: Options) -> LadingError:
+    """Where the Python is to blame: the same failure, with the lines that are not for it, and a Python that would do."""
+    from lading.planner.fitting import OF_PYTHON, advised
+
+    if not any(problem.rule in OF_PYTHON for problem in error.problems):
+        return error
+    supports = _supports(plan.requirements, plan.options, plan.bound, platform=plan.target.platform, project=project, options=options)
+    return LadingError(*(advised(problem, supports, plan.target) for problem in error.problems))
 
 
 def _conda_first(

@@ -21,6 +21,9 @@ from lading.model.target import PythonRequest
 _CANDIDATES = tuple(f"3.{minor}.{patch}" for minor in range(30) for patch in range(40))
 _LOCK = "pylock.lading.toml"
 _PREFIX = re.compile(r"^(?:cpython|python)-?(?=\d)")  # as uv and shells name interpreters: cpython-3.11, python3.11
+AUTO = "auto"
+"""In place of a version: the newest Python that fits everything."""
+
 ANY = PythonRequest(specifier="", text="", origin=Origin("nothing"))
 
 
@@ -29,12 +32,14 @@ class PythonChoice:
     """The request that rules, and the others that it must agree with.
 
     ``path`` is an interpreter that the user named. ``suited`` narrows a free choice to the Pythons that have wheels of what is pinned.
+    ``fits`` says why the newest Python that fits was chosen (``--python auto``).
     """
 
     request: PythonRequest
     others: tuple[PythonRequest, ...] = ()
     path: str | None = None
     suited: Suited | None = None
+    fits: str | None = None
 
     @property
     def specifier(self) -> str:
@@ -54,6 +59,8 @@ class PythonChoice:
             because = "nothing in the project asks for one; the version that Lading runs on is preferred, then the newest"
         if self.suited:
             because = self.suited.because
+        if self.fits:
+            asked, because = "the newest Python that fits everything (--python auto)", self.fits
         return Decision(
             rule="python-chosen",
             kind=Kind.CHOSEN,
@@ -88,12 +95,13 @@ def choose_python(
         config: The project's configuration.
         declaration: The declaration that counts.
         files: The project.
-        asked: ``--python`` as given: a version, a specifier, or an interpreter's path.
+        asked: ``--python`` as given: a version, a specifier, an interpreter's path, or `AUTO`.
         locked: The Python of the existing lock, a full version.
 
     Raises:
         LadingError: if two requests contradict each other, or one cannot be understood.
     """
+    asked = None if asked == AUTO else asked
     if asked and ("/" in asked or "\\" in asked):
         return PythonChoice(PythonRequest(specifier="", text=asked, origin=Origin("--python")), path=asked)
     declared = declaration.python if declaration else None
@@ -118,6 +126,11 @@ def choose_python(
     if declared is not None:
         _must_agree(first, declared)
     return PythonChoice(first, (declared,) if declared else ())
+
+
+def with_newest(choice: PythonChoice, newest: PythonRequest) -> PythonChoice:
+    """The choice settled on the newest Python that fits; what was asked for before holds as well."""
+    return replace(choice, request=newest, others=(choice.request, *choice.others), suited=None, fits=newest.text)
 
 
 def _with_wheels(choice: PythonChoice, declaration: Declaration | None) -> PythonChoice:
