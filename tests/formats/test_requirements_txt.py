@@ -369,3 +369,22 @@ def test_a_missing_file_is_one_problem():
 )
 def test_requirements_files_are_recognised_by_name(path, expected):
     assert requirements_txt.recognises(path) is expected
+
+
+@pytest.mark.parametrize("text", ["git@example.org:team/model.git", "-e git@example.org:team/model.git@v1#egg=model"])
+def test_gits_short_form_of_an_address_is_refused_with_the_url(text):
+    found = refused(text)
+    assert found.rule == "url-invalid"
+    assert str(found.instead).startswith("Write: git+ssh://git@example.org/team/model.git")
+
+
+@pytest.mark.parametrize(
+    "option", ["-i https://a/", "-i=https://a/", "--index-url https://a/", "--index-url=https://a/", "--extra-index-url=https://a/"]
+)
+def test_every_spelling_of_an_index_on_a_line_binds_that_package(option):
+    assert str(one(f"torch==2.0 {option}").index) == "https://a/"
+
+
+@pytest.mark.parametrize("option", ["-f https://a/", "-f=https://a/", "--find-links https://a/", "--find-links=https://a/"])
+def test_every_spelling_of_a_page_of_links_on_a_line_binds_that_package(option):
+    assert str(one(f"torch==2.0 {option}").find_links) == "https://a/"

@@ -351,7 +351,13 @@ def _include(includes: list[Option], options: list[Option], place: Place) -> Inc
     return Include(path, kind == "constraint", place.origin)
 
 
+def _after_equals(value: str) -> str:
+    """``-i=URL`` and ``-f=URL``: for pip the equals sign belongs to the address, which no server answers then."""
+    return value[1:] if value.startswith("=") and _SCHEME.match(value[1:]) else value
+
+
 def _index_url(value: str, place: Place) -> SecretUrl:
+    value = _after_equals(value)
     if _SCHEME.match(value) or value.startswith(("/", "./", "../")):
         return place.url(value)
     if place.files.is_folder(value):
@@ -365,6 +371,7 @@ def _index_url(value: str, place: Place) -> SecretUrl:
 
 def _find_links(value: str, place: Place) -> SecretUrl:
     """A page's URL, or a folder or page in the project: relative to the file that names it, else to the root, as for pip."""
+    value = _after_equals(value)
     if _SCHEME.match(value):
         return place.url(value)
     near, from_root = joined(place.folder, value), normal(value)

@@ -27,6 +27,7 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _PLAIN = re.compile(rf"({_NAME})[ \t]*(?:\[[ \t]*({_NAME}(?:[ \t]*,[ \t]*{_NAME})*)[ \t]*\])?[ \t]*({_CLAUSE}(?:[ \t]*,[ \t]*{_CLAUSE})*)?")
 _HEAD = re.compile(rf"({_NAME})[ \t]*(?:\[([^\]]*)\])?[ \t]*(.*)", re.DOTALL)
 _DIRECT = re.compile(rf"({_NAME})[ \t]*(?:\[[^\]]*\])?[ \t]*@")
+_SHORT_GIT = re.compile(r"([A-Za-z0-9_.-]+@[A-Za-z0-9.-]+):(?!//)([^\s;]+)")
 _EGG = re.compile(r"[#&]egg=([^&]*)")
 _EGG_NAME = re.compile(rf"({_NAME})(?:\[([^\]]*)\])?")
 # Python converts no longer numbers, and nobody writes them.
@@ -62,6 +63,7 @@ def read_requirement(text: str, place: Place) -> Declared:
         raise place.error(
             "requirement-invalid", f"There is no requirement before the marker: {place.shown}", instead="Write NAME ; MARKER."
         )
+    _refuse_short_git(requirement, place)
     if not _DIRECT.match(requirement) and _is_path(requirement, place):
         path, extras = split_extras(requirement)
         return _local(path, extras, _marker(marker, place), place)
@@ -75,6 +77,7 @@ def read_editable(text: str, place: Place) -> Declared:
         LadingError: if it is neither.
     """
     text = text.strip()
+    _refuse_short_git(text, place)
     path, extras = split_extras(text)
     if path.lower().startswith("file:"):
         declared = _local(path_of_file_url(path, place), extras, None, place)
@@ -90,6 +93,22 @@ def read_editable(text: str, place: Place) -> Declared:
         f"-e takes a folder with a package or a git URL, and this is neither: {place.masked(text)}",
         instead="Write -e ./folder, or the requirement without -e.",
     )
+
+
+def _refuse_short_git(text: str, place: Place) -> None:
+    """Git's short form of an address, which pip takes for a path.
+
+    Raises:
+        LadingError: if it is one.
+    """
+    found = _SHORT_GIT.match(text)
+    if found:
+        raise place.error(
+            "url-invalid",
+            f"This is not a URL: {place.masked(text)}",
+            why="git's short form host:path is not a URL.",
+            instead=f"Write: git+ssh://{found[1]}/{found[2]}",
+        )
 
 
 def _edited(declared: Declared, place: Place) -> Declared:
