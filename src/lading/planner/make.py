@@ -285,9 +285,10 @@ def name_locked_versions(plan: Plan, lock: Lock) -> tuple[Decision, ...]:
 
 
 def _named(decision: Decision, plan: Plan, lock: Lock) -> Decision:
-    floating = [declared for declared in plan.requirements if not declared.is_pinned and declared.name in lock.versions]
+    versions = {**dict(lock.conda.shared if lock.conda else ()), **lock.versions}
+    floating = [declared for declared in plan.requirements if not declared.is_pinned and declared.name in versions]
     if not floating:
         return decision
-    pins = dict.fromkeys(f"{declared.name}=={lock.versions[str(declared.name)]}" for declared in floating)
+    pins = dict.fromkeys(f"{declared.name}=={versions[str(declared.name)]}" for declared in floating)
     places = dict.fromkeys(declared.origin.path for declared in floating)
     return replace(decision, chose=", ".join(pins), instead=f"write these pins into {' and '.join(places)}")
