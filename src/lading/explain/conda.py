@@ -8,12 +8,15 @@ from lading.explain.style import Style
 from lading.explain.text import wrap
 from lading.model.conda import CondaLock, CondaPackage, CondaPlan, MatchSpec
 
+_LONGEST = 48
+
 
 def conda_lines(conda: CondaPlan | None, style: Style) -> list[str]:
     """What conda is asked for, and where."""
     if conda is None:
         return []
-    lines = [_spec_line(spec, style) for spec in conda.specs]
+    width = min(max((len(spec.shown) for spec in conda.specs), default=0), _LONGEST)
+    lines = [_spec_line(spec, width, style) for spec in conda.specs]
     channels = ", then ".join(str(channel) for channel in conda.channels)
     if channels:
         lines.append(wrap(f"from {channels}", style, "  ", "    "))
@@ -23,8 +26,9 @@ def conda_lines(conda: CondaPlan | None, style: Style) -> list[str]:
     return lines
 
 
-def _spec_line(spec: MatchSpec, style: Style) -> str:
-    return wrap(f"{spec.shown}  {spec.origin}", style, "  ", "      ")
+def _spec_line(spec: MatchSpec, width: int, style: Style) -> str:
+    beside = f"  {spec.shown:{width}}  {spec.origin}"
+    return beside if len(beside) <= style.width else f"  {spec.shown}\n      {spec.origin}"
 
 
 def _shown(virtual: str) -> str:

@@ -73,7 +73,8 @@ def solve(plan: Plan, root: Path, options: CondaOptions, reporter: Reporter = si
         reporter(Event(step=STEP, phase=Phase.FAILED))
         raise
     total = len(solution.lock.packages)
-    reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{total} packages", done=total, total=total, unit="packages"))
+    packages = f"{total} package{'' if total == 1 else 's'}"
+    reporter(Event(step=STEP, phase=Phase.FINISHED, message=packages, done=total, total=total, unit="packages"))
     return solution
 
 
