@@ -8,6 +8,7 @@ from lading.frameworks.gpus import capabilities, driver_floor, has_kernels, newe
 from lading.frameworks.labels import CPU, cuda_first, cuda_version, spoken
 from lading.frameworks.releases import known, releases
 from lading.model.decisions import Decision, Kind
+from lading.model.target import Machine
 
 OF_MACHINE = frozenset({"gpu-not-here", "gpu-driver-too-old", "gpu-no-kernels"})
 """Rules of decisions about the machine at hand: they are shown, and stay out of the lock."""
@@ -45,35 +46,48 @@ def _about_machine(label: Label, subject: str, floor: str, context: Context) -> 
     machine = context.machine
     if machine is None:
         return []
-    found = []
-    if machine.driver is None and not context.explicit and context.target.accelerator != CPU:
-        found.append(
-            _warning(
-                "gpu-not-here",
-                f"{subject} on this machine",
-                "no NVIDIA driver was found here, so torch runs on the CPU; the lock was made for a machine with a GPU",
-                "--accelerator cpu, for a lock of this machine's own",
-            )
-        )
-    if machine.driver and not runs_build(machine.driver, label.name):
-        found.append(
-            _warning(
-                "gpu-driver-too-old",
-                f"{subject} on this machine",
-                f"the driver here is {machine.driver}, and {spoken(label.name)} needs {floor} or newer: torch will find no GPU",
-                f"a newer driver, or {_for_driver(label, machine.driver)}",
-            )
-        )
+    if machine.driver is None:
+        return [_not_here(subject)] if not context.explicit and context.target.accelerator != CPU else []
+    found = [] if runs_build(machine.driver, label.name) else [_driver_too_old(label, subject, floor, machine.driver)]
     if label.release and has_kernels(label.release, label.name, machine.gpus) is False:
-        found.append(
-            _warning(
-                "gpu-no-kernels",
-                f"{subject} on {spoken_gpus(machine.gpus)}",
-                "this build has no code for that GPU, so the first operation on it fails (no kernel image is available)",
-                _with_code(label, context),
-            )
-        )
+        found.append(_no_kernels(label, subject, machine))
     return found
+
+
+def _not_here(subject: str) -> Decision:
+    return Decision(
+        rule="gpu-not-here",
+        kind=Kind.ADVICE,
+        subject="torch",
+        asked=f"{subject} on this machine",
+        chose="as asked",
+        because="no NVIDIA driver was found here, so torch runs on the CPU; the lock was made for a machine with a GPU",
+        instead="--accelerator cpu, for a lock of this machine's own",
+    )
+
+
+def _driver_too_old(label: Label, subject: str, floor: str, driver: str) -> Decision:
+    return Decision(
+        rule="gpu-driver-too-old",
+        kind=Kind.ADVICE,
+        subject="torch",
+        asked=f"{subject} on this machine",
+        chose="as asked",
+        because=f"the driver here is {driver}, and {spoken(label.name)} needs {floor} or newer: torch will find no GPU",
+        instead=f"a newer driver, or {_for_driver(label, driver)}",
+    )
+
+
+def _no_kernels(label: Label, subject: str, machine: Machine) -> Decision:
+    return Decision(
+        rule="gpu-no-kernels",
+        kind=Kind.ADVICE,
+        subject="torch",
+        asked=f"{subject} on {spoken_gpus(machine.gpus)}",
+        chose="as asked",
+        because="this build has no code for that GPU, so the first operation on it fails (no kernel image is available)",
+        instead=_with_code(label, machine),
+    )
 
 
 def _for_driver(label: Label, driver: str) -> str:
@@ -83,14 +97,9 @@ def _for_driver(label: Label, driver: str) -> str:
     return f"torch=={row.version}+{runs[0]}" if row and runs else f"--accelerator {newest_label(driver) or CPU}"
 
 
-def _with_code(label: Label, context: Context) -> str:
-    gpus = context.machine.gpus if context.machine else ()
+def _with_code(label: Label, machine: Machine) -> str:
     for row in reversed(releases()):
         for one in cuda_first(row.labels):
-            if has_kernels(row.version, one, gpus):
+            if has_kernels(row.version, one, machine.gpus):
                 return f"torch=={row.version}+{one}, the newest known build with code for it"
     return f"another build than {label.name}"
-
-
-def _warning(rule: str, asked: str, because: str, instead: str) -> Decision:
-    return Decision(rule=rule, kind=Kind.ADVICE, subject="torch", asked=asked, chose="as asked", because=because, instead=instead)

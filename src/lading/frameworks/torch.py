@@ -27,7 +27,9 @@ from lading.model.plan import BoundIndex
 from lading.model.problems import Problem
 from lading.model.requirements import Declared
 
-CHOSEN, KEPT, FROM_INDEX = "torch-build-chosen", "torch-build-kept", "torch-index-chosen"
+CHOSEN = "torch-build-chosen"
+KEPT = "torch-build-kept"
+FROM_INDEX = "torch-index-chosen"
 
 
 @dataclass(frozen=True, slots=True)
