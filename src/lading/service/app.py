@@ -13,12 +13,14 @@ from lading.service.cog_http import CogRoutes, method_not_allowed, not_found
 from lading.service.common_http import CommonRoutes
 from lading.service.cortex_http import CortexRoutes
 from lading.service.counters import Counters
+from lading.service.exchange import Direct, Exchange
 from lading.service.log import ServiceLog, printable
 from lading.service.openapi import cortex_endpoints
 from lading.service.prediction import PredictionService
 from lading.service.webhooks import Webhooks
 
 Handler = Callable[[Request], Awaitable[None]]
+_FAILED = b'{"error":"The server failed to answer; its log says more.","status":"failed"}'
 
 
 class App:
@@ -29,6 +31,7 @@ class App:
         self.methods: dict[str, dict[str, Handler]] = {}
         self.whole: dict[str, Handler] = {}
         self.cog: dict[str, CogRoutes] = {}
+        self.direct = Direct(max_body, room, counters, log, self._failed)
         self.plain_404 = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,13 +48,20 @@ class App:
             message = f"The bodies of waiting predictions fill the {error.limit} bytes there are for them."
             await request.refuse_body(503, msgspec.json.encode({"error": message, "status": "failed"}), [(b"retry-after", b"1")])
         except Exception as error:  # noqa: BLE001 - one request that we cannot answer must be told, and stop no other
-            self.log.say("error", f"{request.method} {printable(request.path)}: an error of Lading's own: {error!r}", api=request.api)
+            self._tell_failure(request.method, request.path, request.api, error)
             if not request.status:
-                await request.respond(500, b'{"error":"The server failed to answer; its log says more.","status":"failed"}')
+                await request.respond(500, _FAILED)
         finally:
             request.release()
         if self.log.wants("debug"):
             self.log.say("debug", f"{request.method} {printable(request.path)} {request.status}", api=request.api or None)
+
+    def _failed(self, exchange: Exchange, error: Exception) -> None:
+        self._tell_failure(exchange.method, exchange.url.decode("ascii", "replace"), exchange.api, error)
+        exchange.respond(500, _FAILED)
+
+    def _tell_failure(self, method: str, path: str, api: str, error: Exception) -> None:
+        self.log.say("error", f"{method} {printable(path)}: an error of Lading's own: {error!r}", api=api)
 
     async def _dispatch(self, request: Request) -> None:
         by_method = self.methods.get(request.path)
@@ -136,10 +146,14 @@ def _add_cog(app: App, service: PredictionService, hooks: Webhooks, spec: Servic
     routes = CogRoutes(service, app.max_body, hooks, place, max_listeners=spec.max_listeners)
     app.cog[place] = routes
     app.whole[place] = routes.collection
+    if noun == "predictions":
+        # Trainings start their worker late, which takes a task.
+        app.direct.handlers[place.encode()] = routes
 
 
 def _add_cortex(app: App, service: PredictionService, *, alone: bool) -> None:
     routes = CortexRoutes(service, app.max_body)
     for endpoint in cortex_endpoints(service.api, alone=alone):
         app.whole[endpoint] = routes.endpoint
+        app.direct.handlers[endpoint.encode("utf-8")] = routes
         app.whole[f"{endpoint}/"] = routes.redirect

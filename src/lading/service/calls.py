@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import msgspec
+
 from lading_worker import scope
 
 nest: Callable[[Mapping[str, Any]], dict[str, Any]] = scope.nest
@@ -40,8 +42,7 @@ class Cause(StrEnum):
     SHUTDOWN = "shutdown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one prediction.
 
     ``output`` is the model's: JSON for Cog style, the answer's body for Cortex style, never decoded. ``detail`` is the JSON list of
@@ -54,7 +55,7 @@ class Result:
     output: bytes = b""
     error: str | None = None
     logs: str = ""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = {}
     predict_time: float | None = None
     detail: bytes = b""
     http_status: int | None = None
@@ -127,12 +128,12 @@ class Call:
     """One prediction on its way. Belongs to the event loop's thread.
 
     ``id`` is the client's name for it (data, never a path), ``number`` ours on the wire. ``head`` and ``body`` are what the worker
-    gets; ``input`` is what snapshots show. ``on_done`` is called once with the result, before the waiting task wakes; ``release`` gives
-    the body's room back.
+    gets; ``input`` is what snapshots show. ``on_done`` is called once with the result, before whoever waits hears of it; ``on_answer``
+    then with the result, or with why the call was not run after all; ``release`` gives the body's room back.
     """
 
     __slots__ = (
-        "answer",
+        "_answer",
         "body",
         "cancel_asked",
         "chunks",
@@ -148,6 +149,7 @@ class Call:
         "logs_size",
         "metrics",
         "number",
+        "on_answer",
         "on_done",
         "release",
         "result",
@@ -167,13 +169,14 @@ class Call:
         self.started: float | None = None
         self.finished: float | None = None
         self.result: Result | None = None
-        self.answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._answer: asyncio.Future[Result] | None = None
         self.chunks: list[bytes] = []
         self.logs: list[str] = []
         self.logs_size = 0
         self.metrics: dict[str, Any] = {}
         self.listeners: list[Listener] = []
         self.watchers: list[Callable[[CallEvent], None]] = []
+        self.on_answer: Callable[[Result | Exception], None] | None = None
         self.on_done: Callable[[Call, Result], None] | None = None
         self.release: Callable[[], None] | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -185,6 +188,15 @@ class Call:
         if self.result is not None:
             return self.result.status
         return Status.STARTING if self.started is None else Status.PROCESSING
+
+    @property
+    def answer(self) -> asyncio.Future[Result]:
+        """What a task can wait for: the result, or the exception that `refuse` got."""
+        if self._answer is None:
+            self._answer = asyncio.get_running_loop().create_future()
+            if self.result is not None:
+                self._answer.set_result(self.result)
+        return self._answer
 
     def listen(self) -> Listener:
         """A new listener; what happened so far comes first."""
@@ -219,7 +231,8 @@ class Call:
         """It has reached the front of its slot."""
         if self.started is None:
             self.started = time.time()
-            self.tell(CallEvent(EventKind.START))
+            if self.listeners or self.watchers:
+                self.tell(CallEvent(EventKind.START))
 
     def add_chunk(self, index: int, value: bytes) -> None:
         """One piece of output."""
@@ -268,8 +281,25 @@ class Call:
             self.release = None
         if self.on_done is not None:
             self.on_done(self, result)
-        self.tell(CallEvent(EventKind.COMPLETED))
-        self.listeners.clear()
-        self.watchers.clear()
-        if not self.answer.done():
-            self.answer.set_result(result)
+        if self.listeners or self.watchers:
+            self.tell(CallEvent(EventKind.COMPLETED))
+            self.listeners.clear()
+            self.watchers.clear()
+        self._tell_answer(result)
+
+    def refuse(self, error: Exception) -> None:
+        """It will not run after all: whoever waits for its answer is told why."""
+        self._tell_answer(error)
+
+    def _tell_answer(self, answer: Result | Exception) -> None:
+        on_answer, self.on_answer = self.on_answer, None
+        if on_answer is not None:
+            on_answer(answer)
+        if self._answer is None or self._answer.done():
+            return
+        if isinstance(answer, Exception):
+            self._answer.set_exception(answer)
+            # Nobody waits for the answer to a call that was made with `Prefer: respond-async`: then this is no lost exception.
+            self._answer.exception()
+        else:
+            self._answer.set_result(answer)

@@ -7,16 +7,18 @@ again, predictions can be read and listed. Answers are composed around the model
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import msgspec
 
-from lading.service.asgi import ClientGoneError, HangUpWatch, Request
+from lading.service.asgi import JSON, ClientGoneError, HangUpWatch, Request
 from lading.service.calls import Call, Result, Status, nest
 from lading.service.event_stream import accepts_events, send_events
+from lading.service.exchange import Exchange
 from lading.service.pool import Refusal, RefusedError
 from lading.service.prediction import LONGEST_ID, PredictionService
 from lading.service.preferences import Preferences, preferences
@@ -60,6 +62,10 @@ class InvalidRequestError(Exception):
         super().__init__(body)
         self.status, self.body = status, body
 
+    def encoded(self) -> bytes:
+        """The body as bytes."""
+        return self.body if isinstance(self.body, bytes) else _encode(self.body)
+
 
 def snapshot(call: Call, *, with_input: bool = True) -> bytes:
     """A prediction as JSON, finished or not."""
@@ -100,8 +106,16 @@ def _metrics(call: Call) -> dict[str, Any] | None:
 
 
 def iso(seconds: float | None) -> str | None:
-    """A time since the epoch as ISO 8601, in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    """A time since the epoch as ISO 8601, in UTC, with microseconds."""
+    if seconds is None:
+        return None
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1e6):06d}+00:00"
+
+
+@lru_cache(maxsize=16)
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class CogRoutes:
@@ -114,6 +128,37 @@ class CogRoutes:
         self.max_listeners = max_listeners
         signature = service.api.worker.signature
         self._streams = signature is None or bool(signature.get("streaming") or signature.get("generator"))
+
+    def takes(self, headers: Mapping[bytes, bytes]) -> bool:
+        """See `lading.service.exchange.Handler`."""
+        return b"prefer" not in headers and b"event-stream" not in headers.get(b"accept", b"").lower()
+
+    def handle(self, exchange: Exchange) -> None:
+        """``POST /predictions`` without a task: the same as `collection` for a client that waits for the whole answer."""
+        exchange.api = self.service.api.name
+        try:
+            asked = self._parse(exchange, exchange.body())
+            id_ = _checked_id(asked.id)
+            if id_ is not None:
+                self._refuse_running(id_)
+            call = self._call(exchange, asked, id_)
+            call.on_answer = lambda answer: self._finish(exchange, call, answer)
+            self.service.begin(call)
+        except InvalidRequestError as error:
+            exchange.respond(error.status, error.encoded())
+        except RefusedError as error:
+            exchange.respond(*_refusal(error))
+        else:
+            exchange.on_gone = lambda: self.service.pool.cancel(call)
+
+    @staticmethod
+    def _finish(exchange: Exchange, call: Call, answer: Result | Exception) -> None:
+        if isinstance(answer, RefusedError):
+            exchange.respond(*_refusal(answer))
+        elif isinstance(answer, Exception):
+            raise answer
+        else:
+            exchange.respond(*_answered(call, answer))
 
     async def collection(self, request: Request) -> None:
         """``/predictions``: POST makes one, GET lists them."""
@@ -169,8 +214,7 @@ class CogRoutes:
         try:
             await answering
         except InvalidRequestError as error:
-            body = error.body if isinstance(error.body, bytes) else _encode(error.body)
-            await request.respond(error.status, body)
+            await request.respond(error.status, error.encoded())
         except RefusedError as error:
             await refused(request, error)
         except ClientGoneError:
@@ -180,9 +224,7 @@ class CogRoutes:
         asked = self._parse(request, await request.body(self.max_body))
         if id_ is not None and asked.id not in (None, id_):
             raise InvalidRequestError(422, detail(("body", "id"), "the id in the body is not the one in the URL"))
-        id_ = asked.id if id_ is None else id_
-        if id_ is not None and not 0 < len(id_) <= LONGEST_ID:
-            raise InvalidRequestError(422, detail(("body", "id"), f"an id has 1 to {LONGEST_ID} characters"))
+        id_ = _checked_id(asked.id if id_ is None else id_)
         events = self._wants_events(request)
         if id_ is not None and await self._known(request, id_, events=events):
             return
@@ -219,11 +261,12 @@ class CogRoutes:
 
     async def _known(self, request: Request, id_: str, *, events: bool) -> bool:
         """Answer for an id that is in flight, or (PUT) finished. True if that is done."""
-        call = self.service.find(id_)
-        if call is None or (request.method == "POST" and call.result is not None):
-            return False
         if request.method == "POST":
-            raise InvalidRequestError(409, {"error": "A prediction of this id is running. PUT joins it.", "status": "failed"})
+            self._refuse_running(id_)
+            return False
+        call = self.service.find(id_)
+        if call is None:
+            return False
         if events:
             await self._stream(request, call, owned=False)
         elif call.result is None:
@@ -232,7 +275,12 @@ class CogRoutes:
             await self._answer(request, call, call.result)
         return True
 
-    def _parse(self, request: Request, body: bytes) -> PredictionRequest:
+    def _refuse_running(self, id_: str) -> None:
+        call = self.service.find(id_)
+        if call is not None and call.result is None:
+            raise InvalidRequestError(409, {"error": "A prediction of this id is running. PUT joins it.", "status": "failed"})
+
+    def _parse(self, request: Request | Exchange, body: bytes) -> PredictionRequest:
         kind = request.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if not body and kind in (b"", b"application/json"):
             return PredictionRequest()
@@ -248,7 +296,7 @@ class CogRoutes:
         except RecursionError as error:
             raise InvalidRequestError(400, {"detail": "The body is nested too deeply."}) from error
 
-    def _call(self, request: Request, asked: PredictionRequest, id_: str | None) -> Call:
+    def _call(self, request: Request | Exchange, asked: PredictionRequest, id_: str | None) -> Call:
         given = bytes(asked.input)
         asked.input = msgspec.Raw(b"")  # it holds the whole request
         body = b"{}" if given in _NOTHING else given
@@ -275,10 +323,7 @@ class CogRoutes:
         await self._answer(request, call, result)
 
     async def _answer(self, request: Request, call: Call, result: Result) -> None:
-        if result.status is Status.INVALID:
-            await request.respond(422, b'{"detail":%b}' % result.detail)
-        else:
-            await request.respond(200, snapshot(call, with_input=False))
+        await request.respond(*_answered(call, result))
 
     # Event streams
 
@@ -308,7 +353,20 @@ def _is_web(url: str) -> bool:
         return False
 
 
-def _trace(request: Request) -> dict[str, str]:
+def _checked_id(id_: str | None) -> str | None:
+    if id_ is not None and not 0 < len(id_) <= LONGEST_ID:
+        raise InvalidRequestError(422, detail(("body", "id"), f"an id has 1 to {LONGEST_ID} characters"))
+    return id_
+
+
+def _answered(call: Call, result: Result) -> tuple[int, bytes]:
+    """Status and body for a prediction that is over."""
+    if result.status is Status.INVALID:
+        return 422, b'{"detail":%b}' % result.detail
+    return 200, snapshot(call, with_input=False)
+
+
+def _trace(request: Request | Exchange) -> dict[str, str]:
     """The headers by which a request can be followed from one service to the next (W3C Trace Context)."""
     return {name.decode(): request.headers[name].decode("latin-1") for name in (b"traceparent", b"tracestate") if name in request.headers}
 
@@ -329,11 +387,16 @@ def detail(place: tuple[str | int, ...], message: str, kind: str = "value_error"
     return {"detail": [{"loc": list(place), "msg": message, "type": kind}]}
 
 
-async def refused(request: Request, error: RefusedError) -> None:
-    """A prediction was not taken: Cog's body, and when to try again."""
+def _refusal(error: RefusedError) -> tuple[int, bytes, bytes, list[tuple[bytes, bytes]]]:
+    """A prediction was not taken: status, Cog's body, its type, and when to try again."""
     headers = [] if error.retry_after is None else [(b"retry-after", b"%d" % error.retry_after)]
     message = "Setup has not finished yet. Try again later." if error.refusal is Refusal.STARTING else error.message
-    await request.respond(503, _encode({"error": message, "status": "failed"}), headers=headers)
+    return 503, _encode({"error": message, "status": "failed"}), JSON, headers
+
+
+async def refused(request: Request, error: RefusedError) -> None:
+    """A prediction was not taken."""
+    await request.respond(*_refusal(error))
 
 
 async def not_found(request: Request) -> None:

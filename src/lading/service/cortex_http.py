@@ -6,11 +6,13 @@ Follows the golden table of Cortex 0.32 (status, body, and no ``Content-Type`` w
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from lading.service.asgi import TEXT, ClientGoneError, HangUpWatch, Request
+from lading.service.asgi import JSON, TEXT, ClientGoneError, HangUpWatch, Request
 from lading.service.calls import Cause, Result, Status
+from lading.service.exchange import Exchange
 from lading.service.pool import RefusedError
 from lading.service.prediction import PredictionService
 
@@ -30,6 +32,23 @@ class CortexRoutes:
 
     def __init__(self, service: PredictionService, max_body: int) -> None:
         self.service, self.max_body = service, max_body
+
+    def takes(self, headers: Mapping[bytes, bytes]) -> bool:  # noqa: ARG002 - whatever they are
+        """See `lading.service.exchange.Handler`."""
+        return True
+
+    def handle(self, exchange: Exchange) -> None:
+        """A POST without a task: the same as `endpoint`."""
+        exchange.api = self.service.api.name
+        path = exchange.url.decode("ascii", "replace")
+        call = self.service.new_call(exchange.body(), head=_head(path, b"", exchange.header_lines, exchange.headers))
+        call.on_answer = lambda answer: exchange.respond(*_composed(answer))
+        try:
+            self.service.begin(call)
+        except RefusedError as error:
+            exchange.respond(*_composed(error))
+        else:
+            exchange.on_gone = lambda: self.service.pool.cancel(call)
 
     async def endpoint(self, request: Request) -> None:
         """The API's endpoint, every method."""
@@ -53,47 +72,51 @@ class CortexRoutes:
     async def _predict(self, request: Request) -> None:
         try:
             body = await request.body(self.max_body)
-            call = self.service.new_call(body, head=_head(request))
+            head = _head(request.path, request.query, request.scope["headers"], request.headers)
+            call = self.service.new_call(body, head=head)
             watch = HangUpWatch(request, lambda: self.service.pool.cancel(call))
             try:
                 result = await self.service.submit(call)
             finally:
                 watch.stop()
         except RefusedError as error:
-            retry = [] if error.retry_after is None else [(b"retry-after", b"%d" % error.retry_after)]
-            await request.respond(503, error.message.encode(), TEXT, [*_CORS, *retry])
+            await request.respond(*_composed(error))
         except ClientGoneError:
             return
         else:
-            await _answer(request, result)
+            await request.respond(*_composed(result))
 
 
-def _head(request: Request) -> bytes:
-    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.scope["headers"]]
-    content_type = request.headers.get(b"content-type")
+def _head(path: str, query: bytes, lines: Iterable[tuple[bytes, bytes]], headers: Mapping[bytes, bytes]) -> bytes:
+    content_type = headers.get(b"content-type")
     return _encode(
         {
-            "method": request.method,
-            "path": request.path,
-            "query": request.query.decode("latin-1"),
-            "headers": headers,
+            "method": "POST",
+            "path": path,
+            "query": query.decode("latin-1"),
+            "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines],
             "content_type": None if content_type is None else content_type.decode("latin-1"),
         }
     )
 
 
-async def _answer(request: Request, result: Result) -> None:
-    if result.http_status is not None:
-        content_type, headers = _checked_headers(result)
-        await request.respond(result.http_status, result.output, content_type, headers)
-    elif result.status is Status.INVALID:
-        await request.respond(422, b'{"detail":%b}' % result.detail, headers=_CORS)
-    elif result.cause is Cause.TIMEOUT:
-        await request.respond(504, (result.error or "").encode(), TEXT, _CORS)
-    elif result.cause is Cause.SHUTDOWN or result.status is Status.CANCELED:
-        await request.respond(503, (result.error or "the prediction was canceled").encode(), TEXT, _CORS)
-    else:
-        await request.respond(500, b"Internal Server Error", TEXT, _CORS)
+def _composed(answer: Result | Exception) -> tuple[int, bytes, bytes | None, list[tuple[bytes, bytes]]]:
+    """Status, body, its type and headers."""
+    if isinstance(answer, RefusedError):
+        retry = [] if answer.retry_after is None else [(b"retry-after", b"%d" % answer.retry_after)]
+        return 503, answer.message.encode(), TEXT, [*_CORS, *retry]
+    if isinstance(answer, Exception):
+        raise answer
+    if answer.http_status is not None:
+        content_type, headers = _checked_headers(answer)
+        return answer.http_status, answer.output, content_type, headers
+    if answer.status is Status.INVALID:
+        return 422, b'{"detail":%b}' % answer.detail, JSON, _CORS
+    if answer.cause is Cause.TIMEOUT:
+        return 504, (answer.error or "").encode(), TEXT, _CORS
+    if answer.cause is Cause.SHUTDOWN or answer.status is Status.CANCELED:
+        return 503, (answer.error or "the prediction was canceled").encode(), TEXT, _CORS
+    return 500, b"Internal Server Error", TEXT, _CORS
 
 
 def _checked_headers(result: Result) -> tuple[bytes | None, list[tuple[bytes, bytes]]]:

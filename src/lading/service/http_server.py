@@ -12,10 +12,12 @@ import contextlib
 import resource
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lading.service.exchange import Direct, Exchange
 
 _KEEP_ALIVE = 75  # seconds an idle connection stays open: longer than the load balancers in front keep theirs
 _LONGEST_HEAD = 64 * 1024
@@ -36,6 +38,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         self._received = 0  # bytes of what is awaited
         self._stuck: tuple[float, int] | None = None
+        self._direct: Direct | None = getattr(self.app, "direct", None)
+        self._exchange: Exchange | None = None
         _probe(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
@@ -45,20 +49,81 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._awaits == _HEAD and self._received > _LONGEST_HEAD and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large", b"The head of a request may have 64 KiB.")
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        exchange, self._exchange = self._exchange, None
+        cycle: Any = self.cycle
+        if isinstance(cycle, Exchange):
+            self.cycle = None  # type: ignore[assignment] # uvicorn begins with None, too
+        super().connection_lost(exc)
+        if exchange is not None:
+            exchange.gone()
+
     def on_message_begin(self) -> None:
         """A request begins: its head is awaited."""
-        super().on_message_begin()
+        # uvicorn makes its scope here; most requests need none.
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._await(_HEAD)
 
     def on_headers_complete(self) -> None:
         """Its head is there: its body is awaited."""
-        super().on_headers_complete()
+        exchange = self._begin_exchange()
+        if exchange is not None:
+            self._exchange = self.cycle = exchange  # type: ignore[assignment] # it has what uvicorn looks at
+        else:
+            url, headers, expect = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()
+            self.url, self.headers, self.expect_100_continue = url, headers, expect
+            self.scope["headers"] = headers
+            super().on_headers_complete()
         self._await(_BODY)
+
+    def _begin_exchange(self) -> Exchange | None:
+        """The exchange for this request if it is a plain one, and nothing before it on this connection is still to be answered."""
+        parser, cycle = self.parser, self.cycle
+        if self._direct is None or parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
+            return None
+        if (cycle is not None and not cycle.response_complete) or self.flow.write_paused or parser.should_upgrade():
+            return None
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            return None
+        exchange = Exchange.of(self, self._direct, self.url, self.headers)
+        if exchange is not None:
+            exchange.keep_alive = parser.should_keep_alive()
+        return exchange
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of its body."""
+        exchange, cycle = self._exchange, self.cycle
+        if exchange is not None and exchange is cast("Any", cycle):
+            exchange.add(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """It is there as a whole."""
-        super().on_message_complete()
         self._await(_NOTHING)
+        exchange, cycle = self._exchange, self.cycle
+        if exchange is not None and exchange is cast("Any", cycle):
+            exchange.run()
+        else:
+            super().on_message_complete()
+
+    def head_start(self) -> bytes:
+        """See `lading.service.exchange.Connection`."""
+        return _head_start(self.server_state.default_headers)
+
+    def answered(self) -> None:
+        """See `lading.service.exchange.Connection`: the next request may come, or is there already."""
+        exchange, self._exchange = self._exchange, None
+        self._since = self.loop.time()
+        if exchange is not None and not exchange.keep_alive:
+            self.transport.close()
+        if self.pipeline:
+            self.on_response_complete()
+        else:
+            # `look` ends idle connections: no timer for each request.
+            self.server_state.total_requests += 1
 
     def _await(self, part: int) -> None:
         self._awaits, self._since, self._received = part, self.loop.time(), 0
@@ -96,6 +161,17 @@ class BoundedProtocol(HttpToolsProtocol):
         head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(text)
         self.transport.write(b"HTTP/1.1 " + status + b"\r\n" + head + text)
         self.transport.close()
+
+
+_rendered: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+
+def _head_start(default: list[tuple[bytes, bytes]]) -> bytes:
+    """Uvicorn's own headers (the date) as bytes; it makes a new list every second."""
+    global _rendered  # noqa: PLW0603 - the last second's
+    if _rendered[0] is not default:
+        _rendered = (default, b"".join(b"%b: %b\r\n" % header for header in default))
+    return _rendered[1]
 
 
 def _probe(connection: Any) -> None:

@@ -280,10 +280,7 @@ class WorkerPool:
         """Refuse every call that waits."""
         while self.queue:
             call = self.queue.popleft()
-            if not call.answer.done():
-                call.answer.set_exception(RefusedError(refusal, message))
-                # Nobody waits for the answer to a call that was made with `Prefer: respond-async`: then this is no lost exception.
-                call.answer.exception()
+            call.refuse(RefusedError(refusal, message))
             call.finish(Result(id=call.id, status=Status.FAILED, error=message, cause=Cause.SHUTDOWN))
 
     # What workers say (see `Owner`)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ KEPT_SECONDS = 600.0
 KEPT_COUNT = 1000
 KEPT_BYTES = 32 * 1024 * 1024
 LONGEST_ID = 256
+_IDS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ class PredictionService:
         self._starting: asyncio.Future[None] | None = None
         self._history = _history_limit(os.environ)
         self._numbers = 0
+        self._randoms: list[str] = []
         self._scratch = b""
 
     async def start(self, children: Sequence[Child] = ()) -> None:
@@ -126,7 +127,7 @@ class PredictionService:
         """
         self._numbers += 1
         number = self._numbers
-        id_ = id_ or uuid.uuid4().hex
+        id_ = id_ or self._new_id()
         if head is None:
             extra = b',"context":' + context if context else b""
             if self.api.worker.upload_url is not None:
@@ -135,6 +136,14 @@ class PredictionService:
         call = Call(id_, number, body, head, input_=input_, history_limit=self._history)
         call.on_done = self._done
         return call
+
+    def _new_id(self) -> str:
+        """32 hexadecimal digits that nobody can guess: who knows an id can read and cancel its prediction."""
+        if not self._randoms:
+            # The kernel is asked for many at a time.
+            block = os.urandom(16 * _IDS_AT_ONCE)
+            self._randoms = [block[start : start + 16].hex() for start in range(0, len(block), 16)]
+        return self._randoms.pop()
 
     def begin(self, call: Call) -> None:
         """Put a call on its way.

@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import contextlib
 import os
+import select
 import threading
 import time
 from collections import deque
@@ -212,7 +213,7 @@ class Slot:
 
     def _finish(self, call: Call, done: _Done, body: bytes) -> None:
         self.worker.drain_output()
-        metrics = {**call.metrics, **(done.metrics or {})}
+        metrics = {**call.metrics, **done.metrics} if done.metrics else call.metrics
         status, http_status = _outcome(done)
         result = Result(
             id=call.id,
@@ -272,6 +273,9 @@ class Worker:
         self._control = _Channel(self, CONTROL_KINDS, self._on_control)
         self._open = 1 + len(self.slots)
         self._health: asyncio.Future[_Health] | None = None
+        self._printing = select.poll()
+        for number in child.outputs:
+            self._printing.register(number, select.POLLIN)
         self._decoders = {source: codecs.getincrementaldecoder("utf-8")("replace") for source in ("stdout", "stderr")}
 
     async def attach(self) -> None:
@@ -324,6 +328,8 @@ class Worker:
 
     def drain_output(self) -> None:
         """Take what native code has printed so far, so that it is with its prediction's logs."""
+        if not self._printing.poll(0):
+            return
         for number, source in zip(self.child.outputs, ("stdout", "stderr"), strict=True):
             # A thread that prints without end must not hold the event loop.
             for _ in range(_READS):
@@ -339,11 +345,16 @@ class Worker:
             data = b""
         if not data:
             self.loop.remove_reader(number)
+            self._stop_polling(number)
             return False
         running = [slot.calls[0] for slot in self.slots if slot.calls]
         text = self._decoders[source].decode(data)
         self._printed(running[0] if len(running) == 1 else None, text, source)
         return True
+
+    def _stop_polling(self, number: int) -> None:
+        with contextlib.suppress(KeyError):
+            self._printing.unregister(number)
 
     # What is asked of it
 
@@ -462,6 +473,7 @@ class Worker:
         for number in self.child.outputs:
             if number >= 0:
                 self.loop.remove_reader(number)
+                self._stop_polling(number)
         for channel in self._channels():
             channel.close()
         self.child.close()
