@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ def packages(index: LocalIndex) -> None:
 
 
 def test_a_cortex_project_with_both_files_is_locked_installed_and_served(
-    channels: Channels, project: Callable, lading: Callable, served: Callable
+    channels: Channels, project: Callable[..., Any], lading: Callable[..., Any], served: Callable[..., Any]
 ):
     folder = project(
         {
@@ -64,7 +65,9 @@ def test_a_cortex_project_with_both_files_is_locked_installed_and_served(
     assert explained.out.startswith("numpy 1.26.4 by conda\n  asked for: numpy>=1.20 (requirements.txt:2)")
 
 
-def test_an_environment_yml_project_is_predicted_and_told_what_changed(channels: Channels, project: Callable, lading: Callable):
+def test_an_environment_yml_project_is_predicted_and_told_what_changed(
+    channels: Channels, project: Callable[..., Any], lading: Callable[..., Any]
+):
     text = f"""\
 channels:
   - {channels.main.url}
@@ -91,7 +94,7 @@ prefix: /home/somebody/envs/model
     assert lading("predict", folder, "-q").out == "1.26.4 1.0 True high\n"
 
 
-def test_a_second_run_has_nothing_to_do(channels: Channels, project: Callable, lading: Callable):
+def test_a_second_run_has_nothing_to_do(channels: Channels, project: Callable[..., Any], lading: Callable[..., Any]):
     folder = project(
         {
             "predict.py": PREDICT,
@@ -108,7 +111,7 @@ def test_a_second_run_has_nothing_to_do(channels: Channels, project: Callable, l
     assert "Nothing to do" not in changed.err
 
 
-def test_a_project_that_brings_an_old_python_is_served_by_it(channels: Channels, project: Callable, lading: Callable):
+def test_a_project_that_brings_an_old_python_is_served_by_it(channels: Channels, project: Callable[..., Any], lading: Callable[..., Any]):
     if channels.old_python is None:
         pytest.skip("there is no CPython 3.8 with a shared library on this machine")
     folder = project(
@@ -126,7 +129,7 @@ def test_a_project_that_brings_an_old_python_is_served_by_it(channels: Channels,
     assert f"Python {channels.old_python}, by conda" in answer.err
 
 
-def test_contradictions_stop_before_anything_is_written(channels: Channels, project: Callable, lading: Callable):
+def test_contradictions_stop_before_anything_is_written(channels: Channels, project: Callable[..., Any], lading: Callable[..., Any]):
     folder = project(
         {
             "cortex.yaml": CORTEX,
@@ -143,7 +146,7 @@ def test_contradictions_stop_before_anything_is_written(channels: Channels, proj
     assert not (folder / "pylock.lading.toml").exists()
 
 
-def test_without_py_rattler_the_extra_is_named(channels: Channels, project: Callable, lading: Callable, tmp_path):
+def test_without_py_rattler_the_extra_is_named(channels: Channels, project: Callable[..., Any], lading: Callable[..., Any], tmp_path):
     (tmp_path / "no").mkdir()
     (tmp_path / "no" / "rattler.py").write_text("raise ImportError('No module named rattler')\n")
     folder = project({"predict.py": PREDICT, "environment.yml": "dependencies:\n  - numpy\n"})

@@ -19,18 +19,23 @@ FORGE = "https://conda.anaconda.org/conda-forge"
 
 
 def planned(
-    text: str, *, target: Target = LINUX, files: dict[str, str] | None = None, path: str = "environment.yml", **environ: str
+    text: str,
+    *,
+    target: Target = LINUX,
+    files: dict[str, str] | None = None,
+    path: str = "environment.yml",
+    environ: dict[str, str] | None = None,
 ) -> tuple[CondaPlan, dict[str, Decision]]:
     reader = environment_yml if path.endswith(".yml") else conda_packages
-    project = MemoryFiles({path: text, **(files or {})})
+    project, environ = MemoryFiles({path: text, **(files or {})}), environ or {}
     declaration = reader.parse(path, project, environ)
     assert declaration.conda is not None
     plan, decisions = complete(declaration.conda, target, project, environ, path=path)
     return plan, {decision.rule: decision for decision in decisions}
 
 
-def channels(text: str, **environ: str) -> list[str]:
-    return [str(channel) for channel in planned(text, **environ)[0].channels]
+def channels(text: str) -> list[str]:
+    return [str(channel) for channel in planned(text)[0].channels]
 
 
 def test_without_channels_it_is_conda_forge_and_that_is_said():
@@ -68,7 +73,7 @@ MACHINE = {"HOME": "/home/me", "USER_NAME": "me", "PASSWORD": "pa55word"}
 
 def test_the_machines_configuration_adds_channels_as_for_conda_and_that_is_said():
     text = "channels: [pytorch]\ndependencies: [numpy, corp::tool]\n"
-    plan, decisions = planned(text, files={"/home/me/.condarc": CONDARC}, **MACHINE)
+    plan, decisions = planned(text, files={"/home/me/.condarc": CONDARC}, environ=MACHINE)
     assert [str(channel) for channel in plan.channels] == [
         "https://mirror.org/conda/pytorch",
         "https://${USER_NAME}:${PASSWORD}@corp.org/conda/corp",
@@ -86,14 +91,14 @@ def test_the_machines_configuration_adds_channels_as_for_conda_and_that_is_said(
 
 def test_nodefaults_keeps_the_machines_channels_out():
     text = "channels: [pytorch, nodefaults]\ndependencies: [numpy]\n"
-    assert channels(text, **MACHINE) == ["https://conda.anaconda.org/pytorch"]
-    plan, _ = planned(text, files={"/home/me/.condarc": CONDARC}, **MACHINE)
+    assert channels(text) == ["https://conda.anaconda.org/pytorch"]
+    plan, _ = planned(text, files={"/home/me/.condarc": CONDARC}, environ=MACHINE)
     assert [str(channel) for channel in plan.channels] == ["https://mirror.org/conda/pytorch"]
 
 
 def test_what_belongs_to_a_machine_makes_no_lock_stale():
     text = "channels: [pytorch]\ndependencies: [numpy]\n"
-    here, _ = planned(text, files={"/home/me/.condarc": CONDARC}, **MACHINE)
+    here, _ = planned(text, files={"/home/me/.condarc": CONDARC}, environ=MACHINE)
     there, _ = planned(text)
     assert here.channels != there.channels
     assert replace(here, priority="flexible").facts() == there.facts()
@@ -101,7 +106,9 @@ def test_what_belongs_to_a_machine_makes_no_lock_stale():
 
 
 def test_cortex_adds_conda_forge_to_what_the_machine_has():
-    plan, _ = planned("numpy\n", path="conda-packages.txt", files={"/home/me/.condarc": "channels: [defaults]\n"}, HOME="/home/me")
+    plan, _ = planned(
+        "numpy\n", path="conda-packages.txt", files={"/home/me/.condarc": "channels: [defaults]\n"}, environ={"HOME": "/home/me"}
+    )
     assert [str(channel) for channel in plan.channels] == ["https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r", FORGE]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -15,6 +16,7 @@ from lading.model.plan import Plan, Role
 from lading.model.problems import LadingError, Problem
 from lading.model.target import Target
 from lading.pipeline import Options, _declared_accelerator
+from lading.planner.conda import expected_python, python_decision
 from lading.planner.find import find_config
 from lading.planner.make import make_plan
 from lading.planner.python import choose_python
@@ -50,9 +52,12 @@ def plans(
     made = []
     for one in chosen:
         choice = choose_python(config, one.declaration, project, asked=python, locked=locked)
-        version = _choose(choice.specifier)
+        by_conda = one.declaration is not None and one.declaration.conda is not None
+        version = expected_python(choice.specifier) if by_conda else _choose(choice.specifier)
         target = Target(python=version, platform="x86_64-manylinux_2_36", accelerator=accelerator if declared == "auto" else declared)
-        made.append(make_plan(config, one, target, project, environ, variant=one.variant, python=choice.decide(version)))
+        decision = python_decision(choice, None) if by_conda else choice.decide(version)
+        request = replace(choice.request, specifier=choice.specifier)
+        made.append(make_plan(config, one, target, project, environ, variant=one.variant, python=decision, python_request=request))
     return tuple(made)
 
 
