@@ -56,9 +56,10 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One pattern of names. ``example`` stands for it in the documentation."""
+    """One pattern of names; ``hint`` is a part of every name that it fits, as patterns take long to compile. ``example`` stands for it."""
 
-    pattern: re.Pattern[str]
+    hint: str
+    pattern: str
     what: str
     example: str
     reader: str | None = None
@@ -67,16 +68,24 @@ class Entry:
     conda: bool = False
 
 
+def hint_of(pattern: str) -> str:
+    """The longest plain text in a pattern; empty where it has alternatives at the top."""
+    if "|" in re.sub(r"\([^)]*\)", "", pattern):
+        return ""
+    plain = re.split(r"\([^)]*\)[?*]?|\[[^\]]*\]|\.[*+]|[^.]\?", pattern.replace("\\.", "\0"))
+    return max(plain, key=len).replace("\0", ".")
+
+
 def _source(pattern: str, what: str, example: str, reader: str, rank: Rank, *, conda: bool = False) -> Entry:
-    return Entry(re.compile(pattern), what, example, reader, rank, conda=conda)
+    return Entry(hint_of(pattern), pattern, what, example, reader, rank, conda=conda)
 
 
 def _read(pattern: str, what: str, example: str, reader: str) -> Entry:
-    return Entry(re.compile(pattern), what, example, reader, declares=False)
+    return Entry(hint_of(pattern), pattern, what, example, reader, declares=False)
 
 
 def _other(pattern: str, what: str, example: str, *, declares: bool = False) -> Entry:
-    return Entry(re.compile(pattern), what, example, declares=declares)
+    return Entry(hint_of(pattern), pattern, what, example, declares=declares)
 
 
 # The first pattern that fits counts.
@@ -111,9 +120,11 @@ ENTRIES = (
     _read(r"cortex\.yaml", "Cortex's configuration", "cortex.yaml", "cortex_yaml"),
     _read(r"\.python-version", "a Python version, as pyenv and uv read it", ".python-version", "python_version"),
     _read(r"runtime\.txt", "a Python version, as Heroku reads it", "runtime.txt", "python_version"),
-    _read(r"apt\.txt|packages\.txt|Aptfile", "a list of system packages", "apt.txt", "system_packages"),
+    _read(r"apt\.txt", "a list of system packages", "apt.txt", "system_packages"),
+    _read(r"packages\.txt", "a list of system packages", "packages.txt", "system_packages"),
+    _read(r"Aptfile", "a list of system packages", "Aptfile", "system_packages"),
     _other(
-        r"requirements[-_.].*\.(txt|in)|.*[-_.]requirements\.(txt|in)",
+        r"(.*[-_.])?requirements([-_.].*)?\.(txt|in)",
         "further pip requirements, which nothing names",
         "requirements-dev.txt",
         declares=True,
@@ -121,7 +132,8 @@ ENTRIES = (
     _other(r"constraints?([-_.].*)?\.txt", "pip's constraints, which nothing names", "constraints.txt"),
     _other(r"dependencies\.sh", "Cortex's install script", "dependencies.sh"),
     _other(r"postBuild", "repo2docker's install script", "postBuild"),
-    _other(r"\.tool-versions|mise\.toml|\.mise\.toml", "tool versions, as asdf and mise read them", ".tool-versions"),
+    _other(r"\.tool-versions", "tool versions, as asdf reads them", ".tool-versions"),
+    _other(r"(\.)?mise\.toml", "tool versions, as mise reads them", "mise.toml"),
     _other(r"Dockerfile", "an image recipe", "Dockerfile"),
 )
 
@@ -131,7 +143,7 @@ def lookup(path: str) -> KnownFile | None:
     """What is known about a file, by its name; None for folders and for names that say nothing."""
     name = path.rsplit("/", 1)[-1]
     for entry in ENTRIES:
-        if name and entry.pattern.fullmatch(name):
+        if name and entry.hint in name and re.fullmatch(entry.pattern, name):
             return KnownFile(
                 name=name,
                 what=entry.what,

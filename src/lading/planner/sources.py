@@ -15,7 +15,6 @@ from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.project import Api, PathRef, ProjectConfig, ProjectKind
 from lading.model.requirements import Declaration
 from lading.planner.candidates import Candidate, candidates, read_source
-from lading.planner.compare import differ_decision, differ_problem, differences
 from lading.planner.cortex_conda import with_conda_packages
 from lading.planner.others import ignored_advice, is_passed_over, list_others
 
@@ -274,6 +273,8 @@ def _found_files(
     decisions = [] if _installs(declaration) else [_nothing_declared(config, declaration)]
     compared, agreeing = _compared(found, files, environ, readers, listed)
     if strict and compared:
+        from lading.planner.compare import differ_problem  # noqa: PLC0415 -- as in `_compared`
+
         raise LadingError(*(differ_problem(decision) for decision in compared))
     said = {decision.subject for decision in compared} | agreeing
     decisions += compared
@@ -306,6 +307,8 @@ def _compared(
         if ignored.dynamic or ignored.conda:
             continue
         by_conda = {spec.name for spec in declaration.conda.specs} if declaration.conda else set()
+        from lading.planner.compare import differ_decision, differences  # noqa: PLC0415 -- specifiers are compared with `packaging`
+
         different = tuple(one for one in differences(declaration, ignored) if one.name not in by_conda)
         if different:
             decisions.append(differ_decision(different, declaration, ignored, found.because))
