@@ -150,15 +150,15 @@ def test_a_list_of_another_platform_loses_its_builds_with_a_word(project: Projec
     header = (
         "# This file may be used to create an environment using:\n# $ conda create --name <env> --file <this file>\n# platform: osx-64\n"
     )
-    project.write({"cortex.yaml": "", "environment.yml": ""})
-    for name in ("cortex.yaml", "environment.yml"):
-        (project.root / name).unlink()
-    project.write({"conda-packages.txt": f"{header}numpy=1.26.4=py311h4fd60f9_0\nsix=1.16.0=0\n"})
+    listed = "numpy=1.26.4=py311h4fd60f9_0\nlibgfortran-osx=5.0.0=1_0\nsix=1.16.0=0\n"
+    project.write({"conda-packages.txt": header + listed})
     lock = project.lock()
     assert conda(lock)["numpy"] == f"1.26.4 {TAG}_0"
     (decision,) = [one for one in lock.decisions if one.rule == "conda-builds-dropped"]
-    assert decision.asked == "numpy=1.26.4=py311h4fd60f9_0, six=1.16.0=0"
+    assert decision.asked == "numpy=1.26.4=py311h4fd60f9_0, libgfortran-osx=5.0.0=1_0, six=1.16.0=0"
     assert decision.because == "the list was made on osx-64, whose builds do not exist for linux-64"
+    (left_out,) = [one for one in lock.decisions if one.rule == "conda-packages-of-another-platform"]
+    assert left_out.asked == "libgfortran-osx"
 
 
 def test_frozen_builds_that_are_gone_are_exchanged_with_a_word(project: Project):

@@ -328,6 +328,7 @@ class CondaPlan:
     mirrors: tuple[tuple[str, ChannelUrl], ...] = ()
     variables: tuple[tuple[str, Secret], ...] = ()
     explicit: bool = False
+    frozen_on: str | None = None
 
     @property
     def names_python(self) -> bool:

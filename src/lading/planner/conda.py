@@ -90,6 +90,7 @@ def complete(
         mirrors=tuple(_mirrors(both, files)),
         variables=conda.variables,
         explicit=conda.explicit,
+        frozen_on=conda.platform if conda.platform not in (None, platform, "noarch") else None,
     )
     return plan, (*channels.decisions, *decisions, *_ignored_keys(both))
 

@@ -129,12 +129,19 @@ class _Session:
             except GatewayError as error:
                 problems.add(unreachable(channel, error, self._channel_origin(channel), offline=self.options.offline))
         problems.raise_if_any()
+        absent = []
         for spec in self.specs:
             where = [spec.channel.without_credentials()] if spec.channel else self.channels
-            if not any(spec.name in names[channel] for channel in where):
+            if any(spec.name in names[channel] for channel in where):
+                continue
+            absent.append(spec)
+            if not (spec.frozen and self.conda.frozen_on):
                 known = {name for channel in where for name in names[channel]}
                 problems.add(missing(spec, where, known, pip=any(one.name == spec.name for one in self.plan.requirements)))
         problems.raise_if_any()
+        if absent:
+            self.decisions.append(_not_here(absent, self.conda))
+            self.specs = tuple(spec for spec in self.specs if spec not in absent)
 
     def _channel_origin(self, channel: str) -> Origin | None:
         own = [spec.origin for spec in self.specs if spec.channel and spec.channel.without_credentials() == channel]
@@ -347,6 +354,20 @@ def _build_dropped(spec: MatchSpec, records: Iterable[RepoDataRecord], platform:
         because=f"no channel has the build {spec.build} for {platform}; there are {', '.join(builds[:5])}",
         origin=spec.origin,
         instead=f"{spec.name}={spec.version.removeprefix('==')}={builds[0]}",
+    )
+
+
+def _not_here(absent: list[MatchSpec], conda: CondaPlan) -> Decision:
+    names = ", ".join(spec.name for spec in absent)
+    return Decision(
+        rule="conda-packages-of-another-platform",
+        kind=Kind.CHOSEN,
+        subject="conda",
+        asked=names,
+        chose="they are left out",
+        because=f"the list was made on {conda.frozen_on}, and no channel has packages of these names for {conda.platform}",
+        origin=absent[0].origin,
+        instead=f"the names of their counterparts on {conda.platform}, if the predictor needs them",
     )
 
 
