@@ -8,6 +8,7 @@ import re
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.secrets import redact_urls
 
 # UTF-32 first: its little-endian mark begins with UTF-16's.
 _MARKS = (
@@ -114,33 +115,34 @@ def missing_file(path: str, files: ProjectFiles, origin: Origin, *, what: str = 
         origin: The line that names it.
         what: What it is to the reader: ``requirements file``.
     """
+    shown = redact_urls(path)  # a URL on a line of its own may have been taken for a path
     submodule = _submodule_of(path, files)
     if submodule:
         return Problem(
             rule="submodule-not-checked-out",
-            what=f"The {what} {path} is in the git submodule {submodule}, which is not checked out.",
+            what=f"The {what} {shown} is in the git submodule {submodule}, which is not checked out.",
             origin=origin,
             instead=f"Run: git submodule update --init {submodule}",
         )
     if files.is_folder(path):
         return Problem(
             rule="file-not-found",
-            what=f"The {what} {path} is a folder.",
+            what=f"The {what} {shown} is a folder.",
             origin=origin,
-            instead=f"Name a file in it, as {path.rstrip('/')}/NAME.",
+            instead=f"Name a file in it, as {shown.rstrip('/')}/NAME.",
         )
     slashed = path.replace("\\", "/")
     if slashed != path and files.read(slashed) is not None:
         return Problem(
             rule="file-not-found",
-            what=f"The {what} {path} does not exist.",
+            what=f"The {what} {shown} does not exist.",
             origin=origin,
             why="Paths are written with / here.",
-            instead=f"Write {slashed}.",
+            instead=f"Write {redact_urls(slashed)}.",
         )
     return Problem(
         rule="file-not-found",
-        what=f"The {what} {path} does not exist.",
+        what=f"The {what} {shown} does not exist.",
         origin=origin,
         instead="Correct the path or create the file.",
     )

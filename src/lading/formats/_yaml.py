@@ -17,6 +17,7 @@ from lading.formats._text import read_text
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
+from lading.model.secrets import redact_urls
 
 _PLAIN = "plain"
 _TAG = "tag:yaml.org,2002:"
@@ -316,6 +317,6 @@ def kind_of(node: Node) -> str:
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """A text on one line, cut to a length that fits into a message."""
-    line = " ".join(text.split())
+    """A text on one line, credentials masked, cut to a length that fits into a message."""
+    line = redact_urls(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -394,7 +394,7 @@ def _taken_apart(requirement: str, command: str, origin: Origin) -> Decision:
         rule="unquoted-requirement",
         kind=Kind.ADVICE,
         subject=name,
-        asked=redact_urls(shortened(command)),
+        asked=shortened(redact_urls(command)),
         chose=f"the shell installs {name} of any version and {happens}",
         because=f"`{operator}` in {requirement} is a redirection for a shell where it is not quoted",
         origin=origin,

@@ -19,7 +19,7 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """One script. ``commands`` are its lines without comments, ``sha256`` is of its content.
+    """One script. ``commands`` are its lines without comments and with credentials masked, ``sha256`` is of its content.
 
     ``harmless``: nothing is left to run, because Lading itself reads the pip.conf that it copies and checks the ``system_packages``
     that it installs. ``because`` says so, or what it does beyond that.

@@ -7,24 +7,35 @@ from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 MASK = "****"
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/\s?#]*)@")
+_PLACEHOLDERS = ("", "x-oauth-basic", "x-oauth-token", "x")
+_TOKENS = ("ghp_", "gho_", "ghs_", "github_pat_", "glpat-", "pypi-", "hf_")
+_TOKEN_LENGTH = 20
+# A path that was made normal has one slash where the URL had two.
+_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+:/{1,2})(?P<userinfo>[^/\s?#]*)@")
 
 
 def redact_urls(text: str) -> str:
     """``text`` with the user part of every URL masked.
 
-    A lone user name is masked as well: it is how tokens are passed (``https://TOKEN@host``). ``git`` as in
-    ``ssh://git@host`` is no secret and stays, as do ``${VARIABLES}``.
+    A lone user name is masked as well: it is how tokens are passed (``https://TOKEN@host``), and so is one that stands before a mere
+    placeholder (``https://TOKEN:x-oauth-basic@host``) or is as long as a token. ``git`` as in ``ssh://git@host`` is no secret and
+    stays, as do ``${VARIABLES}``.
     """
     return _USERINFO.sub(_mask, text)
 
 
 def _mask(match: re.Match[str]) -> str:
     userinfo = match["userinfo"]
-    user, colon, _ = userinfo.partition(":")
+    user, _, _ = userinfo.partition(":")
     if userinfo == "git" or re.fullmatch(r"\$\{[A-Z0-9_]+\}(:\$\{[A-Z0-9_]+\})?", userinfo):
         return match[0]
-    return f"{match['scheme']}{user if colon else ''}{':' if colon else ''}{MASK}@"
+    return f"{match['scheme']}{'' if _user_is_secret(userinfo) else f'{user}:'}{MASK}@"
+
+
+def _user_is_secret(userinfo: str) -> bool:
+    """Whether the user name of ``user:password`` is the credential, or may be."""
+    user, _, password = userinfo.partition(":")
+    return password in _PLACEHOLDERS or len(user) >= _TOKEN_LENGTH or user.startswith(_TOKENS)
 
 
 class Secret:
@@ -109,6 +120,18 @@ class SecretUrl(SecretText):
         secret = parts.password if parts.password is not None else parts.username
         return unquote(secret) if secret and redact_urls(self._value) != self._value else None
 
+    def secret_parts(self) -> tuple[str, ...]:
+        """Every part of the user part that may be a secret, as written: the password, and a user name that is or may be a token."""
+        parts = urlsplit(self._value)
+        if redact_urls(self._value) == self._value or parts.username is None:
+            return ()
+        user, password = parts.username, parts.password
+        both = (*((password,) if password not in (None, *_PLACEHOLDERS) else ()), *((user,) if self._user_may_be_one() else ()))
+        return tuple(part for part in both if part)
+
+    def _user_may_be_one(self) -> bool:
+        return _user_is_secret(urlsplit(self._value).netloc.rpartition("@")[0])
+
     def without_credentials(self) -> str:
         """The URL without its user part (``ssh://git@`` stays), with its variables expanded: what a program is told."""
         if redact_urls(self._value) == self._value:
@@ -131,12 +154,9 @@ class Redactor:
 
 
 def _spellings(secret: Secret) -> Iterable[str]:
-    value = secret.password_or_token if isinstance(secret, SecretUrl) else secret.reveal()
-    if value and len(value) > 2:
-        yield value
-    if isinstance(secret, SecretUrl):
-        parts = urlsplit(secret.reveal())
-        raw = parts.password if parts.password is not None else parts.username
-        if value and raw and len(raw) > 2:
-            yield raw
-        yield from (text for text in secret.secret_variables() if len(text) > 2)
+    if not isinstance(secret, SecretUrl):
+        yield from (text for text in (secret.reveal(),) if len(text) > 2)
+        return
+    for raw in secret.secret_parts():
+        yield from (text for text in (raw, unquote(raw)) if len(text) > 2)
+    yield from (text for text in secret.secret_variables() if len(text) > 2)

@@ -37,7 +37,7 @@ def find_scripts(config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFil
 def _script(path: str, origin: Origin, content: bytes, when: When) -> Script:
     text = content.decode("utf-8", "replace")
     lines = (line.strip() for line in text.splitlines())
-    commands = tuple(line for line in lines if line and not line.startswith("#"))
+    commands = tuple(redact_urls(line) for line in lines if line and not line.startswith("#"))
     harmless, because, packages = _judged(text)
     return Script(
         path=path,
