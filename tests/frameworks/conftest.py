@@ -55,6 +55,7 @@ def _tomorrow(pytorch: PyTorch) -> None:
     for label in ("cpu", "cu132", "cu134"):
         pytorch.build("torch", "2.16.0", label, pythons=TOMORROW)
         pytorch.build("torchvision", "0.30.0", label, pythons=TOMORROW, requires=["torch==2.16.0"])
+    PyTorch(pytorch.index, f"{pytorch.base}/nightly").build("torch", "2.17.0.dev20261120", "cu132", pythons=TOMORROW)
 
 
 def _companions(pytorch: PyTorch) -> None:

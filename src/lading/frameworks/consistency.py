@@ -111,9 +111,9 @@ def way_out(wish: Wish, shelf: Shelf) -> str:
 def _missing(pin: Pin, wish: Wish, shelf: Shelf) -> Problem | None:
     if pin.name not in FAMILY:
         return None
-    if not shelf.knows(pin.name):
+    files = shelf.release(pin.name, pin.version)
+    if files is None or not shelf.knows(pin.name):
         return _missing_in_table(pin, wish, shelf)
-    files = shelf.release(pin.name, pin.version) or []
     if not files:
         return _no_version(pin, wish, shelf)
     of_label = [one for one in files if pin.label is None or _is_of(one, pin)]
@@ -146,9 +146,12 @@ def _is_known_kind(label: str) -> bool:
     return label == CPU or cuda_version(label) is not None
 
 
-def _no_version(pin: Pin, wish: Wish, shelf: Shelf) -> Problem:
+def _no_version(pin: Pin, wish: Wish, shelf: Shelf) -> Problem | None:
+    """Not on PyTorch's index at all: refused, unless it is known to have been published, as then the ordinary index may have it."""
     public = Version(pin.version.public)
     elsewhere = [one for one in _of_any_platform(shelf.offers, pin) if one.release == public]
+    if not elsewhere and release_of(pin.name, pin.version) is not None:
+        return None
     newest = shelf.newest(pin.name)
     return Problem(
         rule="torch-version-missing",

@@ -6,9 +6,11 @@ anyway, and serves torch's family alone.
 
 from __future__ import annotations
 
+from packaging.specifiers import SpecifierSet
+
 from lading.frameworks.choice import Context
-from lading.frameworks.offers import Page, Status
-from lading.frameworks.places import is_pytorch
+from lading.frameworks.offers import File, Page, Status
+from lading.frameworks.places import is_choosable
 from lading.model.decisions import Decision, Kind
 from lading.model.requirements import Declared, IndexOptions
 from lading.model.secrets import SecretUrl
@@ -40,7 +42,7 @@ def own_place(member: Declared, context: Context) -> SecretUrl | None:
 def own_places(options: IndexOptions, context: Context) -> tuple[tuple[SecretUrl, str], ...]:
     """The indexes and pages of links that the project adds to the default one, PyTorch's own aside."""
     places = [*((url, "project") for url in options.extra_index_urls), *((url, "links") for url in options.find_links)]
-    return tuple((url, kind) for url, kind in places if not is_pytorch(url.without_credentials(), context.mirror))
+    return tuple((url, kind) for url, kind in places if not is_choosable(url.without_credentials(), context.mirror))
 
 
 def own_page(url: SecretUrl, kind: str, package: str) -> Page:
@@ -55,15 +57,21 @@ def _index_with_torch(core: tuple[Declared, ...], context: Context) -> str | Non
             listing = context.offers.listing(own_page(url, kind, name))
             if listing is None or listing.status is Status.UNREACHABLE:
                 return f"the project names package indexes of its own, and {url} may have it, so it comes from those, as written"
-            if listing.files:
+            if any(_allows(core, name, file) for file in listing.files):
                 return f"the project's own index {url} has it, so it comes from there, as written"
     return None
+
+
+def _allows(core: tuple[Declared, ...], name: str, file: File) -> bool:
+    """Whether a wheel is one that the requirements on its package allow."""
+    asked = ",".join(one.specifier for one in core if one.name == name and one.specifier and not one.specifier.startswith("==="))
+    return SpecifierSet(asked).contains(file.version, prereleases=True)
 
 
 def pytorch_options(options: IndexOptions, context: Context) -> tuple[SecretUrl, ...]:
     """PyTorch's own indexes among the project's options: they serve the family alone, or old copies of other packages would come from them."""
     places = (*options.extra_index_urls, *options.find_links)
-    return tuple(url for url in places if is_pytorch(url.without_credentials(), context.mirror))
+    return tuple(url for url in places if is_choosable(url.without_credentials(), context.mirror))
 
 
 def scoped_decisions(scoped: tuple[SecretUrl, ...]) -> list[Decision]:

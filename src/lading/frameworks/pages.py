@@ -28,11 +28,11 @@ def wanted(requirements: tuple[Declared, ...], context: Context) -> tuple[Page, 
     """
     members = members_of(requirements, context)
     asked = [member for member in members if own_place(member, context) is None]
-    if not asked or _is_settled(context):
+    if (members and not asked) or _is_settled(context):
         return ()
-    own = [own_page(url, kind, name) for url, kind in own_places(context.options, context) for name in _names(asked)]
+    own = [own_page(url, kind, name) for url, kind in own_places(context.options, context) for name in _names(asked) or ["torch"]]
     unknown = tuple(page for page in dict.fromkeys(own) if page not in context.offers.pages)
-    if unknown:
+    if unknown or not asked:
         return unknown
     core = tuple(one for one in members if one.name in FAMILY)
     if left_alone(core, context) is not None:

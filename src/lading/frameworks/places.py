@@ -34,6 +34,18 @@ def is_pytorch(url: str, mirrored: SecretUrl | None = None) -> bool:
     return any(url.rstrip("/") == folder or url.startswith(f"{folder}/") for folder in folders)
 
 
+def is_choosable(url: str, mirrored: SecretUrl | None = None) -> bool:
+    """Whether one of PyTorch's addresses is where builds are chosen from: all of them, or a label's; not nightly builds and their like."""
+    if not is_pytorch(url, mirrored):
+        return False
+    folders = [base(), *([mirrored.without_credentials()] if mirrored else [])]
+    rest = next(url.rstrip("/")[len(folder) :] for folder in folders if url.rstrip("/") == folder or url.startswith(f"{folder}/"))
+    parts = [part for part in rest.split("/") if part and not part.endswith(".html")]
+    return not parts or (
+        len(parts) == 1 and label_of_url(url.rstrip("/").removesuffix(f"/{table('torch')['index']['links_page']}")) is not None
+    )
+
+
 def asked_label(url: str) -> str | None:
     """The label that one of PyTorch's addresses asks for (``…/whl/cu113``, ``…/whl/cpu/torch_stable.html``), None for all of them."""
     return label_of_url(url) or label_of_url(url.rstrip("/").rpartition("/")[0])

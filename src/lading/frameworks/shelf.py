@@ -45,8 +45,9 @@ class Shelf:
         return tuple(one for one in files if fits_platform(one.tags, self.target.platform))
 
     def knows(self, package: str) -> bool:
-        """Whether a page says which wheels of a package there are."""
-        return bool(self.files(package))
+        """Whether a page says which wheels of a package there are, be it that none is for the target's platform."""
+        files = self.files(package)
+        return files is not None and (bool(files) or bool(self.offers.files(every_build(package))))
 
     def release(self, package: str, release: Version) -> list[File] | None:
         """The wheels of one release for the target's platform, None when no page is known."""

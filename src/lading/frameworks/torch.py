@@ -141,7 +141,7 @@ def _ranged(member: Declared, label: Label, context: Context, shelf: Shelf) -> B
 
 def _completed(member: Declared, version: Version, label: Label, context: Context, shelf: Shelf) -> Build | None:
     name = str(member.name)
-    if shelf.knows(name):
+    if shelf.knows(name) and shelf.release(name, version) is not None:
         return _listed(member, version, label, context, shelf)
     release = release_of(name, version)
     index = place_of(name, version, label.name)
