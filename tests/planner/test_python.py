@@ -96,3 +96,19 @@ def test_the_patch_version_does_not_make_a_lock_stale():
     first, second = (plan({"requirements.txt": "numpy==2.0.0"}, python=version) for version in ("3.11.7", "3.11"))
     other = plan({"requirements.txt": "numpy==2.0.0"}, python="3.12")
     assert first.fingerprint == second.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("files", "python", "origin"),
+    [
+        ({"pyproject.toml": '[project]\nname = "x"\nversion = "1"\nrequires-python = "<3.10"\n'}, "3.9.18", "pyproject.toml:4"),
+        ({"Pipfile": '[requires]\npython_version = "3.8"\n'}, "3.8.18", "Pipfile:2"),
+        ({"Pipfile": '[requires]\npython_version = "3.8"\n', "runtime.txt": "python-3.12"}, "3.8.18", "Pipfile:2"),
+        ({"pyproject.toml": "[project\n", "Pipfile": "[requires\n"}, "3.11.7", "None"),
+        ({"Pipfile": '[requires]\npython_version = "3.8"\n', ".python-version": "3.12"}, "3.12.1", ".python-version:1"),
+    ],
+)
+def test_a_file_that_is_not_the_source_may_ask_for_a_python(files: Files, python: str, origin: str):
+    made = plan({"requirements.txt": "numpy==2.0.0", **files})
+    assert made.target.python == python
+    assert str(decision(made, "python-chosen").origin) == origin

@@ -51,6 +51,18 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
     )
 
 
+def python_of(path: str, files: ProjectFiles) -> PythonRequest | None:
+    """The Python that ``[requires]`` asks for, whether or not the file is the source of the dependencies.
+
+    Raises:
+        LadingError: if it cannot be read.
+    """
+    reader = TomlReader(read_toml(path, files), files)
+    found = _python(reader)
+    reader.problems.raise_if_any()
+    return found
+
+
 def _sources(reader: TomlReader, environ: Mapping[str, str]) -> PipenvSources:
     sources = PipenvSources(search_all=reader.table("pipenv").get("install_search_all_sources") is True)
     for item, key in reader.items("source"):

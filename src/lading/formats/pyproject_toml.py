@@ -137,6 +137,18 @@ def _settings_used(declaration: Declaration, reader: TomlReader) -> Decision:
     )
 
 
+def python_of(path: str, files: ProjectFiles) -> PythonRequest | None:
+    """The Python that the file asks for, whether or not it is the source of the dependencies.
+
+    Raises:
+        LadingError: if it cannot be read.
+    """
+    reading = _Reading(TomlReader(read_toml(path, files), files), NO_VARIABLES)
+    found = reading.python()
+    reading.problems.raise_if_any()
+    return found
+
+
 class _Reading:
     """One pyproject.toml while it is read."""
 

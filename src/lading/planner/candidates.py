@@ -28,10 +28,7 @@ class Candidate:
 def candidates(files: ProjectFiles, folder: str) -> tuple[Candidate, ...]:
     """Every file of a folder that can be the source, the first to count first.
 
-    A pyproject.toml or setup.cfg that configures tools alone is none.
-
-    Raises:
-        LadingError: if one of these two cannot be read.
+    A pyproject.toml or setup.cfg that configures tools alone is none; one that cannot be read counts, so that it is not passed over.
     """
     found = []
     for name in files.entries(folder):
@@ -46,7 +43,10 @@ def candidates(files: ProjectFiles, folder: str) -> tuple[Candidate, ...]:
 def _declares(path: str, entry: KnownFile, files: ProjectFiles) -> bool:
     if entry.reader not in _DECLARE_SOMETIMES:
         return True
-    return bool(_module(entry.reader).declares(path, files))
+    try:
+        return bool(_module(entry.reader).declares(path, files))
+    except LadingError:
+        return True
 
 
 def read_source(path: str, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration:

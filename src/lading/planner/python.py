@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -88,7 +89,8 @@ def choose_python(
 ) -> PythonChoice:
     """Find every request for a Python and put the strongest first.
 
-    Order: ``--python``, the configuration, .python-version, the lock, runtime.txt. The strongest must agree with the declaration's
+    Order: ``--python``, the configuration, .python-version, the lock, the requires-python of a pyproject.toml and the ``[requires]`` of a
+    Pipfile that are not the source, runtime.txt. The strongest must agree with the declaration's
     requires-python; a lock that does not is out of date, and asks for nothing.
 
     Args:
@@ -117,6 +119,7 @@ def choose_python(
         config.python,
         _from_file(files, ".python-version"),
         _from_lock(locked, declared, declaration),
+        *(_from_ignored(files, declaration) if declared is None else ()),
         _from_file(files, "runtime.txt"),
     ]
     strong = [request for request in requests if request is not None]
@@ -178,6 +181,19 @@ def _specifier(text: str, origin: Origin) -> str:
 
 def _from_file(files: ProjectFiles, path: str) -> PythonRequest | None:
     return None if files.read(path) is None else python_version.parse(path, files).python
+
+
+def _from_ignored(files: ProjectFiles, declaration: Declaration | None) -> list[PythonRequest]:
+    """What pyproject.toml and Pipfile ask for where another file, that asks for none, is the source. An unreadable one asks for nothing."""
+    found = []
+    for path, reader in (("pyproject.toml", "pyproject_toml"), ("Pipfile", "pipfile")):
+        if files.read(path) is None or (declaration is not None and path in declaration.read):
+            continue
+        try:
+            found.append(import_module(f"lading.formats.{reader}").python_of(path, files))
+        except LadingError:
+            continue
+    return [request for request in found if request is not None]
 
 
 def _from_lock(version: str | None, declared: PythonRequest | None, declaration: Declaration | None) -> PythonRequest | None:

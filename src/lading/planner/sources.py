@@ -323,7 +323,9 @@ def _used(declaration: Declaration, because: str, files: ProjectFiles) -> tuple[
     for path in declaration.read:
         content = files.read(path) or b""
         reason = because if path == declaration.path else f"{declaration.path} includes it"
-        reason = "its [tool.uv] says how packages are found and built" if path == PYPROJECT != declaration.path else reason
+        if path == PYPROJECT != declaration.path:
+            locked = declaration.locked is not None
+            reason = "it names what the project itself needs" if locked else "its [tool.uv] says how packages are found and built"
         reason = "conda's packages come before pip's" if path in conda and path != declaration.path else reason
         sources.append(Source(path=path, role=Role.USED, format=declaration.format, because=reason, sha256=content_hash(content)))
     return tuple(sources)
