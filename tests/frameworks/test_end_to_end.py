@@ -276,3 +276,10 @@ def test_plan_shows_the_size_of_what_the_registry_has(desk: Desk):
     (row,) = desk.lading("plan", "--json").data["plans"][0]["builds"]
     assert (row["chosen"], row["size"] > 500) == ("tensorflow-cpu==2.15.0", True)
     assert (row["other"]["build"], row["other"]["size"] > 500) == ("tensorflow", True)
+
+
+def test_where_torchs_index_cannot_be_reached_the_ways_around_it_are_named(desk: Desk):
+    desk.require("torch==2.4.1")
+    failed = desk.lading("lock", LADING_TORCH_INDEX="http://127.0.0.1:1/whl")
+    assert failed.code == 5
+    assert "LADING_TORCH_INDEX names a mirror of it; LADING_TORCH_INDEX=off takes torch from" in " ".join(failed.err.split())

@@ -35,6 +35,7 @@ _ABOUT_BUILDS = frozenset(
         "jax-build-chosen",
         "jax-build-kept",
         "build-by-name",
+        "frameworks-want-different-cuda",
     }
 )
 
@@ -110,7 +111,7 @@ def _row(decision: Decision, plan: Plan, shelf: Shelf, lock: Lock | None) -> Row
     build = Sized(build=_spoken(name, label, declared), url=file.url if file else None, size=locked or (file.size if file else None))
     return Row(
         package=name,
-        asked=decision.asked,
+        asked=decision.asked.removesuffix(" beside torch"),
         chosen=_chosen(name, version, declared, label if of_family else None),
         build=build,
         other=_other(name, version, label, shelf) if of_family and version and label else None,
@@ -155,6 +156,8 @@ def _sized_on(offers: Offers, index: str, name: str | None, version: str, target
 
 def _package(decision: Decision) -> str:
     """The distribution that a decision ended with: tensorflow-cpu for a decision about tensorflow."""
+    if decision.rule == "frameworks-want-different-cuda":
+        return decision.subject
     head = decision.chose.partition(" from ")[0].partition("[")[0]
     for mark in ("=", "<", ">", "~", "!", " ", ";"):
         head = head.partition(mark)[0]

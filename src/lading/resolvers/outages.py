@@ -103,9 +103,17 @@ def unreachable_host(said: Said, host: str, cause: str) -> Problem:
         origin=_line_with(said, host),
         why=f"{cause[:1].upper()}{cause[1:].rstrip('.')}." if cause else "It did not answer.",
         instead="Check the address and the network (proxies: HTTPS_PROXY; own certificates: SSL_CERT_FILE). "
-        "With --offline, Lading uses what was downloaded before.",
+        f"With --offline, Lading uses what was downloaded before.{_way_to_torch(said, host)}",
         code=ExitCode.NETWORK,
     )
+
+
+def _way_to_torch(said: Said, host: str) -> str:
+    """Another way to torch, where the server is the one that its builds come from."""
+    hosts = [urlsplit(one.index.url.without_credentials()).netloc for one in said.case.bound if "torch" in one.packages]
+    if host not in hosts:
+        return ""
+    return " torch's builds come from there: LADING_TORCH_INDEX names a mirror of it; LADING_TORCH_INDEX=off takes torch from the ordinary index."
 
 
 def not_cached(said: Said) -> Problem:
