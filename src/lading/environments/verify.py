@@ -18,15 +18,18 @@ _DIST_INFO = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)\.dist-info")
 
 
 class Question:
-    """The environment's interpreter, asked who it is. It answers while the packages are installed, which costs no time of its own."""
+    """The environment's interpreter, asked who it is. It answers while the packages are installed, which costs no time of its own.
 
-    def __init__(self, place: Path) -> None:
+    ``options`` are Python's: a virtual environment of an old Python needs its ``site`` module to know its folder, a conda prefix does not.
+    """
+
+    def __init__(self, place: Path, *options: str) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
         self._place = place
         self._failure = ""
         try:
             self._process: subprocess.Popen[str] | None = subprocess.Popen(
-                [str(place / "bin" / "python"), "-I", "-c", QUESTION],
+                [str(place / "bin" / "python"), "-I", *options, "-c", QUESTION],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
