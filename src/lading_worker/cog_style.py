@@ -10,6 +10,7 @@ from lading_worker import inputs
 from lading_worker.encode import EncodeError, encode
 from lading_worker.files import InputFiles
 from lading_worker.loading import trace
+from lading_worker.quick import Quick
 from lading_worker.scope import CancelationException
 
 _MALFORMED = "the input is no JSON that can be read: {}"
@@ -17,8 +18,6 @@ _MALFORMED = "the input is no JSON that can be read: {}"
 
 class CogStyle:
     """Drives one predictor. ``load`` is what LOAD says, ``target`` the class or function."""
-
-    encoder = "json"
 
     def __init__(self, load, target):
         self._load, self._target = load, target
@@ -32,6 +31,8 @@ class CogStyle:
         self.streaming = bool(signature.get("streaming"))
         self.healthcheck = None
         self._piecewise = signature.get("output", {}).get("kind") == "iterator"
+        self._quick = Quick(self._signature)
+        self.encoder = self._quick.name
         self._loads_files = any(_loads_files(field["type"]) for field in signature.get("inputs", ()))
 
     # Setup
@@ -94,7 +95,7 @@ class CogStyle:
             call.succeeded(body)
 
     def _bind(self, call, files):
-        value = _parse(call.body)
+        value = _parse(call.body, self._quick.loads)
         if self._signature is None:
             return value or {}
         for name in inputs.unknown_inputs(self._signature, value):
@@ -121,11 +122,15 @@ class CogStyle:
     def _encoder(self, call):
         """What writes the outputs of one prediction: files go to the upload URL, if there is one."""
         if self._upload_url is None:
-            return encode
+            return self._encode
         from lading_worker.uploads import Uploads
 
         uploads = Uploads(self._upload_url, call.head)
         return lambda value: encode(value, uploads=uploads)
+
+    def _encode(self, value):
+        quick = self._quick.dumps
+        return (quick and quick(value)) or encode(value)
 
     def _has_pieces(self, value):
         return isinstance(value, GeneratorType) or (
@@ -225,7 +230,12 @@ def _loads_files(kind):
     return kind["kind"] in ("path", "file") or any(_loads_files(part) for part in inner if part)
 
 
-def _parse(body):
+def _parse(body, quick):
+    if quick is not None:
+        try:
+            return quick(body)
+        except ValueError:  # `json` may read it, or say in its own words why not
+            pass
     try:
         return loads(body.decode()) if body else None
     except RecursionError:

@@ -100,7 +100,8 @@ def test_a_synchronous_predictor(tmp_path, python):
         assert worker.hello["implementation"] == "cpython"
         assert worker.setup_logs == [("stdout", "importing\n"), ("stderr", "setting up\n")]
         assert worker.ready is not None
-        assert {**worker.ready, "setup_seconds": 0} == {
+        assert worker.ready["encoder"] in ("json", "orjson")
+        assert {**worker.ready, "setup_seconds": 0, "encoder": "json"} == {
             "setup_seconds": 0,
             "asynchronous": False,
             "streaming": False,
