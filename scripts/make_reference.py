@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cortex_reference
+
 from lading.cli.options import make_parser
 from lading.cli.verbs import ALIASES, VERBS
 from lading.model.problems import ExitCode
@@ -179,7 +181,14 @@ def main() -> int:
     """Write or check every page; returns the exit status."""
     check = "--check" in sys.argv[1:]
     stale = []
-    for path, text in ((PAGES / "commands.md", commands()), (PAGES / "rules.md", rules())):
+    pages = {
+        "commands.md": commands(),
+        "rules.md": rules(),
+        "cortex-yaml.md": cortex_reference.page(NOTICE),
+        "cortex.schema.json": cortex_reference.schema(),
+    }
+    for name, text in pages.items():
+        path = PAGES / name
         if path.exists() and path.read_text("utf-8") == text:
             continue
         stale.append(path)

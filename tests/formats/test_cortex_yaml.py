@@ -13,6 +13,9 @@ from tests.formats.reading import problems
 FILES = {"predictor.py": "", "src/lib.py": ""}
 HEAD = "- name: iris\n  kind: RealtimeAPI\n"
 PREDICTOR = HEAD + "  predictor:\n    type: python\n    path: predictor.py\n"
+BATCH = PREDICTOR.replace("RealtimeAPI", "BatchAPI")
+ONNX = PREDICTOR.replace("python", "onnx")
+SPLIT = "- name: split\n  kind: TrafficSplitter\n  apis:\n"
 
 
 def config(text: str, **files: str) -> ProjectConfig:
@@ -96,20 +99,43 @@ def test_numbers_and_dates_in_config_mean_what_they_meant_to_cortex():
         ("- kind: RealtimeAPI\n  predictor: {type: python, path: predictor.py}\n", 1, "resource at index 0: name: must be defined"),
         ("- name: iris\n", 1, 'iris: kind: must be defined, and set to "RealtimeAPI", "BatchAPI", "TrafficSplitter", "TaskAPI" or "AsyncAPI"'),
         ("- name: iris\n  kind: SyncAPI\n", 2, "iris (SyncAPI): kind: SyncAPI was renamed"),
-        ("- name: a\n  kind: BatchAPI\n", 2, "a (BatchAPI): BatchAPI is not served yet by this version of Lading"),
-        ("- name: a\n  kind: TrafficSplitter\n  apis: []\n", 2, "a (TrafficSplitter): TrafficSplitter is not served yet by this version of Lading"),
-        ("- name: a\n  kind: TaskAPI\n", 2, "a (TaskAPI): TaskAPI is not served yet by this version of Lading"),
-        ("- name: a\n  kind: AsyncAPI\n", 2, "a (AsyncAPI): AsyncAPI is not served yet by this version of Lading"),
+        ("- name: a\n  kind: BatchAPI\n", 1, "a (BatchAPI): predictor: must be defined"),
+        ("- name: a\n  kind: TaskAPI\n", 1, "a (TaskAPI): definition: must be defined"),
+        ("- name: a\n  kind: TaskAPI\n  definition: {path: task.sh}\n", 3, "a (TaskAPI): definition: path: task.sh: file does not exist"),
+        ("- name: a\n  kind: TaskAPI\n  definition: {path: predictor.py, type: python}\n", 3, 'a (TaskAPI): definition: key "type" is not supported'),
+        (BATCH + "  autoscaling: {}\n", 6, 'iris (BatchAPI): key "autoscaling" is not supported'),
+        (BATCH + "    processes_per_replica: 2\n", 6, "iris (BatchAPI): predictor: processes_per_replica: processes_per_replica cannot be greater than 1 for BatchAPI"),
+        (BATCH + "    multi_model_reloading: {dir: s3://a}\n", 6, "iris (BatchAPI): predictor: multi_model_reloading: multi_model_reloading is only supported for RealtimeAPI"),
+        (BATCH + "    protobuf_path: a.proto\n", 6, "iris (BatchAPI): predictor: protobuf_path: protobuf_path is only supported for RealtimeAPI"),
+        ("- name: a\n  kind: TrafficSplitter\n", 1, "a (TrafficSplitter): apis: must be defined"),
+        ("- name: a\n  kind: TrafficSplitter\n  apis: []\n", 3, "a (TrafficSplitter): apis: cannot be empty"),
+        ("- name: a\n  kind: TrafficSplitter\n  apis: {b: 1}\n", 3, "a (TrafficSplitter): apis: invalid type (expected a list, got a map of keys)"),
+        (PREDICTOR + SPLIT + "    - {name: iris, weight: 90}\n", 8, "split (TrafficSplitter): apis: expected weights of all non-shadow apis to sum to 100 but found 90"),
+        (PREDICTOR + SPLIT + "    - {name: gone, weight: 100}\n", 8, "split (TrafficSplitter): apis: api gone was either not found or is not a RealtimeAPI"),
+        (PREDICTOR + SPLIT + "    - {name: iris, weight: 100}\n    - {name: iris, weight: 1, shadow: true}\n", 10, 'split (TrafficSplitter): apis: index 1: the api "iris" is named twice'),
+        (PREDICTOR + SPLIT + "    - {name: iris, weight: 100, shadow: 1}\n", 9, 'split (TrafficSplitter): apis: index 0: shadow: "1": invalid type (expected bool)'),
+        (ONNX, 4, 'iris (RealtimeAPI): predictor: models: must be defined, and contain one of the following keys: "path", "paths", "dir"'),
+        (ONNX + "    models: {}\n", 6, 'iris (RealtimeAPI): predictor: models: exactly one of "path", "paths" and "dir" must be specified (found none)'),
+        (ONNX + "    models: {path: a, dir: b}\n", 6, 'iris (RealtimeAPI): predictor: models: exactly one of "path", "paths" and "dir" must be specified (found path, dir)'),
+        (ONNX + "    models: {path: ftp://a}\n", 6, 'iris (RealtimeAPI): predictor: models: path: "ftp://a" is not a supported location'),
+        (ONNX + "    models: {path: a, signature_key: b}\n", 6, "iris (RealtimeAPI): predictor: models: signature_key is only supported by the tensorflow predictor type"),
+        (ONNX + "    models: {dir: a, cache_size: 2}\n", 6, "iris (RealtimeAPI): predictor: models: disk_cache_size: must be defined, as cache_size is"),
+        (ONNX + "    models: {dir: a, cache_size: 3, disk_cache_size: 2}\n", 6, "iris (RealtimeAPI): predictor: models: cache_size (3) cannot exceed disk_cache_size (2)"),
+        (ONNX + "    models: {dir: a, cache_size: 1, disk_cache_size: 2}\n    processes_per_replica: 2\n", 6, "iris (RealtimeAPI): predictor: models: processes_per_replica must be 1 with model caching"),
+        (ONNX + "    models: {paths: [{name: _cortex_default, path: a}]}\n", 6, 'iris (RealtimeAPI): predictor: models: paths: index 0: name: "_cortex_default" is a reserved name'),
+        (ONNX + "    models: {paths: [{name: a.b, path: a}]}\n", 6, 'iris (RealtimeAPI): predictor: models: paths: index 0: name: "a.b" must contain only letters, numbers, underscores, and dashes'),
+        (ONNX + "    models: {paths: [{name: a}]}\n", 6, "iris (RealtimeAPI): predictor: models: paths: index 0: path: must be defined"),
+        (ONNX + "    models: {paths: [a]}\n", 6, 'iris (RealtimeAPI): predictor: models: paths: index 0: invalid type (expected a map, got the text "a")'),
+        (ONNX + "    models: {path: a}\n    multi_model_reloading: {path: a}\n", 7, "iris (RealtimeAPI): predictor: multi_model_reloading is not a supported field for the onnx predictor type"),
+        (PREDICTOR + "    protobuf_path: a.txt\n", 6, 'iris (RealtimeAPI): predictor: protobuf_path: "a.txt" must end with ".proto"'),
         (HEAD, 1, "iris (RealtimeAPI): predictor: must be defined"),
         (HEAD + "  predictor:\n", 3, "iris (RealtimeAPI): predictor: cannot be null (specify a value, or remove the key to use the default value)"),
         (HEAD + "  predictor: {path: predictor.py}\n", 3, 'iris (RealtimeAPI): predictor: type: must be defined, and set to "python", "tensorflow" or "onnx"'),
-        (HEAD + "  predictor: {type: onnx, path: predictor.py}\n", 3, "iris (RealtimeAPI): predictor: type: the onnx predictor type is not served yet by this version of Lading"),
         (HEAD + "  predictor: {type: python}\n", 3, "iris (RealtimeAPI): predictor: path: must be defined"),
         (HEAD + "  predictor: {type: python, path: ''}\n", 3, "iris (RealtimeAPI): predictor: path: cannot be empty"),
         (HEAD + "  predictor: {type: python, path: a.txt}\n", 3, 'iris (RealtimeAPI): predictor: path: "a.txt" must end with ".py"'),
         (HEAD + "  predictor: {type: python, path: gone.py}\n", 3, "iris (RealtimeAPI): predictor: path: gone.py: file does not exist"),
         (HEAD + "  predictor: {type: python, path: ../a.py}\n", 3, "iris (RealtimeAPI): predictor: path: ../a.py: file is outside of the project"),
-        (HEAD + "  handler: {}\n", 3, "iris (RealtimeAPI): handler is the configuration of Cortex 0.34 and 0.35, which is not served yet by this version of Lading"),
         (PREDICTOR + "    paht: x\n", 6, 'iris (RealtimeAPI): predictor: key "paht" is not supported'),
         (PREDICTOR + "  replicas: 1\n", 6, 'iris (RealtimeAPI): key "replicas" is not supported'),
         (PREDICTOR + "    processes_per_replica: 0\n", 6, "iris (RealtimeAPI): predictor: processes_per_replica: must be greater than or equal to 1 (got 0)"),
@@ -123,8 +149,6 @@ def test_numbers_and_dates_in_config_mean_what_they_meant_to_cortex():
         (PREDICTOR + "    config: [a]\n", 6, "iris (RealtimeAPI): predictor: config: invalid type (expected a map, got a list)"),
         (PREDICTOR + "    models: {path: s3://a}\n", 6, "iris (RealtimeAPI): predictor: models is not a supported field for the python predictor type"),
         (PREDICTOR + "    protobuf_path: a.proto\n", 6, "iris (RealtimeAPI): predictor: protobuf_path: gRPC is not served yet by this version of Lading"),
-        (PREDICTOR + "    multi_model_reloading: {dir: s3://a}\n", 6, "iris (RealtimeAPI): predictor: multi_model_reloading: multi-model reloading is not served yet by this version of Lading"),
-        (PREDICTOR + "    server_side_batching: {max_batch_size: 2}\n", 6, "iris (RealtimeAPI): predictor: server_side_batching: server-side batching is not served yet by this version of Lading"),
         (PREDICTOR + "    shm_size: lots\n", 6, 'iris (RealtimeAPI): predictor: shm_size: "lots": invalid quantity'),
         (PREDICTOR + "    shm_size: 2Gi\n  compute: {mem: 1Gi}\n", 6, "iris (RealtimeAPI): predictor: predictor.shm_size (2Gi) cannot exceed compute.mem (1Gi)"),
         (PREDICTOR + "    dependencies: {pip: requirement-gpu.txt}\n", 6, "iris (RealtimeAPI): predictor: dependencies: pip: requirement-gpu.txt: file does not exist"),
@@ -159,7 +183,7 @@ def test_names_that_cortex_refuses_are_refused(name):
 
 
 def test_all_problems_of_all_apis_are_shown_at_once():
-    text = PREDICTOR + "    log_level: x\n    env: {A: 1}\n" + "- name: other\n  kind: BatchAPI\n- name: iris2\n  kind: RealtimeAPI\n"
+    text = PREDICTOR + "    log_level: x\n    env: {A: 1}\n" + "- name: other\n  kind: Batch\n- name: iris2\n  kind: RealtimeAPI\n"
     assert [line for line, _ in refusals(text)] == [6, 7, 9, 10]
 
 
@@ -192,3 +216,73 @@ def test_an_image_is_noted():
 def test_paths_are_relative_to_the_configurations_folder():
     files = MemoryFiles({"svc/cortex.yaml": PREDICTOR, "svc/predictor.py": ""})
     assert cortex_yaml.parse_config("svc/cortex.yaml", files).apis[0].file == "svc/predictor.py"
+
+
+def test_every_kind_is_read():
+    text = (
+        PREDICTOR
+        + BATCH.replace("iris", "many")
+        + PREDICTOR.replace("iris", "later").replace("RealtimeAPI", "AsyncAPI")
+        + "- name: once\n  kind: TaskAPI\n  definition: {path: predictor.py, config: {a: 1}}\n"
+        + SPLIT
+        + "    - {name: iris, weight: 100}\n    - {name: new, weight: 20, shadow: true}\n"
+        + PREDICTOR.replace("iris", "new").replace("predictor:", "handler:", 1)
+    )
+    found = config(text)
+    kinds = [(api.name, str(api.cortex.kind), api.object) for api in found.apis]
+    assert kinds == [
+        ("iris", "RealtimeAPI", "PythonPredictor"),
+        ("many", "BatchAPI", "PythonPredictor"),
+        ("later", "AsyncAPI", "PythonPredictor"),
+        ("once", "TaskAPI", "Task"),
+        ("new", "RealtimeAPI", "Handler"),
+    ]
+    (splitter,) = found.splitters
+    assert (splitter.name, splitter.endpoint, splitter.origin.line) == ("split", "/split", 21)
+    assert [(share.name, share.weight, share.shadow) for share in splitter.shares] == [("iris", 100, False), ("new", 20, True)]
+
+
+def test_models_are_read():
+    (api,) = config(ONNX + "    models: {dir: s3://b/m, cache_size: 1, disk_cache_size: 2}\n").apis
+    assert api.object == "ONNXPredictor"
+    assert api.cortex.models is not None
+    assert (api.cortex.models.folder, api.cortex.models.cache_size, api.cortex.models.disk_cache_size) == ("s3://b/m", 1, 2)
+    (api,) = config(PREDICTOR + "    multi_model_reloading: {paths: [{name: a, path: models/a}]}\n").apis
+    assert api.cortex.reloading
+    assert api.cortex.models is not None
+    assert [(one.name, one.path) for one in api.cortex.models.paths] == [("a", "models/a")]
+
+
+def test_the_model_path_of_old_versions_is_read_with_a_note():
+    found = config(PREDICTOR.replace("python", "tensorflow") + "    model_path: s3://b/m\n    signature_key: predict\n")
+    (api,) = found.apis
+    assert api.cortex.models is not None
+    assert (api.object, api.cortex.models.path, api.cortex.models.signature_key) == ("TensorFlowPredictor", "s3://b/m", "predict")
+    assert [decision.rule for decision in found.decisions] == ["old-key-read"]
+
+
+def test_the_list_of_models_of_old_versions_is_refused_with_the_way_to_write_it():
+    ((line, what),) = refusals(ONNX + "    models: [{name: a, model_path: b}]\n")
+    assert (line, what) == (6, "iris (RealtimeAPI): predictor: models: invalid type (expected a map, got a list)")
+
+
+def test_the_size_of_batches_must_fit_the_threads():
+    found = [what for _, what in refusals(PREDICTOR + "    server_side_batching: {max_batch_size: 8, batch_interval: 1s}\n")]
+    assert (
+        "iris (RealtimeAPI): predictor: threads_per_process (1) must be equal to max_batch_size (8) "
+        "when using server side batching with the python predictor"
+    ) in found
+
+
+def test_dotenv_is_data_and_wins_over_env():
+    dotenv = "# mine\nexport A=1\nB=\"$A and ${A}\" # two\nC='$A'\nD=a\\ b\nE=\n"
+    files = MemoryFiles({"cortex.yaml": PREDICTOR + "    env: {A: '0', Z: z}\n", "predictor.py": "", ".env": dotenv})
+    (api,) = cortex_yaml.parse_config("cortex.yaml", files).apis
+    assert dict(api.env) == {"A": "1", "Z": "z", "B": "1 and 1", "C": "$A", "D": "a b", "E": ""}
+
+
+@pytest.mark.parametrize("line", ["A=$(rm -rf x)", "A=`id`", 'A="`id`"', "A=1; rm x", "rm x", "A='open", "A=${B:-x}"])
+def test_a_line_of_dotenv_that_would_run_something_is_refused_and_not_shown(line):
+    files = MemoryFiles({"cortex.yaml": PREDICTOR, "predictor.py": "", ".env": "OK=1\n" + line + "\n"})
+    found = problems(lambda: cortex_yaml.parse_config("cortex.yaml", files))
+    assert [(one.rule, one.what, str(one.origin)) for one in found] == [("dotenv-invalid", "A line of .env is no variable.", ".env:2")]

@@ -63,7 +63,7 @@ SITUATIONS = [
     ("cortex_private_index", "cortex.yaml", ["doubler"]),
     ("cortex_install_script", "cortex.yaml", ["doubler"]),
     ("cortex_project_root_package", "cortex.yaml", ["doubler"]),
-    ("cortex_other_kinds", "cortex.yaml", ["! cortex-kind-not-supported 7", "! cortex-kind-not-supported 12"]),
+    ("cortex_other_kinds", "cortex.yaml", ["doubler", "batch"]),
     ("cortex_many_mistakes", "cortex.yaml", [f"! cortex-config-invalid {line}" for line in (1, 6, 7, 9, 10, 12, 14)]),
     ("requirements_utf16", "requirements.txt", ["numpy==2.0.0", "pillow==10.3.0"]),
     ("requirements_latin1", "requirements.txt", ["! encoding-wrong 2"]),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from lading.formats._checks import Checker
+from lading.formats._cortex_table import keys
 from lading.formats._near import did_you_mean
 from lading.formats._yaml import Entry, Map, Node, Scalar, kind_of, shortened
 
@@ -196,6 +197,14 @@ class Fields:
         entry = self.node.get(key)
         return entry.value.text if entry and isinstance(entry.value, Scalar) else ""
 
+    def flag(self, key: str) -> bool:
+        """True or false; false when it is absent or wrong."""
+        entry = self.node.get(key)
+        value = self._scalar(entry) if entry else None
+        if value is not None and not isinstance(value.value, bool):
+            self.problem(f'"{shortened(value.text)}": invalid type (expected bool)', value.line, f"Write {key}: true.", key=key)
+        return value is not None and value.value is True
+
     def line(self, key: str) -> int:
         """The line of a key, or of the map when it is absent."""
         entry = self.node.get(key)
@@ -218,7 +227,7 @@ def _either(choices: Collection[str]) -> str:
 
 def check_compute(fields: Fields) -> tuple[int, float | None]:
     """``compute``: how many GPUs are asked for, and the memory in bytes."""
-    fields.known(("cpu", "mem", "gpu", "inf"))
+    fields.known(keys("compute"))
     fields.quantity("cpu", 0.2, least="20m")
     memory = fields.quantity("mem", None, least="20Mi")
     gpus = fields.integer("gpu", 0, least=0)
@@ -234,7 +243,7 @@ def check_autoscaling(fields: Fields, concurrency: int) -> None:
         fields: The section.
         concurrency: Processes times threads of the API, the default target.
     """
-    fields.known(_AUTOSCALING)
+    fields.known(keys("autoscaling"))
     least, most = fields.integer("min_replicas", 1, least=1), fields.integer("max_replicas", 100, least=1)
     initial = fields.integer("init_replicas", least, least=1)
     if least > most:
@@ -259,25 +268,9 @@ def check_autoscaling(fields: Fields, concurrency: int) -> None:
     fields.number("upscale_tolerance", 0.05, least=0)
 
 
-_AUTOSCALING = (
-    "min_replicas",
-    "max_replicas",
-    "init_replicas",
-    "max_replica_concurrency",
-    "target_replica_concurrency",
-    "window",
-    "downscale_stabilization_period",
-    "upscale_stabilization_period",
-    "max_downscale_factor",
-    "max_upscale_factor",
-    "downscale_tolerance",
-    "upscale_tolerance",
-)
-
-
 def check_update_strategy(fields: Fields) -> None:
     """``update_strategy``: whole numbers or percentages, not both zero."""
-    fields.known(("max_surge", "max_unavailable"))
+    fields.known(keys("update_strategy"))
     zero = [key for key in ("max_surge", "max_unavailable") if _surge(fields, key) == 0]
     if len(zero) == 2:
         fields.problem("max_surge and max_unavailable cannot both be zero", fields.line("max_surge"), 'Write max_surge: "25%".')

@@ -1,53 +1,34 @@
-"""``cortex.yaml``: a list of APIs, as Cortex 0.30 to 0.33 read it (pkg/types/spec/validations.go of v0.32.0).
+"""``cortex.yaml``: a list of APIs, as Cortex 0.30 to 0.35 read it (pkg/types/spec/validations.go of v0.32.0).
 
-This version serves ``RealtimeAPI`` with the python predictor; every other kind is named and refused. Settings that only a cluster can
-follow (compute, autoscaling, update strategy) are checked, and a Decision says that they have no effect here.
+Settings that only a cluster can follow (compute, autoscaling, update strategy) are checked, and a Decision says that they have no effect
+here.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from lading.formats import _cortex_notes as notes
 from lading.formats._checks import Checker
 from lading.formats._cortex_fields import Fields, check_autoscaling, check_compute, check_update_strategy
-from lading.formats._paths import joined, outside
-from lading.formats._text import missing_file
-from lading.formats._yaml import Map, Node, Scalar, Sequence, kind_of, plain_value, read_yaml, shortened
-from lading.model.decisions import Decision, Kind
+from lading.formats._cortex_models import read_shares
+from lading.formats._cortex_predictor import PredictorReader
+from lading.formats._cortex_table import ALLOWED, KINDS, LONGEST_NAME
+from lading.formats._dotenv import read_dotenv
+from lading.formats._paths import joined
+from lading.formats._yaml import Map, Node, Scalar, Sequence, kind_of, read_yaml, shortened
+from lading.model.cortex import ApiKind, Splitter
+from lading.model.decisions import Decision
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
-from lading.model.project import Api, Dependencies, PathRef, ProjectConfig, ProjectKind, Style
+from lading.model.project import Api, ProjectConfig, ProjectKind
 
 name = "cortex.yaml"
 
-_KINDS = ("RealtimeAPI", "BatchAPI", "TrafficSplitter", "TaskAPI", "AsyncAPI")
-_TYPES = ("python", "tensorflow", "onnx")
-_TOP = ("name", "kind", "predictor", "networking", "compute", "autoscaling", "update_strategy")
 _OLD_TOP = ("monitoring", "tracker")
 _OLD_NETWORKING = ("api_gateway", "local_port")
-_PREDICTOR = (
-    "type",
-    "path",
-    "protobuf_path",
-    "dependencies",
-    "python_path",
-    "image",
-    "tensorflow_serving_image",
-    "processes_per_replica",
-    "threads_per_process",
-    "shm_size",
-    "log_level",
-    "config",
-    "env",
-    "models",
-    "multi_model_reloading",
-    "server_side_batching",
-)
-_OLD_PREDICTOR = ("model_path", "model", "signature_key", "python_path")
-_NEWER = {"handler": "0.34 and 0.35", "pod": "0.36 and later"}
-_DEFAULTS = {"pip": "requirements.txt", "conda": "conda-packages.txt", "shell": "dependencies.sh"}
+_NEWER = {"pod": "0.36 and later"}
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _ENDPOINT = re.compile(r"/?[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*/?")
 
@@ -69,9 +50,15 @@ def parse_config(path: str, files: ProjectFiles) -> ProjectConfig:
         raise LadingError(_not_a_list(path, root))
     apis = [api for index, item in enumerate(root.items) if (api := config.api(item, index)) is not None]
     config.check_unique(apis)
+    config.check_targets(apis)
     config.check.finish()
     return ProjectConfig(
-        kind=ProjectKind.CORTEX, path=path, apis=tuple(apis), gpu=config.gpu, decisions=tuple(dict.fromkeys(config.all_decisions()))
+        kind=ProjectKind.CORTEX,
+        path=path,
+        apis=tuple(apis),
+        splitters=tuple(config.splitters),
+        gpu=config.gpu,
+        decisions=tuple(dict.fromkeys(config.all_decisions())),
     )
 
 
@@ -97,6 +84,9 @@ class _Config:
         self.folder = path.rpartition("/")[0]
         self.check = Checker(path, files)
         self.decisions: list[Decision] = []
+        self.splitters: list[Splitter] = []
+        self.broken: list[str] = []
+        self.reader = PredictorReader(self.check, files, self.folder, read_dotenv(joined(self.folder, ".env"), files, self.check.problems))
         self.for_clusters: list[tuple[str, int]] = []
         self.gpu = False
 
@@ -115,12 +105,15 @@ class _Config:
         where = f"{shortened(written)} ({kind})" if written and kind else (shortened(written or "") or f"resource at index {index}")
         fields = Fields(self.check, item, where)
         api_name = self._name(fields)
-        if self._other_dialect(fields) or not self._served_kind(fields):
+        if self._other_dialect(fields) or (written_kind := self._kind(fields)) is None:
             return None
-        fields.known(_TOP, old=_OLD_TOP)
+        fields.known(_allowed(fields, written_kind), old=_OLD_TOP)
         self._old_keys(fields, _OLD_TOP)
         endpoint = self._networking(fields, api_name or "")
-        return self._realtime(fields, api_name or "", endpoint)
+        if written_kind == "TrafficSplitter":
+            self._splitter(fields, api_name or "", endpoint)
+            return None
+        return self._predictor(fields, ApiKind(written_kind), api_name or "", endpoint)
 
     def _name(self, fields: Fields) -> str | None:
         found = fields.text("name", required=True, instead="Add name: my-api.")
@@ -132,8 +125,8 @@ class _Config:
             fields.problem(message, line, "Write, for example, iris-classifier.", key="name")
         elif found.startswith("b-"):
             fields.problem(f'"{found}" cannot start with "b-"', line, f"Write {found[2:] or 'another name'}.", key="name")
-        elif len(found) > 42:
-            fields.problem(f'"{found}" must be no more than 42 characters', line, "Shorten the name.", key="name")
+        elif len(found) > LONGEST_NAME:
+            fields.problem(f'"{found}" must be no more than {LONGEST_NAME} characters', line, "Shorten the name.", key="name")
         else:
             return found
         return None
@@ -148,21 +141,12 @@ class _Config:
                 return True
         return False
 
-    def _served_kind(self, fields: Fields) -> bool:
+    def _kind(self, fields: Fields) -> str | None:
         entry = fields.node.get("kind")
         if entry and isinstance(entry.value, Scalar) and entry.value.text == "SyncAPI":
             fields.problem("SyncAPI was renamed", entry.line, "Write kind: RealtimeAPI.", key="kind")
-            return False
-        kind = fields.text("kind", required=True, choices=_KINDS, instead="Add kind: RealtimeAPI.")
-        if kind is None or kind == "RealtimeAPI":
-            return kind is not None
-        fields.problem(
-            f"{kind} is not served yet by this version of Lading",
-            fields.line("kind"),
-            "Keep the RealtimeAPIs in a file of their own, and name it with -f.",
-            rule="cortex-kind-not-supported",
-        )
-        return False
+            return None
+        return fields.text("kind", required=True, choices=KINDS, instead="Add kind: RealtimeAPI.")
 
     def _networking(self, fields: Fields, api_name: str) -> str:
         section = fields.section("networking") if fields.node.get("networking") else None
@@ -185,156 +169,28 @@ class _Config:
         """Keys of Cortex before 0.26, which its later versions dropped: kept out of the way, with a note."""
         for key in keys:
             if fields.node.get(key):
-                self.decisions.append(_old_key(key, fields.where, self.check.origin(fields.line(key))))
+                self.decisions.append(notes.old_key(key, fields.where, self.check.origin(fields.line(key))))
 
-    def _realtime(self, fields: Fields, api_name: str, endpoint: str) -> Api | None:
-        predictor = fields.section("predictor", required=True, instead="Add predictor: with type: python and path: predictor.py.")
-        if predictor is None or not self._served_type(predictor):
+    def _splitter(self, fields: Fields, api_name: str, endpoint: str) -> None:
+        shares = read_shares(fields)
+        if api_name and shares:
+            origin = self.check.origin(fields.line("apis"))
+            self.splitters.append(Splitter(name=api_name, endpoint=endpoint, shares=shares, origin=origin))
+
+    def _predictor(self, fields: Fields, kind: ApiKind, api_name: str, endpoint: str) -> Api | None:
+        key = "definition" if kind is ApiKind.TASK else "handler" if fields.node.get("handler") else "predictor"
+        if key == "handler" and fields.node.get("predictor"):
+            fields.problem("handler and predictor cannot be used together", fields.line("handler"), "Keep one of them.")
+        example = "path: task.py" if kind is ApiKind.TASK else "type: python and path: predictor.py"
+        section = fields.section(key, required=True, instead=f"Add {key}: with {example}.")
+        if section is None:
             return None
-        predictor.known(_PREDICTOR, old=_OLD_PREDICTOR)
-        self._unserved_features(predictor)
-        path = self._predictor_path(predictor)
-        processes = predictor.integer("processes_per_replica", 1, least=1, most=100)
-        threads = predictor.integer("threads_per_process", 1, least=1)
-        self._cluster_sections(fields, predictor, processes * threads)
-        api = Api(
-            name=api_name,
-            style=Style.CORTEX,
-            file=path or "",
-            object="PythonPredictor",
-            origin=self.check.origin(predictor.line("path")),
-            endpoint=endpoint,
-            config=self._config_map(predictor),
-            env=self._env(predictor),
-            python_path=self._python_path(predictor),
-            log_level=predictor.text("log_level", choices=("debug", "info", "warning", "error")) or "info",
-            processes=processes,
-            threads=threads,
-            dependencies=self._dependencies(predictor),
-        )
-        return api if path and api_name else None
-
-    def _served_type(self, predictor: Fields) -> bool:
-        kind = predictor.text("type", required=True, choices=_TYPES, instead="Add type: python.")
-        if kind in ("tensorflow", "onnx"):
-            predictor.problem(
-                f"the {kind} predictor type is not served yet by this version of Lading",
-                predictor.line("type"),
-                "Write type: python, and load the model in PythonPredictor.__init__.",
-                key="type",
-                rule="cortex-type-not-supported",
-            )
-        return kind == "python"
-
-    def _unserved_features(self, predictor: Fields) -> None:
-        if predictor.node.get("models"):
-            message = "models is not a supported field for the python predictor type"
-            predictor.problem(message, predictor.line("models"), "Load the models in PythonPredictor.__init__, and remove the key.")
-        for key in ("model_path", "model", "signature_key", "tensorflow_serving_image"):
-            if predictor.node.get(key):
-                message = f"{key} is not a supported field for the python predictor type"
-                predictor.problem(message, predictor.line(key), "Pass it in config:, and read it in PythonPredictor.__init__.")
-        features = {
-            "protobuf_path": "gRPC",
-            "multi_model_reloading": "multi-model reloading",
-            "server_side_batching": "server-side batching",
-        }
-        for key, feature in features.items():
-            entry = predictor.node.get(key)
-            if entry and not (isinstance(entry.value, Scalar) and entry.value.value is None):
-                message = f"{feature} is not served yet by this version of Lading"
-                predictor.problem(message, entry.line, f"Remove {key}.", key=key, rule="cortex-feature-not-supported")
-        if predictor.text("image"):
-            self.decisions.append(_image(predictor.where, self.check.origin(predictor.line("image"))))
-
-    def _predictor_path(self, predictor: Fields) -> str | None:
-        written = predictor.text("path", required=True, instead="Add path: predictor.py.")
-        if written is None:
-            return None
-        line = predictor.line("path")
-        if not written.endswith(".py"):
-            predictor.problem(f'"{shortened(written)}" must end with ".py"', line, "Name the Python file of the predictor.", key="path")
-            return None
-        path = joined(self.folder, written)
-        if not self._inside(path, written, predictor, "path") or self.files.read(path) is not None:
-            return path
-        self._missing(predictor, "path", written, path)
-        return None
-
-    def _inside(self, path: str, written: str, fields: Fields, key: str) -> bool:
-        if not outside(path):
-            return True
-        fields.problem(f"{shortened(written)}: file is outside of the project", fields.line(key), "Move it into the project.", key=key)
-        return False
-
-    def _missing(self, fields: Fields, key: str, written: str, path: str) -> None:
-        likely = missing_file(path, self.files, self.check.origin(fields.line(key)))
-        if likely.rule != "file-not-found":
-            self.check.problems.add(likely)
-            return
-        fields.problem(f"{shortened(written)}: file does not exist", fields.line(key), likely.instead, key=key, rule="file-not-found")
-
-    def _python_path(self, predictor: Fields) -> str | None:
-        written = predictor.text("python_path", null=True)
-        if written is None:
-            return None
-        line, path = predictor.line("python_path"), joined(self.folder, written)
-        if written in (".", "./", "./."):
-            message = f'"{written}" is not allowed, please use a different value'
-            predictor.problem(message, line, "Remove the key: the project's folder is on the import path anyway.", key="python_path")
-        elif self._inside(path, written, predictor, "python_path") and not self.files.is_folder(path):
-            predictor.problem(f"{shortened(written)}: directory does not exist", line, "Correct the path.", key="python_path")
-        return path
-
-    def _config_map(self, predictor: Fields) -> dict[str, Any]:
-        entry = predictor.node.get("config")
-        if entry is None or (isinstance(entry.value, Scalar) and entry.value.value is None):
-            return {}
-        section = predictor.section("config")
-        found = plain_value(section.node) if section else {}
-        return found if isinstance(found, dict) else {}
-
-    def _env(self, predictor: Fields) -> tuple[tuple[str, str], ...]:
-        section = predictor.section("env") if predictor.node.get("env") else None
-        values = []
-        for entry in section.node if section else ():
-            if entry.key.startswith("CORTEX_"):
-                message = "environment variables starting with CORTEX_ are reserved"
-                predictor.problem(message, entry.line, "Rename the variable.", key=f"env: {entry.key}")
-            elif isinstance(entry.value, Scalar) and isinstance(entry.value.value, str):
-                values.append((entry.key, entry.value.value))
-            else:
-                self._env_type(predictor, entry.key, entry.value)
-        return tuple(values)
-
-    def _env_type(self, predictor: Fields, key: str, value: Node) -> None:
-        text = value.text if isinstance(value, Scalar) else kind_of(value)
-        instead = f'Put it in quotes: {shortened(key)}: "{shortened(text)}"' if isinstance(value, Scalar) else "Write one value."
-        predictor.problem(f"{shortened(text)}: invalid type (expected string)", value.line, instead, key=f"env: {shortened(key)}")
-
-    def _dependencies(self, predictor: Fields) -> Dependencies:
-        section = predictor.section("dependencies") if predictor.node.get("dependencies") else None
-        if section:
-            section.known(("pip", "conda", "shell"))
-        named = {kind: self._dependency(section, kind) for kind in _DEFAULTS}
-        return Dependencies(pip=named["pip"], conda=named["conda"] or self._usual_conda(), shell=named["shell"])
-
-    def _dependency(self, section: Fields | None, kind: str) -> PathRef | None:
-        written = section.text(kind) if section and section.node.get(kind) else None
-        if section is None or written is None:
-            return None
-        path = joined(self.folder, written)
-        if not self._inside(path, written, section, kind):
-            return None
-        if self.files.read(path) is None:
-            self._missing(section, kind, written, path)
-            return None
-        return PathRef(path, self.check.origin(section.line(kind)))
-
-    def _usual_conda(self) -> PathRef | None:
-        """The list of conda packages that Cortex installs where nothing is said."""
-        path = joined(self.folder, _DEFAULTS["conda"])
-        return None if self.files.read(path) is None else PathRef(path, Origin(path), explicit=False)
+        api = self.reader.read(section, kind, api_name, endpoint)
+        if api is None:
+            self.broken.append(api_name)
+        concurrency = (api.processes * api.threads) if api else 1
+        self._cluster_sections(fields, section, concurrency)
+        return api
 
     def _cluster_sections(self, fields: Fields, predictor: Fields, concurrency: int) -> None:
         compute, memory = None, None
@@ -361,9 +217,10 @@ class _Config:
 
     def check_unique(self, apis: list[Api]) -> None:
         """Names and endpoints are each used once."""
+        everything: list[Api | Splitter] = sorted([*apis, *self.splitters], key=lambda one: one.origin.line or 0)
         for what in ("name", "endpoint"):
-            seen: dict[str, Api] = {}
-            for api in apis:
+            seen: dict[str, Api | Splitter] = {}
+            for api in everything:
                 value = api.name if what == "name" else api.endpoint or ""
                 earlier = seen.setdefault(value, api)
                 if earlier is not api:
@@ -372,46 +229,28 @@ class _Config:
                         f"cortex-{what}-twice", api.origin.line or 1, f"{api.name}: {message}", instead="Change one of them."
                     )
 
+    def check_targets(self, apis: list[Api]) -> None:
+        """The APIs of a TrafficSplitter are RealtimeAPIs of the same file."""
+        realtime = [api.name for api in apis if api.cortex.kind is ApiKind.REALTIME]
+        for splitter in self.splitters:
+            for share in splitter.shares:
+                if share.name not in realtime and share.name not in self.broken:
+                    what = (
+                        f"{splitter.name} (TrafficSplitter): apis: api {shortened(share.name)} was either not found or is not a RealtimeAPI"
+                    )
+                    instead = f"Name one of {', '.join(realtime)}." if realtime else "Add the RealtimeAPI to this file."
+                    self.check.problem("cortex-config-invalid", splitter.origin.line or 1, what, instead=instead)
+
     def all_decisions(self) -> list[Decision]:
         """The decisions, with one for all settings that are for clusters."""
+        self.decisions += self.reader.decisions
         if not self.for_clusters:
             return self.decisions
         keys = ", ".join(dict.fromkeys(key for key, _ in self.for_clusters))
-        return [*self.decisions, _for_clusters(keys, self.check.origin(self.for_clusters[0][1]))]
+        return [*self.decisions, notes.for_clusters(keys, self.check.origin(self.for_clusters[0][1]))]
 
 
-def _old_key(key: str, where: str, origin: Origin) -> Decision:
-    return Decision(
-        rule="key-without-effect",
-        kind=Kind.ADVICE,
-        subject=key,
-        asked=f"{where}: {key}",
-        chose="no effect",
-        because="it is a key of Cortex 0.25 and older" + (", from its local server; the port is -p here" if key == "local_port" else ""),
-        origin=origin,
-        instead="-p PORT" if key == "local_port" else None,
-    )
-
-
-def _image(where: str, origin: Origin) -> Decision:
-    return Decision(
-        rule="image-not-used",
-        kind=Kind.ADVICE,
-        subject="predictor.image",
-        asked=f"{where}: image",
-        chose="an environment on this machine",
-        because="Lading builds the environment from the declared dependencies; packages that only the image holds must be declared",
-        origin=origin,
-    )
-
-
-def _for_clusters(keys: str, origin: Origin) -> Decision:
-    return Decision(
-        rule="cluster-settings-not-used",
-        kind=Kind.ADVICE,
-        subject="cortex.yaml",
-        asked=keys,
-        chose="no effect",
-        because="they are for a cluster, and this serves on one machine",
-        origin=origin,
-    )
+def _allowed(fields: Fields, kind: str) -> tuple[str, ...]:
+    """The keys of a kind; ``handler`` is another name of ``predictor``."""
+    allowed = ALLOWED[kind]
+    return (*allowed, "handler") if "predictor" in allowed and fields.node.get("handler") else allowed

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lading.model.cortex import CortexSettings, Splitter
 from lading.model.decisions import Decision
 from lading.model.origin import Origin
 from lading.model.requirements import Declared, IndexOptions
@@ -51,7 +52,8 @@ class Api:
     """One predictor that can be served.
 
     ``file`` is relative to the root, ``object`` the class or function in it. ``endpoint`` is Cortex's route. ``env`` holds
-    environment variables of this API, ``config`` Cortex's ``predictor.config``. ``origin`` is the line that names the predictor.
+    environment variables of this API, ``config`` Cortex's ``predictor.config``, ``cortex`` what else Cortex says of it. ``origin`` is the
+    line that names the predictor.
     """
 
     name: str
@@ -67,19 +69,22 @@ class Api:
     processes: int = 1
     threads: int = 1
     dependencies: Dependencies = field(default_factory=Dependencies)
+    cortex: CortexSettings = field(default_factory=CortexSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectConfig:
     """A project's configuration file, read; a plain project has one with ``path`` None.
 
-    ``requirements`` is Cog's ``python_requirements``, ``packages`` its ``python_packages``, ``options`` the index options among those
+    ``train`` is what makes weights, Cog's ``train``. ``requirements`` is Cog's ``python_requirements``, ``packages`` its ``python_packages``, ``options`` the index options among those
     (``--pre``, ``--find-links URL`` as list items of their own).
     """
 
     kind: ProjectKind
     path: str | None
     apis: tuple[Api, ...] = ()
+    splitters: tuple[Splitter, ...] = ()
+    train: Api | None = None
     requirements: PathRef | None = None
     packages: tuple[Declared, ...] = ()
     options: IndexOptions = field(default_factory=IndexOptions)

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lading.model.cortex import ApiKind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
@@ -32,22 +33,42 @@ class _Rule:
 
 
 _CLIENT = {"PythonPredictor": "python_client", "TensorFlowPredictor": "tensorflow_client", "ONNXPredictor": "onnx_client"}
-_AFTER = (
-    _Rule("predict", ("self",), ("payload", "query_params", "headers", "batch_id", "context"), needed=True),
-    _Rule("post_predict", ("self",), ("response", "payload", "query_params", "headers")),
-    _Rule("on_job_complete", ("self",)),
-)
+_COMMON = ("job_spec", "metrics_client", "proto_module_pb2")
+_REQUEST = ("payload", "query_params", "headers")
+HANDLES = ("handle_post", "handle_get", "handle_put", "handle_patch", "handle_delete")
+"""What a `Handler` of a RealtimeAPI answers methods with; it has at least one of them."""
 
 
-def _rules(name: str) -> tuple[_Rule, ...]:
+def _rules(name: str, kind: ApiKind) -> tuple[_Rule, ...]:
     if name == "Task":
         return (_Rule("__init__", ("self",), ("metrics_client",)), _Rule("__call__", ("self", "config"), needed=True))
-    common = ("job_spec", "metrics_client", "proto_module_pb2")
+    if name == "Handler":
+        return (_Rule("__init__", ("self", "config"), ("model_client", *_COMMON), needed=True), *_handles(kind))
     if name == "PythonPredictor":
-        init = _Rule("__init__", ("self", "config"), ("python_client", *common), needed=True)
-        return (init, *_AFTER, _Rule("load_model", ("self", "model_path")))
+        init = _Rule("__init__", ("self", "config"), ("python_client", *_COMMON), needed=True)
+        return (init, *_predicts(kind), _Rule("load_model", ("self", "model_path")))
     client = _CLIENT.get(name)
-    return (_Rule("__init__", ("self", client, "config") if client else ("self", "config"), common, needed=True), *_AFTER)
+    return (_Rule("__init__", ("self", client, "config") if client else ("self", "config"), _COMMON, needed=True), *_predicts(kind))
+
+
+def _handles(kind: ApiKind) -> tuple[_Rule, ...]:
+    """The methods of a `Handler`, Cortex 0.34 and 0.35."""
+    load = _Rule("load_model", ("self", "model_path"))
+    if kind is ApiKind.BATCH:
+        return (_Rule("handle_batch", ("self",), ("payload", "batch_id"), needed=True), _Rule("on_job_complete", ("self",)), load)
+    if kind is ApiKind.ASYNC:
+        return (_Rule("handle_async", ("self",), ("payload", "request_id"), needed=True), load)
+    return (*(_Rule(method, ("self",), _REQUEST) for method in HANDLES), load)
+
+
+def _predicts(kind: ApiKind) -> tuple[_Rule, ...]:
+    if kind is ApiKind.ASYNC:
+        return (_Rule("predict", ("self",), ("payload", "request_id"), needed=True),)
+    return (
+        _Rule("predict", ("self",), (*_REQUEST, "batch_id", "context"), needed=True),
+        _Rule("post_predict", ("self",), ("response", *_REQUEST)),
+        _Rule("on_job_complete", ("self",)),
+    )
 
 
 def check_predictor(
@@ -56,6 +77,7 @@ def check_predictor(
     names: Sequence[str] = ("PythonPredictor",),
     *,
     python_path: str | None = None,
+    kind: ApiKind = ApiKind.REALTIME,
 ) -> list[Problem]:
     """What would keep the predictor in ``file`` from starting; empty when nothing is found.
 
@@ -65,14 +87,14 @@ def check_predictor(
     sources = Sources(files, python_path)
     try:
         module = read_module(sources, file)
-        return list(_check(module, names))
+        return list(_check(module, names, kind))
     except LadingError as error:
         return list(error.problems)
     except RecursionError:
         return [Problem(rule="syntax-error", what=f"{file} is nested too deeply to be read", origin=Origin(file), instead="simplify it")]
 
 
-def _check(module: Module, names: Sequence[str]) -> Iterator[Problem]:
+def _check(module: Module, names: Sequence[str], kind: ApiKind) -> Iterator[Problem]:
     found = {name: module.lookup(name) for name in names}
     name = next((name for name in names if found[name] is not None), None)
     if name is None:
@@ -82,8 +104,13 @@ def _check(module: Module, names: Sequence[str]) -> Iterator[Problem]:
     target = found[name]
     if isinstance(target, Defined) and isinstance(target.node, ast.ClassDef):
         ancestry = Ancestry.of(target)
-        for rule in _rules(name):
+        for rule in _rules(name, kind):
             yield from _check_method(module, name, ancestry, rule)
+        if name == "Handler" and kind is ApiKind.REALTIME and not ancestry.outside and not any(map(ancestry.method, HANDLES)):
+            what = f"error in {module.path}: class {name}: none of the methods {', '.join(HANDLES)} is defined"
+            yield Problem(
+                rule="predictor-method", what=what, origin=module.origin(target.node), instead="add def handle_post(self, payload)"
+            )
 
 
 def _may_come_from_outside(module: Module) -> bool:

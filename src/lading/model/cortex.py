@@ -1,0 +1,118 @@
+"""What Cortex's configuration says of an API beside its predictor: the kind, the models, the batches, the shares of traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lading.model.origin import Origin
+
+
+class ApiKind(StrEnum):
+    """The kinds of API that run a predictor; a TrafficSplitter runs none (see `Splitter`)."""
+
+    REALTIME = "RealtimeAPI"
+    BATCH = "BatchAPI"
+    ASYNC = "AsyncAPI"
+    TASK = "TaskAPI"
+
+
+class PredictorType(StrEnum):
+    """Which client of models a predictor gets: none (or Cortex's ``python_client``), TensorFlow's, ONNX Runtime's."""
+
+    PYTHON = "python"
+    TENSORFLOW = "tensorflow"
+    ONNX = "onnx"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """One model of ``models.paths``."""
+
+    name: str
+    path: str
+    signature_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    """``models`` or ``multi_model_reloading``: exactly one of ``path``, ``paths`` and ``folder`` (Cortex's ``dir``) is set.
+
+    ``cache_size`` is how many models are held in memory, ``disk_cache_size`` how many on disk; both None means all.
+    """
+
+    path: str | None = None
+    paths: tuple[ModelEntry, ...] = ()
+    folder: str | None = None
+    signature_key: str | None = None
+    cache_size: int | None = None
+    disk_cache_size: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What the worker is told; its own record has the same keys as Cortex's configuration."""
+        return {
+            "path": self.path,
+            "paths": [{"name": one.name, "path": one.path, "signature_key": one.signature_key} for one in self.paths],
+            "dir": self.folder,
+            "signature_key": self.signature_key,
+            "cache_size": self.cache_size,
+            "disk_cache_size": self.disk_cache_size,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """``server_side_batching``: how many requests make a batch, and how many seconds it waits for them."""
+
+    max_size: int
+    interval: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CortexSettings:
+    """What Cortex's APIs have and others have not. ``reloading``: the models are those of ``multi_model_reloading``."""
+
+    kind: ApiKind = ApiKind.REALTIME
+    type: PredictorType = PredictorType.PYTHON
+    models: Models | None = None
+    reloading: bool = False
+    batching: Batching | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What the worker is told."""
+        return {
+            "kind": str(self.kind),
+            "type": str(self.type),
+            "models": self.models.as_json() if self.models else None,
+            "reloading": self.reloading,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One target of a TrafficSplitter. A ``shadow`` gets a copy of ``weight`` percent of the requests; its answers are dropped."""
+
+    name: str
+    weight: int
+    shadow: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Splitter:
+    """A TrafficSplitter: the weights of its shares that are no shadow add up to 100."""
+
+    name: str
+    endpoint: str
+    shares: tuple[Share, ...]
+    origin: Origin
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's ``config`` over its API's, map by map: ``{a: {x, y}}`` and ``{a: {y}}`` keep ``x``, as in Cortex."""
+    result = dict(base)
+    for key, value in over.items():
+        before = result.get(key)
+        result[key] = merged(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
+    return result
