@@ -97,7 +97,8 @@ def _read(path: str, content: bytes) -> Declaration | None:
 
 
 def _must_help(error: LadingError) -> None:
-    """Every problem names a place and a way out."""
+    """Every problem names a place and a way out, and no password."""
+    assert SECRET not in json.dumps([problem.as_json() for problem in error.problems])
     assert [problem for problem in error.problems if problem.origin is None or not problem.instead] == []
 
 
@@ -146,3 +147,36 @@ def test_no_damage_to_a_real_file_makes_its_reader_crash(path: str, data: st.Dat
 @settings(max_examples=4000, deadline=None)
 def test_long_runs_make_no_reader_crash_either(path: str, content: bytes):
     _must_answer(path, content)
+
+
+SECRET = "pl4nted"
+URL = f"https://user:{SECRET}@corp.example/simple"
+PLANTED = {
+    "pylock.toml": f'lock-version = "1.0"\n[[packages]]\nname = "a"\nversion = "1"\nindex = "{URL}"\nwheels = [{{ url = "{URL}/a.whl", hashes = {{ sha256 = "0" }} }}]\n',
+    "uv.lock": f'version = 1\n[manifest]\nrequirements = [{{ name = "a" }}]\n[[package]]\nname = "a"\nversion = "1"\nsource = {{ registry = "{URL}" }}\n'
+    f'[[package]]\nname = "b"\nversion = "1"\nsource = {{ git = "{URL}/b?rev=main#abc" }}\n[[package]]\nname = "c"\nsource = {{ url = "{URL}/c.zip" }}\n',
+    "pdm.lock": f'[[package]]\nname = "a"\nversion = "1"\ngroups = ["default"]\ngit = "{URL}/a.git"\nrevision = "abc"\n',
+    "poetry.lock": f'[[package]]\nname = "a"\nversion = "1"\ngroups = ["main"]\n[package.source]\ntype = "legacy"\nurl = "{URL}"\n',
+    "Pipfile.lock": f'{{"_meta": {{"sources": [{{"name": "x", "url": "{URL}"}}]}}, "default": {{"a": {{"git": "{URL}/a.git", "ref": "b"}}}}}}',
+    "requirements.txt": f"-i {URL}\na @ {URL}/a.zip\ngit+{URL}/b.git\nc --index-url {URL}\n",
+    "requirements.in": f"--extra-index-url {URL}\n-f {URL}/page.html\n",
+    "pyproject.toml": f'[project]\ndependencies = ["a @ {URL}/a.zip", "b", "c"]\n[tool.uv]\nextra-index-url = ["{URL}"]\n[[tool.uv.index]]\nname = "x"\n'
+    f'url = "{URL}"\n[tool.uv.sources]\nb = {{ index = "x" }}\nc = {{ git = "{URL}/c" }}\n[[tool.pdm.source]]\nname = "y"\nurl = "{URL}"\n'
+    f'[[tool.poetry.source]]\nname = "z"\nurl = "{URL}"\n[tool.uv.extra-build-variables]\na = {{ TOKEN_URL = "{URL}" }}\n',
+    "Pipfile": f'[[source]]\nname = "x"\nurl = "{URL}"\n[packages]\na = {{ git = "{URL}/a" }}\nb = {{ version = "*", index = "x" }}\n',
+    "setup.cfg": f"[options]\ninstall_requires =\n  a @ {URL}/a.zip\n",
+    "setup.py": f"setup(install_requires=['a @ {URL}/a.zip'])\n",
+    "predict.py": f"# /// script\n# dependencies = ['a @ {URL}/a.zip']\n# ///\n",
+}
+
+
+@pytest.mark.parametrize("path", PLANTED)
+@pytest.mark.parametrize("damage", ["", "gone @ ", "[[", "${GONE}"])
+def test_a_password_in_any_file_is_in_no_record_of_it(path: str, damage: str):
+    content = PLANTED[path].replace("a @ ", f"{damage}a b @ ") if damage == "gone @ " else PLANTED[path].replace(URL, URL + damage)
+    found = _read(path, content.encode())
+    if not damage:
+        assert found is not None
+    if found is not None:
+        assert SECRET not in json.dumps(found.as_json())
+        assert SECRET not in repr(found)

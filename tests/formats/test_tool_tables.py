@@ -254,8 +254,13 @@ numpy = { blas = true }
     assert [(package, declared.pep508) for package, declared in build.requirements] == [("flash-attn", "ninja"), ("flash-attn", "torch")]
     assert build.matching == (("flash-attn", "torch"),)
     assert [declared.pep508 for declared in build.constraints] == ["setuptools<70"]
-    assert build.variables == (("flash-attn", "SKIP", "TRUE"),)
-    assert build.settings == ((ALL, "level", "3"), (ALL, "flags", "a"), (ALL, "flags", "b"), ("numpy", "blas", "true"))
+    assert [(package, name, value.reveal()) for package, name, value in build.variables] == [("flash-attn", "SKIP", "TRUE")]
+    assert [(package, name, value.reveal()) for package, name, value in build.settings] == [
+        (ALL, "level", "3"),
+        (ALL, "flags", "a"),
+        (ALL, "flags", "b"),
+        ("numpy", "blas", "true"),
+    ]
     assert [one.rule for one in found.decisions] == ["index-strategy-not-kept"]
     everything = read("[project]\ndependencies = ['a']\n[tool.uv]\nno-build-isolation = true\n").build
     assert everything is not None

@@ -6,6 +6,7 @@ import pytest
 
 from lading.model.files import MemoryFiles
 from lading.model.plan import Role
+from lading.model.secrets import SecretText
 from lading.model.problems import LadingError
 from tests.planner.planning import plans
 
@@ -33,7 +34,7 @@ COG = "build:\n  python_packages:\n    - corp\n    - flash-attn==2.5.6\npredict:
 def test_its_settings_hold_for_what_is_declared(files: dict[str, str]):
     (plan,) = plans(MemoryFiles({"predict.py": PREDICTOR, "pyproject.toml": SETTINGS, **files}))
     assert plan.build.no_isolation == ("flash-attn",)
-    assert plan.build.variables == (("xformers", "MAX_JOBS", "4"),)
+    assert plan.build.variables == (("xformers", "MAX_JOBS", SecretText("4")),)
     assert [one.pep508 for one in plan.overrides] == ["numpy==1.26.4"]
     assert plan.excludes == ("opencv-python",)
     corp = next(one for one in plan.requirements if one.name == "corp")

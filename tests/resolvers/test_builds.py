@@ -16,7 +16,7 @@ from lading.model.lock import Lock
 from lading.model.plan import BoundIndex, Role, Source
 from lading.model.problems import Problem
 from lading.model.requirements import IndexOptions
-from lading.model.secrets import SecretUrl
+from lading.model.secrets import SecretText, SecretUrl
 from lading.resolvers.builds import of_lock
 from tests.support.index import LocalIndex
 from tests.support.plans import declared, plan_of
@@ -56,7 +56,7 @@ def test_an_excluded_package_is_left_out_whoever_needs_it(index: LocalIndex, loc
 def test_further_build_requirements_and_variables_are_there_when_the_package_is_built(index: LocalIndex, lock: Resolve):
     index.publish(sdist_that_runs("import helper, os; assert os.environ['MODE'] == 'fast'", "demo", "1.0"))
     index.add("helper", "1.0")
-    build = BuildOptions(requirements=(("demo", declared("helper")),), variables=(("demo", "MODE", "fast"),))
+    build = BuildOptions(requirements=(("demo", declared("helper")),), variables=(("demo", "MODE", SecretText("fast")),))
     locked = lock(plan_of("demo", index=index.url, build=build))
     assert package(locked, "demo")["tool"]["lading"] == {"build-requires": ["helper"], "build-variables": {"MODE": "fast"}}
 
@@ -134,7 +134,7 @@ def test_the_lock_alone_is_enough_to_install_such_a_package(index: LocalIndex, l
 def test_settings_for_build_backends_are_locked_with_what_is_built(index: LocalIndex, lock: Resolve):
     index.add_sdist("demo", "1.0")
     index.add("ready", "1.0")
-    build = BuildOptions(settings=((ALL, "level", "3"), ("demo", "kind", "x")))
+    build = BuildOptions(settings=((ALL, "level", SecretText("3")), ("demo", "kind", SecretText("x"))))
     locked = lock(plan_of("demo", "ready", index=index.url, build=build))
     assert package(locked, "demo")["tool"]["lading"] == {"config-settings": {"level": "3", "kind": "x"}}
     assert "tool" not in package(locked, "ready")

@@ -12,7 +12,6 @@ from lading.model.plan import Plan, Role, Source
 from lading.model.problems import Problem
 from lading.model.project import Api
 from lading.model.requirements import Declared, IndexOptions
-from lading.model.secrets import redact_urls
 from lading.model.target import Interpreter
 
 _MARKS = {Kind.KEPT: "=", Kind.CHOSEN: ">", Kind.ADVICE: "!"}
@@ -177,9 +176,9 @@ def _build_lines(build: BuildOptions, style: Style) -> list[str]:
         for package, declared in build.requirements
     ]
     rows += [("any build", f"keeps to {declared.pep508}") for declared in build.constraints]
-    rows += [(package, f"is built with {name}={redact_urls(value)}") for package, name, value in build.variables]
+    rows += [(package, f"is built with {name}={value}") for package, name, value in build.variables]
     rows += [
-        (package if package != ALL else "every package", f"is built with the setting {name}={redact_urls(value)}")
+        (package if package != ALL else "every package", f"is built with the setting {name}={value}")
         for package, name, value in build.settings
     ]
     width = _width(name for name, _ in rows)

@@ -21,7 +21,7 @@ from lading.model.build import ALL, BuildOptions
 from lading.model.decisions import Decision, Kind
 from lading.model.problems import LadingError, Problem
 from lading.model.requirements import Declared, IndexOptions, Via
-from lading.model.secrets import SecretUrl
+from lading.model.secrets import SecretText, SecretUrl
 
 _UV: Key = ("tool", "uv")
 _NOT_READ = {
@@ -155,15 +155,15 @@ def _packages(reader: TomlReader, key: str) -> Iterable[tuple[str, tuple[str, ..
         yield canonical(package), ("tool", "uv", key, package)
 
 
-def _values(reader: TomlReader, key: str) -> Iterable[tuple[str, str, str]]:
+def _values(reader: TomlReader, key: str) -> Iterable[tuple[str, str, SecretText]]:
     for package, path in _packages(reader, key):
         yield from _settings(package, reader.table(*path))
 
 
-def _settings(package: str, values: Mapping[str, Any]) -> Iterable[tuple[str, str, str]]:
+def _settings(package: str, values: Mapping[str, Any]) -> Iterable[tuple[str, str, SecretText]]:
     for name, value in values.items():
         for one in value if isinstance(value, list) else [value]:
-            yield package, name, str(one).lower() if isinstance(one, bool) else str(one)
+            yield package, name, SecretText(str(one).lower() if isinstance(one, bool) else str(one))
 
 
 def _decisions(table: Mapping[str, Any], reader: TomlReader) -> tuple[Decision, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lading.model.requirements import Declared
-from lading.model.secrets import redact_urls
+from lading.model.secrets import SecretText
 
 ALL = ":all:"
 """In place of a package's name: every package, as in pip's ``--no-binary :all:``."""
@@ -19,15 +19,15 @@ class BuildOptions:
     ``no_isolation`` names packages whose build must find the project's other packages installed (flash-attn imports torch), so that
     they come in a stage of their own after the others. ``requirements`` are further needs of one package's build, ``matching`` the
     pairs (package, need) among them whose version is the one of the environment; ``constraints`` hold for every build. ``variables`` are
-    (package, name, value), ``settings`` (package or `ALL`, name, value) for the build backend.
+    (package, name, value), ``settings`` (package or `ALL`, name, value) for the build backend; values may hold URLs with credentials.
     """
 
     no_isolation: tuple[str, ...] = ()
     requirements: tuple[tuple[str, Declared], ...] = ()
     matching: tuple[tuple[str, str], ...] = ()
     constraints: tuple[Declared, ...] = ()
-    variables: tuple[tuple[str, str, str], ...] = ()
-    settings: tuple[tuple[str, str, str], ...] = ()
+    variables: tuple[tuple[str, str, SecretText], ...] = ()
+    settings: tuple[tuple[str, str, SecretText], ...] = ()
 
     def __bool__(self) -> bool:
         return self != _NOTHING
@@ -50,8 +50,8 @@ class BuildOptions:
             "requirements": [[package, declared.pep508] for package, declared in self.requirements],
             "matching": [list(pair) for pair in self.matching],
             "constraints": [declared.pep508 for declared in self.constraints],
-            "variables": [[package, name, redact_urls(value)] for package, name, value in self.variables],
-            "settings": [[package, name, redact_urls(value)] for package, name, value in self.settings],
+            "variables": [[package, name, str(value)] for package, name, value in self.variables],
+            "settings": [[package, name, str(value)] for package, name, value in self.settings],
         }
         return {key: value for key, value in record.items() if value}
 

@@ -72,7 +72,7 @@ def build_table(build: BuildOptions, stage: Stage, root: Path, failing: frozense
         requires.setdefault(package, []).extend(stage.pins[name] for name in sorted(stage.pins) if name != package)
     variables: dict[str, dict[str, str]] = {}
     for package, name, value in build.variables:
-        variables.setdefault(package, {})[name] = value
+        variables.setdefault(package, {})[name] = value.reveal()
     table: dict[str, dict[str, Any]] = {}
     for package, lines in requires.items():
         table.setdefault(package, {})["build-requires"] = list(dict.fromkeys(lines))
@@ -107,6 +107,6 @@ def settings_arguments(build: BuildOptions) -> Iterable[str]:
     """Settings for build backends, as arguments of uv."""
     for package, name, value in build.settings:
         if package == ALL:
-            yield from ("--config-settings", f"{name}={value}")
+            yield from ("--config-settings", f"{name}={value.reveal()}")
         else:
-            yield from ("--config-settings-package", f"{package}:{name}={value}")
+            yield from ("--config-settings-package", f"{package}:{name}={value.reveal()}")

@@ -63,7 +63,7 @@ def _build_facts(package: _Table, plan: Plan, builds: Mapping[str, Mapping[str, 
     settings = {key: value for declared in plan.requirements if declared.name == name for key, value in config_settings(declared)}
     if not ({"sdist", "vcs", "directory", "archive"} & package.keys()):
         return {"config-settings": settings} if settings else {}
-    settings |= {key: value for owner, key, value in plan.build.settings if owner in (ALL, name)}
+    settings |= {key: value.reveal() for owner, key, value in plan.build.settings if owner in (ALL, name)}
     facts: _Table = dict(builds.get(name, {}))
     if "build-requires" in facts:
         facts["build-requires"] = [redact_urls(text) for text in facts["build-requires"]]
