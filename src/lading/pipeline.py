@@ -331,6 +331,10 @@ def _context(project: Project, chosen: Chosen, target: Target, known: Known, opt
 
 
 def _ask(requirements: tuple[Declared, ...], context: Context, project: Project, options: Options) -> Offers:
+    from lading.frameworks import wanted
+
+    if not wanted(requirements, context):
+        return context.offers
     from lading.resolvers.offered import offered
 
     return offered(requirements, context, _door(context, project, options), offline=options.offline)
@@ -503,7 +507,6 @@ def _lock_problem(planned: Planned) -> Problem:
 
 def _resolve(planned: Planned, project: Project, options: Options, as_of: str | None, reporter: Reporter) -> Lock:
     from lading.planner.make import name_locked_versions
-    from lading.resolvers.conda_pip import resolve_both
     from lading.resolvers.settled import settle
     from lading.resolvers.uv import ResolveOptions, resolve
 
@@ -516,6 +519,8 @@ def _resolve(planned: Planned, project: Project, options: Options, as_of: str | 
 
     def resolved(plan: Plan) -> Lock:
         if both is not None:
+            from lading.resolvers.conda_pip import resolve_both
+
             return resolve_both(_as_reached(plan, project, options), both)
         try:
             return resolve(_as_reached(plan, project, options), planned.interpreter, project.root, how, reporter)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import netrc
-import os
 import re
 import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html import unescape
@@ -19,6 +16,8 @@ from packaging.version import Version
 
 from lading.model.problems import ExitCode, Problem
 from lading.model.secrets import SecretUrl
+from lading.resolvers.asking import FAILURES, ask
+from lading.resolvers.netrcs import from_netrc
 
 DEFAULT_INDEX = "https://pypi.org/simple"
 """Where packages come from when nobody says otherwise."""
@@ -46,18 +45,14 @@ class Page:
 def look(url: SecretUrl, name: str, *, flat: bool = False) -> Page:
     """Ask an index about a package (``flat``: ``url`` is a page of links). Never raises: what cannot be read is not known."""
     place = url.without_credentials()
-    if urlsplit(place).scheme not in ("http", "https"):
-        return Page(url, None)
-    request = urllib.request.Request(  # noqa: S310  (the scheme is checked above)
-        place if flat else f"{place.rstrip('/')}/{canonicalize_name(name)}/", headers={"Accept": ACCEPT, **authorization(url)}
-    )
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310  (the scheme is checked above)
+        address = place if flat else f"{place.rstrip('/')}/{canonicalize_name(name)}/"
+        with ask(address, {"Accept": ACCEPT, **authorization(url)}, timeout=_TIMEOUT) as answer:
             return Page(url, answer.status, _versions(answer.read(_LIMIT).decode("utf-8", "replace"), name))
     except urllib.error.HTTPError as error:
         with error:
             return Page(url, error.code)
-    except (OSError, ValueError):
+    except FAILURES:
         return Page(url, None)
 
 
@@ -92,14 +87,6 @@ def authorization(url: SecretUrl) -> dict[str, str]:
     else:
         return {}
     return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-
-
-def from_netrc(host: str) -> tuple[str, str, str] | None:
-    """The credentials for a host, from where uv finds credentials as well: ``NETRC``, or ``~/.netrc``."""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host)
-    except (OSError, netrc.NetrcParseError):
-        return None
 
 
 def _versions(text: str, name: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from lading.model.plan import Plan
 from lading.model.secrets import Secret, SecretUrl
 from lading.resolvers.bindings import Binding
-from lading.resolvers.pages import from_netrc
+from lading.resolvers.netrcs import from_netrc
 from lading.resolvers.places import checked_path, file_url, is_outside, is_remote
 from lading.resolvers.witness import LOG_LEVELS
 

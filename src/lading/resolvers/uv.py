@@ -38,10 +38,8 @@ from lading.resolvers.builds import Stage, build_table, of_second_stage, stage_o
 from lading.resolvers.cases import Case, mentions
 from lading.resolvers.command import OUTPUT, Call, prepare
 from lading.resolvers.documents import finish, preferences
-from lading.resolvers.failures import explain
 from lading.resolvers.process import Finished, run
 from lading.resolvers.provided import asked_for_extras, without
-from lading.resolvers.relax import RULES, advised, relaxations
 from lading.resolvers.witness import Places, Witness, read_log, split
 
 STEP = "Resolving"
@@ -166,6 +164,9 @@ class _Session:
 
     def _explained(self, finished: Finished, folder: Path) -> tuple[Problem, ...]:
         """The failure as problems, with what to relax where requirements contradict each other."""
+        from lading.resolvers.failures import explain  # noqa: PLC0415 -- with urllib, for a look at indexes' pages: only on the way out
+        from lading.resolvers.relax import RULES, advised, relaxations  # noqa: PLC0415 -- as above
+
         case = self._case(folder)
         problems = explain(finished, case)
         if problems[0].rule not in RULES:
