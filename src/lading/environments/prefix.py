@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.environments.ahead import ENVIRONMENT
-from lading.environments.home import ENVIRONMENTS
+from lading.environments.home import ENVIRONMENTS, home
 from lading.environments.verify import Question, incomplete, installed, same_version
 from lading.model.conda import CondaLock, CondaPackage, redact_conda
 from lading.model.events import Event, Phase, Reporter
@@ -53,7 +53,7 @@ def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
     asyncio.run(_link(work, conda, place, final))
     _tell_of_scripts(place, work.reporter)
     _write_variables(work, place)
-    with Question(place) as question, _seen_as(place, final):
+    with Question(place, "-S") as question, _seen_as(place, final):
         if work.lock.packages:
             _pip_on_top(work, folder, final)
         reasons = [*question.differences(work.interpreter), *_differences(place, work, conda)]
@@ -74,7 +74,7 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path) -> None:
         await rattler.install(
             [record_of(package, work.root) for package in conda.packages],
             target_prefix=place,
-            cache_dir=Path(caches(str(place.parents[2]), os.environ).packages),
+            cache_dir=Path(caches(home(), os.environ).packages),
             installed_packages=[],
             platform=rattler.Subdir(conda.platform),
             execute_link_scripts=False,
@@ -138,8 +138,6 @@ def _must_be_reachable(work: Work, conda: CondaLock) -> None:
     """
     if not work.offline:
         return
-    from lading.environments.home import home  # noqa: PLC0415 -- only offline
-
     packages = caches(home(), os.environ).packages
     absent = [package for package in conda.packages if _is_remote(package) and not os.path.isdir(os.path.join(packages, _stem(package)))]
     if absent:
@@ -171,9 +169,20 @@ def _check_local_files(work: Work, conda: CondaLock) -> None:
     Raises:
         LadingError: naming every file that is another one.
     """
-    wrong = [package for package in conda.packages if not _is_remote(package) and not _has_locked_hash(package, work.root)]
+    cache = caches(home(), os.environ).packages
+    local = [package for package in conda.packages if not _is_remote(package) and not _is_cached(package, cache)]
+    wrong = [package for package in local if not _has_locked_hash(package, work.root)]
     if wrong:
         raise LadingError(*(_another_file(package, work) for package in wrong))
+
+
+def _is_cached(package: CondaPackage, cache: str) -> bool:
+    """Whether the file was unpacked before: py-rattler keeps the hash of what it unpacked beside it, after eight bytes that count."""
+    try:
+        with open(os.path.join(cache, f"{_stem(package)}.lock"), "rb") as stream:
+            return stream.read(40)[8:].hex() == package.sha256 != ""
+    except OSError:
+        return False
 
 
 def _has_locked_hash(package: CondaPackage, root: Path) -> bool:
