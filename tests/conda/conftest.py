@@ -51,11 +51,13 @@ def _main(folder: Path) -> Channel:
     channel = Channel(folder / "main")
     channel.add_cpython(Path(sys.base_prefix), PYTHON)
     for version in ("1.24.4", "1.26.4", "2.0.0"):
-        channel.add_python_package("numpy", version, build=f"{TAG}_0", python=MINOR)
+        module = {"numpy/__init__.py": f"__version__ = {version!r}\nround = round\n"}
+        channel.add_python_package("numpy", version, build=f"{TAG}_0", python=MINOR, files=module)
     channel.add_python_package("six", "1.16.0", suffix=".tar.bz2")
     channel.add_python_package("shout", "1.0", entry_points=["shout = shout:main"], files={"shout/__init__.py": _SHOUT})
     channel.add_installed("msgspec", MINOR)
-    channel.add_python_package("rdkit", "2024.3.1", build=f"{TAG}_0", python=MINOR, depends=["numpy >=1.24,<2", "boost-cpp"])
+    rdkit: dict[str, Any] = {"build": f"{TAG}_0", "python": MINOR, "depends": ["numpy >=1.24,<2", "boost-cpp"], "files": _RDKIT}
+    channel.add_python_package("rdkit", "2024.3.1", **rdkit)
     channel.add("boost-cpp", "1.84.0", "h1_0", files=_boost())
     channel.add_python_package("legacy", "1.0", constrains=["numpy <1.26"])
     for number, build in enumerate(("openblas", "mkl")):
@@ -69,6 +71,26 @@ def _main(folder: Path) -> Channel:
     return channel.index()
 
 
+_RDKIT = {
+    "rdkit/Chem/__init__.py": """
+class Mol:
+    def __init__(self, smiles):
+        self.smiles = smiles
+
+    def GetNumAtoms(self):
+        return len(self.smiles)
+
+
+def MolFromSmiles(smiles):
+    return Mol(smiles) if set(smiles) <= set("CNO") else None
+""",
+    "rdkit/Chem/Descriptors.py": """
+def MolWt(molecule):
+    heavy = {"C": (12.011, 4), "N": (14.007, 3), "O": (15.999, 2)}
+    hydrogens = sum(heavy[one][1] for one in molecule.smiles) - 2 * (len(molecule.smiles) - 1)
+    return sum(heavy[one][0] for one in molecule.smiles) + hydrogens * 1.008
+""",
+}
 _SHOUT = "__version__ = '1.0'\n\n\ndef main():\n    print('HEY')\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.support.index import LocalIndex
 
 __all__ = ["lading", "project", "served"]
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "molecules"
 PREDICT = """import os
 import sys
 
@@ -144,6 +146,22 @@ def test_contradictions_stop_before_anything_is_written(channels: Channels, proj
     assert "Conda and pip contradict each other about numpy" in failed.err
     assert "[conda-pip-conflict]" in failed.err or "conda-packages.txt:1: numpy=1.26" in failed.err
     assert not (folder / "pylock.lading.toml").exists()
+
+
+def test_the_example_runs_as_its_readme_says(
+    channels: Channels, project: Callable[..., Any], lading: Callable[..., Any], index: LocalIndex
+):
+    index.add("humanize", "4.9.0", files={"humanize/__init__.py": "def intcomma(number):\n    return str(number)\n"})
+    files = {path.name: path.read_text() for path in EXAMPLE.iterdir() if path.is_file()}
+    folder = project({**files, ".condarc": f"channel_alias: {channels.main.folder.parent.as_uri()}\ncustom_channels: {{}}\n"})
+    listed = files["conda-packages.txt"].replace("conda-forge::", "main::").replace("python=3.11", f"python={MINOR}")
+    (folder / "conda-packages.txt").write_text(listed)
+    (folder / ".condarc").write_text(f"channel_alias: {channels.main.folder.parent.as_uri()}\nchannels: [main]\n")
+    answer = lading("predict", folder, "--json", f"@{folder / 'sample.json'}")
+    assert answer.code == 0, answer.err
+    assert answer.data["output"] == {"weight": 46.07, "atoms": 3, "says": "46.07 g/mol"}
+    assert "numpy 1.26.4 by conda" in answer.err
+    assert '{"weight": 46.07, "atoms": 3, "says": "46.07 g/mol"}' in files["README.md"]
 
 
 def test_without_py_rattler_the_extra_is_named(channels: Channels, project: Callable[..., Any], lading: Callable[..., Any], tmp_path):
