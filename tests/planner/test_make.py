@@ -176,3 +176,18 @@ def test_a_plan_is_the_same_json_every_time():
 def test_a_decision_is_told_once():
     made = plan({"requirements.txt": "torch==2.1.0\ntorchvision==0.16.0\nnumpy\n", "requirements-dev.txt": "pytest"})
     assert len(made.decisions) == len(set(made.decisions))
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "cu121"])
+def test_a_lock_of_another_tool_keeps_its_own_build_of_torch(accelerator: str):
+    lock = (
+        'version = 1\n[[package]]\nname = "x"\nversion = "1"\nsource = { virtual = "." }\ndependencies = [{ name = "torch" }]\n'
+        '[[package]]\nname = "torch"\nversion = "2.1.0"\nsource = { registry = "https://pypi.org/simple" }\n'
+        'wheels = [\n    { url = "https://files.pythonhosted.org/torch-2.1.0-cp311-cp311-manylinux1_x86_64.whl", hash = "sha256:aa" },\n]\n'
+    )
+    made = plan({"uv.lock": lock}, accelerator=accelerator)
+    (torch,) = made.requirements
+    assert (torch.pep508, torch.hashes) == ("torch==2.1.0", ("sha256:aa",))
+    assert made.bound == ()
+    assert made.complete
+    assert decision(made, "lock-used").kind is Kind.KEPT

@@ -6,8 +6,8 @@ import pytest
 
 from lading.model.files import MemoryFiles
 from lading.model.plan import Role
-from lading.model.secrets import SecretText
 from lading.model.problems import LadingError
+from lading.model.secrets import SecretText
 from tests.planner.planning import plans
 
 PREDICTOR = "def predict(x: int) -> int:\n    return x\n"
