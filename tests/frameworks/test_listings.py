@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -234,3 +238,50 @@ def test_sizes_are_asked_by_head_where_a_page_tells_none(pytorch: PyTorch, tmp_p
     assert told.keys() == set(urls)
     assert all(size > 500 for size in told.values())
     assert {request.method for request in pytorch.index.requests[1:]} == {"HEAD"}
+
+
+# Servers that are not what they seem
+
+
+@contextmanager
+def speaking(answer: bytes) -> Iterator[str]:
+    """A server that says one thing to everybody, whatever they ask; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, suppress(OSError):
+                        connection.recv(65536)
+                        connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/whl"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x" * 99_999,
+    ],
+)
+def test_what_is_no_http_is_a_reason_and_no_error(tmp_path: Path, answer: bytes):
+    with speaking(answer) as address:
+        listing = fetch([TORCH], door(address, tmp_path)).pages[TORCH]
+        assert (listing.status, bool(listing.why)) == (Status.UNREACHABLE, True)
+        assert sizes([f"{address}/torch.whl"], door(address, tmp_path)).keys() <= ({f"{address}/torch.whl"} if b"half" in answer else set())
+
+
+def test_a_redirection_to_another_host_does_not_take_the_password_along(pytorch: PyTorch, tmp_path: Path):
+    with speaking(f"HTTP/1.1 302 Found\r\nLocation: {pytorch.url}/torch/\r\nContent-Length: 0\r\n\r\n".encode()) as address:
+        files = only(TORCH, door(address.replace("http://", "http://bob:word@"), tmp_path))
+    assert files
+    assert {request.user for request in pytorch.index.requests} == {None}

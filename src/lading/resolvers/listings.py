@@ -13,7 +13,6 @@ import os
 import re
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 from lading.frameworks.offers import File, Listing, Offers, Page, Source, Status, name_of, source, wheel
 from lading.model.secrets import SecretUrl
+from lading.resolvers.asking import FAILURES, ask
 from lading.resolvers.pages import ACCEPT, authorization
 from lading.resolvers.places import is_remote, local_path
 
@@ -77,13 +77,11 @@ def fetch(pages: Sequence[Page], door: Door) -> Offers:
 def _read(page: Page, door: Door) -> Listing:
     try:
         place = _place(page, door)
-        scheme = urlsplit(place.reveal()).scheme
+        urlsplit(place.reveal())
     except ValueError as error:  # a host in brackets that is no IPv6 address
         return Listing(status=Status.UNREACHABLE, why=str(error))
     if not is_remote(place.reveal()):
         return _read_folder(place, page, door)
-    if scheme not in ("http", "https"):
-        return Listing(status=Status.UNREACHABLE, why=f"{scheme} is no way to ask an index")
     return _read_page(place, page, door)
 
 
@@ -96,7 +94,7 @@ def _read_page(place: SecretUrl, page: Page, door: Door) -> Listing:
     except urllib.error.HTTPError as error:
         with error:
             return _failed(error.code, copy, page)
-    except (OSError, ValueError) as error:
+    except FAILURES as error:
         return _out_of_reach(_reason(error), copy, page)
     _keep(answer, _copy_path(place, door))
     return _listing(answer, page)
@@ -124,16 +122,27 @@ def _beside(url: str, index: SecretUrl) -> SecretUrl:
 
 def _ask(place: SecretUrl, copy: _Copy | None, door: Door) -> _Copy:
     headers = {"Accept": ACCEPT, "User-Agent": "lading", **authorization(place), **(copy.conditions() if copy else {})}
-    request = urllib.request.Request(place.without_credentials(), headers=headers)  # noqa: S310  (`is_remote` has seen it)
     try:
-        with urllib.request.urlopen(request, timeout=door.timeout) as answer:  # noqa: S310  (likewise)
-            body = answer.read(_LIMIT).decode("utf-8", "replace")
-            return _Copy(url=answer.url, body=body, asked=time.time(), **_remembered(answer.headers))
+        with ask(place.without_credentials(), headers, timeout=door.timeout) as answer:
+            return _Copy(url=answer.url, body=_whole(answer), asked=time.time(), **_remembered(answer.headers))
     except urllib.error.HTTPError as error:
         if error.code != 304 or copy is None:
             raise
         with error:
             return _Copy(url=copy.url, body=copy.body, asked=time.time(), **{**copy.validators(), **_given(_remembered(error.headers))})
+
+
+def _whole(answer: Any) -> str:
+    """The answer's text; half a page must not pass for one.
+
+    Raises:
+        OSError: if it was cut short.
+    """
+    content: bytes = answer.read(_LIMIT)
+    length = answer.headers.get("Content-Length", "")
+    if length.isdigit() and len(content) < min(int(length), _LIMIT):
+        raise OSError("the answer was cut short")
+    return content.decode("utf-8", "replace")
 
 
 def _remembered(headers: Message) -> dict[str, Any]:
@@ -151,7 +160,7 @@ def _given(remembered: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in remembered.items() if value is not None}
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _reason(error: Exception) -> str:
     cause = error.reason if isinstance(error, urllib.error.URLError) else error
     text = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
     return re.sub(r"^\[[^\]]*\]\s*", "", text).rstrip(".")
@@ -363,10 +372,9 @@ def _size(url: str, door: Door) -> int | None:
     with_credentials = (place for address in door.address.values() if (place := _beside(url, address)).has_credentials)
     place = next(with_credentials, SecretUrl(url))
     headers = {"User-Agent": "lading", "Accept-Encoding": "identity", **authorization(place)}
-    request = urllib.request.Request(place.without_credentials(), headers=headers, method="HEAD")  # noqa: S310  (`is_remote` has seen it)
     try:
-        with urllib.request.urlopen(request, timeout=door.timeout) as answer:  # noqa: S310  (likewise)
+        with ask(place.without_credentials(), headers, timeout=door.timeout, method="HEAD") as answer:
             length = answer.headers.get("Content-Length", "")
             return int(length) if length.isdigit() else None
-    except (OSError, ValueError):
+    except FAILURES:
         return None
