@@ -521,9 +521,9 @@ def _resolve(planned: Planned, project: Project, options: Options, as_of: str | 
         if both is not None:
             from lading.resolvers.conda_pip import resolve_both
 
-            return resolve_both(_as_reached(plan, project, options), both)
+            return resolve_both(as_reached(plan, project, options), both)
         try:
-            return resolve(_as_reached(plan, project, options), planned.interpreter, project.root, how, reporter)
+            return resolve(as_reached(plan, project, options), planned.interpreter, project.root, how, reporter)
         except LadingError as error:
             raise _with_pythons(error, plan, project, options) from error
 
@@ -565,7 +565,7 @@ def _conda_first(
         if version.split(".")[:2] == plan.target.python.split(".")[:2]:
             return with_python(plan, version)
         chosen = next(one for one in project.chosen if one.apis == plan.apis)
-        return _as_reached(_plan_one(project, chosen, options, reporter, version).plan, project, options)
+        return as_reached(_plan_one(project, chosen, options, reporter, version).plan, project, options)
 
     again = replace(planned, plan=for_python(planned.plan, solution.lock.python))
     resolving = Resolving(
@@ -588,7 +588,7 @@ def _one_like(version: str, options: Options) -> Interpreter | None:
     return next((one for one in find_interpreters(options.environ) if one.version.split(".")[:2] == minor), None)
 
 
-def _as_reached(plan: Plan, project: Project, options: Options) -> Plan:
+def as_reached(plan: Plan, project: Project, options: Options) -> Plan:
     """The plan with this machine's own indexes, and its way to PyTorch's."""
     from lading.planner.indexes import environment_options
     from lading.planner.make import with_machine_options
@@ -655,7 +655,7 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
         interpreter = one.planned.interpreter
         if one.lock.conda is not None:
             interpreter = replace(interpreter, version=one.lock.conda.python)
-        with_indexes = _as_reached(one.planned.plan, project, options)
+        with_indexes = as_reached(one.planned.plan, project, options)
         environment = _environment(one, interpreter, with_indexes, project.root, offline=options.offline, reporter=reporter)
         installed.append(Installed(locked=one, environment=environment))
     return tuple(installed)
