@@ -42,6 +42,25 @@ def with_secrets(given: Iterable[str], environ: Mapping[str, str], folder: Path)
     return {**environ, **added} if added else environ
 
 
+def secret_values(given: Iterable[str], environ: Mapping[str, str], folder: Path) -> dict[str, Path]:
+    """A file with each secret's value, by its id: for build steps that mount it. For this user alone, gone when this process ends.
+
+    Raises:
+        LadingError: as `with_secrets` does.
+    """
+    import tempfile
+
+    found = {}
+    for text in given:
+        name, value = _read(text, environ, folder)
+        descriptor, path = tempfile.mkstemp(prefix="lading-secret-")
+        atexit.register(Path(path).unlink, missing_ok=True)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(value)
+        found[name] = Path(path)
+    return found
+
+
 def _read(text: str, environ: Mapping[str, str], folder: Path) -> tuple[str, str]:
     parts = {key.strip(): value for key, _, value in (part.partition("=") for part in text.split(","))}
     name = parts.get("id", "")

@@ -1,0 +1,127 @@
+"""``lading build``: a container image, without a container engine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lading import imaging, pipeline
+from lading.cli.install import ending_orderly
+from lading.cli.options import add_json, add_project, pipeline_options
+from lading.cli.output import Output
+from lading.cli.report import report_locked
+from lading.model.origin import Origin
+from lading.model.problems import LadingError, Problem
+
+if TYPE_CHECKING:
+    from lading.images.build import Built
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    add_project(parser)
+    add_json(parser)
+    parser.add_argument("-t", "--tag", metavar="NAME", help="the image's name (default: the configuration's image, else the folder's name)")
+    parser.add_argument(
+        "--base",
+        metavar="IMAGE",
+        help="what to build on: an image, oci:DIR, a folder or tarball with a root file system (default: python:X-slim)",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="WHERE", help="oci:DIR, docker-archive:FILE, or registry; default: Lading's own store of images"
+    )
+    parser.add_argument("--push", action="store_true", help="send the image to its registry afterwards")
+    parser.add_argument("--compress", choices=("gzip", "zstd"), default="gzip", help="how layers are compressed; gzip is read everywhere")
+    parser.add_argument("--no-bytecode", action="store_true", help="leave compiled modules out: smaller, and slower to start")
+    parser.add_argument("--user", metavar="UID[:GID]", help="who the container runs as (default: 65532:65532, nobody in particular)")
+    parser.add_argument("--dockerfile", action="store_true", help="print an equivalent Dockerfile, and build nothing")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    platforms = (arguments.platform or "").split(",")
+    arguments.platform = platforms[0] or None
+    options = pipeline_options(arguments, arguments.project)
+    built: list[Built] = []
+    name = ""
+    for platform in platforms:
+        arguments.platform = platform or None
+        one = replace(options, platform=pipeline_options(arguments, arguments.project).platform)
+        with ending_orderly():
+            project = pipeline.read(one, output.reporter)
+            planned = pipeline.plan(project, one, output.reporter)
+            locked = pipeline.lock(planned, project, one, output.reporter)
+            report_locked(locked, output)
+            name = arguments.tag or imaging.default_name(project)
+            asked = imaging.BuildOptions(
+                name=name,
+                base=arguments.base,
+                compression=arguments.compress,
+                bytecode=not arguments.no_bytecode,
+                user=_user(arguments.user),
+                secrets=_secrets(arguments.secret, os.environ),
+            )
+            recipe = imaging.make_recipe(locked, project, one, asked)
+            if arguments.dockerfile:
+                from lading.images.dockerfile import render
+
+                output.data(render(recipe).rstrip())
+                return 0
+            built.append(imaging.build(recipe, reporter=output.reporter))
+    _finish(built, name, arguments, output)
+    return 0
+
+
+def _finish(built: Sequence[Built], name: str, arguments: argparse.Namespace, output: Output) -> None:
+    images = tuple(one.image for one in built)
+    fresh = [decision for one in built for decision in one.decisions if decision.rule in _OWN]
+    output.decisions(dict.fromkeys(fresh))
+    target, there = imaging.destination(arguments.output, name, output.reporter)
+    digest = target.publish(images, there)
+    if arguments.push and arguments.output != "registry":
+        pushing, pushed = imaging.destination("registry", name, output.reporter)
+        pushing.publish(images, pushed)
+    from lading.explain.layers import table
+
+    if output.as_json:
+        records = [
+            {"platform": image.platform, "digest": image.digest, "layers": [layer.as_json() for layer in image.layers]} for image in images
+        ]
+        output.json({"name": there, "digest": digest, "images": records})
+        return
+    for image in images:
+        output.say(table([layer.as_json() for layer in image.layers], image.platform))
+    output.data(f"{name}@{digest}")
+
+
+_OWN = frozenset(
+    (
+        "base-image",
+        "file-in-two-packages",
+        "secret-file-left-out",
+        "system-packages-layer",
+        "script-run-in-build-container",
+        "commands-run-in-build-container",
+    )
+)
+
+
+def _user(text: str | None) -> str | None:
+    if text is not None and not all(
+        part and part.isascii() and (part.isalnum() or part.replace("-", "").replace("_", "").isalnum()) for part in text.split(":")
+    ):
+        raise LadingError(
+            Problem(rule="usage", what=f'"{text}" is no user.', origin=Origin("--user"), instead="Write --user 1000:1000, or --user root.")
+        )
+    return text
+
+
+def _secrets(given: Sequence[str], environ: Mapping[str, str]) -> dict[str, Path]:
+    """Files with the values of ``--secret``, by id, for build steps that mount them; those for this user alone, gone at the end."""
+    from lading.cli.secrets import secret_values
+
+    return secret_values(given, environ, Path.cwd())

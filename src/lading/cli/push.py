@@ -1,0 +1,47 @@
+"""``lading push``: an image of the store into a registry."""
+
+from __future__ import annotations
+
+import argparse
+
+from lading import imaging
+from lading.cli.options import add_json
+from lading.cli.output import Output
+from lading.model.origin import Origin
+from lading.model.problems import LadingError, Problem
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """See `lading.cli.run.Verb`."""
+    add_json(parser)
+    parser.add_argument("image", metavar="IMAGE", help="the image's name in the store, as `lading build -t` gave it")
+    parser.add_argument("target", nargs="?", metavar="NAME", help="another name to push it under")
+    parser.add_argument("--insecure", action="store_true", help="plain HTTP (the default for a registry on this machine alone)")
+
+
+def run(arguments: argparse.Namespace, output: Output) -> int:
+    """See `lading.cli.run.Verb`."""
+    from lading.images.push import Pushing
+    from lading.images.reference import parse_reference
+    from lading.images.store import Store
+
+    name = arguments.target or arguments.image
+    images = imaging.stored(arguments.image)
+    if parse_reference(name, Origin("NAME")).registry == "docker.io" and not name.startswith("docker.io/") and "/" not in name:
+        raise LadingError(_where(name))
+    pushing = Pushing(Store(), output.reporter, insecure=True if arguments.insecure else None)
+    digest = pushing.publish(images, name)
+    if output.as_json:
+        output.json({"name": name, "digest": digest, **pushing.sent})
+    else:
+        output.data(f"{name.partition('@')[0]}@{digest}")
+    return 0
+
+
+def _where(name: str) -> Problem:
+    return Problem(
+        rule="push-without-registry",
+        what=f"{name} names no registry to push to.",
+        origin=Origin("IMAGE"),
+        instead=f"Write `lading push {name} ghcr.io/me/{name}`, or docker.io/me/{name} for Docker Hub.",
+    )

@@ -1,0 +1,374 @@
+"""The image that ours stands on: from a registry, an OCI layout, a folder or tarball with a root file system, or nothing at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+import tarfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lading.images.layers import LayerWriter
+from lading.images.layout import Layout
+from lading.images.media import INDEXES, MANIFESTS, Blobs, Compression, Descriptor, Kind, Layer, digest_of
+from lading.images.reference import Reference, parse_reference
+from lading.images.registry import Registry
+from lading.images.store import NAME, Store
+from lading.images.tar import FILE, FOLDER, LINK, Entry, header
+from lading.images.unpacked import decompressed, open_entries
+from lading.model.events import Event, Phase, Reporter, silent
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
+
+STEP = "Fetching the base"
+_PIECE = 1 << 20
+_PYTHON = re.compile(r"(?:\./)?(?P<path>(?:[^/]+/)*bin)/python(?P<minor>3\.\d+)")
+_RECORDS = ("etc/os-release", "usr/lib/os-release", "etc/passwd", "etc/group", "var/lib/dpkg/status")
+_FOLDERS = re.compile(r"(?:\./)?(var/lib/dpkg/status\.d/[^/]+|etc/apt/sources\.list(\.d/[^/]+)?)")
+_LARGEST = 16 << 20
+_VIRTUAL = frozenset(("proc", "sys", "dev", "run", "tmp"))
+"""Folders of a running system that an image has empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """A base image. ``name`` is what the user wrote, ``repository`` its repository where it came from a registry.
+
+    ``pythons`` maps a version (``3.11``) to the folder of its program, as in ``usr/bin``; ``files`` are those that say what system it is.
+    """
+
+    name: str
+    digest: str
+    platform: str
+    layers: tuple[Layer, ...]
+    config: Mapping[str, Any]
+    registry: Reference | None = None
+    pythons: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def system(self) -> dict[str, str]:
+        """``os-release`` of the base."""
+        text = self.files.get("etc/os-release") or self.files.get("usr/lib/os-release") or ""
+        return {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in text.splitlines())}
+
+
+def load_base(text: str, platform: str, store: Store, reporter: Reporter = silent) -> Base:
+    """The base that the user names, its blobs in the store.
+
+    ``oci:DIR[:NAME]``, an OCI layout's folder, a folder or tarball with a root file system, ``scratch``, or an image's name: in the local
+    store, else in its registry.
+
+    Raises:
+        LadingError: if there is no such thing, or none for the platform.
+    """
+    reporter(Event(step=STEP, phase=Phase.STARTED, message=text))
+    try:
+        base = _load(text, platform, store, reporter)
+        base = _examined(base, store)
+    except BaseException:
+        reporter(Event(step=STEP, phase=Phase.FAILED))
+        raise
+    reporter(Event(step=STEP, phase=Phase.FINISHED, message=text))
+    return base
+
+
+def _load(text: str, platform: str, store: Store, reporter: Reporter) -> Base:
+    store.prepare()
+    if text == "scratch":
+        return Base(name=text, digest="", platform=platform, layers=(), config={})
+    if text.startswith("oci:"):
+        place, _, name = text.removeprefix("oci:").partition(":")
+        return _from_layout(Layout(Path(place)), name, platform, store)
+    path = Path(text).expanduser()
+    if (path / "oci-layout").is_file():
+        return _from_layout(Layout(path), "", platform, store)
+    if path.is_dir() and (os.sep in text or text.startswith(".")):
+        return _from_root(path, text, platform, store)
+    if path.is_file():
+        return _from_tarball(path, text, platform, store)
+    if os.sep in text and text.startswith((os.sep, ".", "~")):
+        raise LadingError(_nothing(text))
+    entry = store.find(text if ":" in text.rpartition("/")[2] else f"{text}:latest")
+    if entry is not None:
+        return _from_manifest(store.read(entry["digest"]), store, text, platform, store)
+    return _from_registry(text, platform, store, reporter)
+
+
+def _nothing(text: str) -> Problem:
+    return Problem(
+        rule="base-not-found",
+        what=f"There is no base image {text}.",
+        origin=Origin("--base"),
+        instead="Name an image (python:3.11-slim), an OCI layout (oci:DIR), or a folder or tarball with a root file system.",
+    )
+
+
+def _from_layout(layout: Layout, name: str, platform: str, store: Store) -> Base:
+    """By its folder's name in what is written about it: where it lies on this machine is nobody's business."""
+    shown = f"{layout.folder.resolve().name}{f':{name}' if name else ''}"
+    named = [entry for entry in layout.entries() if not name or (entry.get("annotations") or {}).get(NAME) == name]
+    if not named:
+        raise LadingError(_nothing(f"oci:{layout.folder}:{name}"))
+    return _from_manifest(layout.read(named[-1]["digest"]), layout, shown, platform, store)
+
+
+def _from_manifest(content: bytes, blobs: Blobs, text: str, platform: str, store: Store) -> Base:
+    record = json.loads(content)
+    if "manifests" in record:
+        entry = _for_platform(record["manifests"], platform, text)
+        with blobs.open(entry["digest"]) as stream:
+            return _from_manifest(stream.read(), blobs, text, platform, store)
+    with blobs.open(record["config"]["digest"]) as stream:
+        config = json.loads(stream.read())
+    _same_platform(config, platform, text)
+    for layer in record["layers"]:
+        _take(blobs, Descriptor.from_json(layer), store)
+    return Base(name=text, digest=digest_of(content), platform=platform, layers=_layers(record, config, text), config=config)
+
+
+def _take(blobs: Blobs, descriptor: Descriptor, store: Store) -> None:
+    """A blob of another layout into the store, checked."""
+    if store.has(descriptor.digest):
+        return
+    with blobs.open(descriptor.digest) as source, store.aside() as (path, target):
+        digest = hashlib.sha256()
+        while piece := source.read(_PIECE):
+            digest.update(piece)
+            target.write(piece)
+        target.flush()
+        if f"sha256:{digest.hexdigest()}" != descriptor.digest:
+            raise LadingError(
+                Problem(
+                    rule="layout-damaged",
+                    what=f"The base's layer {descriptor.digest} has another content than its digest says.",
+                    instead="Copy the base image again.",
+                    code=ExitCode.BUILD,
+                )
+            )
+        store.adopt(path, descriptor.digest)
+
+
+def _layers(manifest: Mapping[str, Any], config: Mapping[str, Any], text: str) -> tuple[Layer, ...]:
+    descriptors = [Descriptor.from_json(layer) for layer in manifest["layers"]]
+    diff_ids = config.get("rootfs", {}).get("diff_ids", [])
+    return tuple(
+        Layer(descriptor=_as_oci(descriptor), diff_id=diff_id, kind=Kind.BASE, title=text, reused=True)
+        for descriptor, diff_id in zip(descriptors, diff_ids, strict=True)
+    )
+
+
+def _as_oci(descriptor: Descriptor) -> Descriptor:
+    """A manifest of one format names its layers in that format's words."""
+    names = {
+        "application/vnd.docker.image.rootfs.diff.tar.gzip": Compression.GZIP.media_type,
+        "application/vnd.docker.image.rootfs.diff.tar": "application/vnd.oci.image.layer.v1.tar",
+    }
+    media_type = names.get(descriptor.media_type, descriptor.media_type)
+    return Descriptor(media_type=media_type, digest=descriptor.digest, size=descriptor.size)
+
+
+def _for_platform(entries: Iterable[Mapping[str, Any]], platform: str, text: str) -> Mapping[str, Any]:
+    known = list(entries)
+    for entry in known:
+        if _spelled(entry.get("platform") or {}) in (platform, f"{platform}/v8"):
+            return entry
+    there = sorted({_spelled(entry.get("platform") or {}) for entry in known} - {"unknown/unknown"})
+    raise LadingError(_no_platform(text, platform, ", ".join(there)))
+
+
+def _spelled(platform: Mapping[str, Any]) -> str:
+    parts = [str(platform.get(key, "")) for key in ("os", "architecture", "variant")]
+    return "/".join(part for part in parts if part)
+
+
+def _same_platform(config: Mapping[str, Any], platform: str, text: str) -> None:
+    found = f"{config.get('os', 'linux')}/{config.get('architecture', '')}"
+    if found != platform:
+        raise LadingError(_no_platform(text, platform, found))
+
+
+def _no_platform(text: str, platform: str, there: str) -> Problem:
+    return Problem(
+        rule="base-other-platform",
+        what=f"The base image {text} is not for {platform}.",
+        origin=Origin("--base"),
+        why=f"It is for {there or 'no platform that it names'}.",
+        instead="Name a base for this platform, or another --platform.",
+        code=ExitCode.BUILD,
+    )
+
+
+def _from_registry(text: str, platform: str, store: Store, reporter: Reporter) -> Base:
+    reference = parse_reference(text, Origin("--base"))
+    registry = Registry(reference)
+    content, media_type = registry.manifest(reference.target)
+    record = json.loads(content)
+    if media_type in INDEXES or "manifests" in record:
+        entry = _for_platform(record["manifests"], platform, text)
+        content, media_type = registry.manifest(str(entry["digest"]))
+        record = json.loads(content)
+    if media_type not in MANIFESTS and "layers" not in record:
+        raise LadingError(_nothing(text))
+    descriptors = [Descriptor.from_json(one) for one in (record["config"], *record["layers"])]
+    _fetch_all(registry, [one for one in descriptors if not store.has(one.digest)], store, reporter)
+    config = json.loads(store.read(record["config"]["digest"]))
+    _same_platform(config, platform, text)
+    layers = _layers(record, config, text)
+    return Base(name=text, digest=digest_of(content), platform=platform, layers=layers, config=config, registry=reference)
+
+
+def _fetch_all(registry: Registry, descriptors: list[Descriptor], store: Store, reporter: Reporter) -> None:
+    total, done = sum(descriptor.size for descriptor in descriptors), 0
+
+    def heard(count: int) -> None:
+        nonlocal done
+        done += count
+        reporter(Event(step=STEP, phase=Phase.PROGRESS, done=done, total=total, unit="bytes"))
+
+    def fetch(descriptor: Descriptor) -> None:
+        with store.aside() as (path, stream):
+            registry.fetch(descriptor, stream, heard)
+            stream.flush()
+            store.adopt(path, descriptor.digest)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(fetch, descriptors))
+
+
+def _from_root(folder: Path, text: str, platform: str, store: Store) -> Base:
+    """A folder with a root file system as one layer; owners, permissions and times stay, as the system's own caches are made for them."""
+    facts = [f"{path} {_facts_of(status)}" for path, status in _walk(folder)]
+    layer = store.layer(Kind.BASE, text, ["root", *facts], Compression.GZIP, lambda writer: _write_root(writer, folder))
+    return _bare(text, platform, layer)
+
+
+def _facts_of(status: os.stat_result) -> str:
+    return f"{status.st_mode} {status.st_uid} {status.st_gid} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+
+
+def _from_tarball(path: Path, text: str, platform: str, store: Store) -> Base:
+    def write(writer: LayerWriter) -> None:
+        with path.open("rb") as raw, decompressed(raw) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            for entry in archive:
+                copy_entry(writer, archive, entry, entry.name.removeprefix("./").strip("/"))
+
+    try:
+        facts = ["tarball", str(path.resolve()), _facts_of(path.stat())]
+        return _bare(text, platform, store.layer(Kind.BASE, text, facts, Compression.GZIP, write))
+    except (tarfile.TarError, EOFError) as error:
+        raise LadingError(
+            Problem(
+                rule="base-damaged",
+                what=f"{text} is no tarball of a root file system: {error}.",
+                origin=Origin("--base"),
+                instead="Name another base.",
+            )
+        ) from error
+
+
+def copy_entry(writer: LayerWriter, archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> None:
+    """An entry of another tar under a name; devices and pipes are passed over."""
+    if not name or entry.isdev() or entry.isfifo():
+        return
+    entry.name = name
+    content = archive.extractfile(entry) if entry.isfile() else None
+    pieces = iter(lambda: content.read(_PIECE), b"") if content else ()
+    writer.raw(entry.tobuf(tarfile.PAX_FORMAT), pieces, entry.size if entry.isfile() else 0)
+
+
+def _bare(text: str, platform: str, layer: Layer) -> Base:
+    system, _, architecture = platform.partition("/")
+    config = {
+        "os": system,
+        "architecture": architecture,
+        "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]},
+    }
+    return Base(name=Path(text).name, digest=layer.diff_id, platform=platform, layers=(layer,), config=config)
+
+
+def _write_root(writer: LayerWriter, folder: Path) -> None:
+    seen: dict[tuple[int, int], str] = {}
+    for path, status in _walk(folder):
+        name = path[len(str(folder)) + 1 :]
+        entry = Entry(
+            path=name,
+            mode=stat.S_IMODE(status.st_mode),
+            kind=_kind_of(status.st_mode),
+            target=os.readlink(path) if stat.S_ISLNK(status.st_mode) else "",
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mtime=int(status.st_mtime),
+            size=status.st_size if stat.S_ISREG(status.st_mode) else 0,
+        )
+        first = seen.setdefault((status.st_dev, status.st_ino), name) if status.st_nlink > 1 and entry.kind == FILE else name
+        if first != name:
+            writer.raw(header(Entry(path=name, kind=b"1", target=first, mode=entry.mode, uid=entry.uid, gid=entry.gid, mtime=entry.mtime)))
+        elif entry.kind == FILE:
+            with open(path, "rb") as stream:
+                writer.raw(header(entry), iter(lambda: stream.read(_PIECE), b""), entry.size)
+        else:
+            writer.raw(header(entry))
+
+
+def _walk(folder: Path, top: os.stat_result | None = None) -> Iterable[tuple[str, os.stat_result]]:
+    """Everything below a folder in one order, parents first; no sockets, pipes and devices, and nothing of what is mounted there."""
+    device = (top or folder.stat()).st_dev
+    for child in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
+        status = child.stat(follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            yield child.path, status
+            if status.st_dev == device and not (top is None and child.name in _VIRTUAL):
+                yield from _walk(Path(child.path), status)
+        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+            yield child.path, status
+
+
+def _kind_of(mode: int) -> bytes:
+    return FOLDER if stat.S_ISDIR(mode) else LINK if stat.S_ISLNK(mode) else FILE
+
+
+def _examined(base: Base, store: Store) -> Base:
+    """With what its layers hold of Pythons and of records of the system."""
+    pythons: dict[str, str] = {}
+    files: dict[str, str] = {}
+    links: dict[str, str] = {}
+    for layer in base.layers:
+        known = _facts(layer, store)
+        pythons |= known["pythons"]
+        files |= known["files"]
+        links |= known["links"]
+    return replace(base, pythons=pythons, files=files, links=links)
+
+
+def _facts(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
+    key = layer.descriptor.digest.removeprefix("sha256:")
+    known = store.note("bases", key)
+    if known is None:
+        known = _look(layer, store)
+        store.keep_note("bases", key, known)
+    found: dict[str, dict[str, str]] = known
+    return found
+
+
+def _look(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {"pythons": {}, "files": {}, "links": {}}
+    with open_entries(store, layer.descriptor) as archive:
+        for entry in archive:
+            name = entry.name.removeprefix("./").strip("/")
+            python = _PYTHON.fullmatch(name)
+            if python and (entry.isfile() or entry.issym()) and not name.startswith("opt/"):
+                found["pythons"].setdefault(python["minor"], python["path"])
+            elif entry.issym() and "/" not in name:
+                found["links"][name] = entry.linkname
+            elif (name in _RECORDS or _FOLDERS.fullmatch(name)) and entry.isfile() and entry.size < _LARGEST:
+                content = archive.extractfile(entry)
+                found["files"][name] = content.read().decode("utf-8", "replace") if content else ""
+    return found

@@ -1,0 +1,479 @@
+"""From a recipe to an image, layer by layer. Nothing is installed and, but for build steps, nothing of the image is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from lading.images import front, sbom
+from lading.images.arrange import MOST, Group, arrange
+from lading.images.base import load_base
+from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
+from lading.images.bytecode import Source, compile_sources, file_sources, wheel_sources
+from lading.images.download import Downloader
+from lading.images.folders import Found, digest_found, write_found
+from lading.images.interpreters import Placed, base_glibc, place_interpreter
+from lading.images.labels import annotations_of, make_labels
+from lading.images.layers import LayerWriter
+from lading.images.manifest import Settings, make_config, make_manifest
+from lading.images.media import Image, Kind, Layer, canonical, digest_of
+from lading.images.packages import Package, choose_packages
+from lading.images.project import LARGE, ProjectFilesFound, find_files
+from lading.images.recipe import SERVICE, SHARE, VENV, EnvironmentRecipe, Recipe
+from lading.images.secrets import files_with_secrets, scan, values_of
+from lading.images.source import Builder
+from lading.images.splice import Wheel, write_wheels
+from lading.images.store import Store
+from lading.images.tar import Entry
+from lading.images.wheels import Place, read_wheel
+from lading.model.decisions import Decision
+from lading.model.decisions import Kind as DecisionKind
+from lading.model.events import Event, Phase, Reporter, silent
+from lading.model.files import fold_hashes
+from lading.model.plan import Role
+from lading.model.secrets import Redactor, Secret
+from lading.model.target import Interpreter, Target
+
+STEP = "Writing layers"
+_OTHERS = 12
+"""Layers beside base and packages, at most."""
+_PORT = 5000
+_NAMESPACE_FILE = re.compile(r"(^|/)(__init__\.py|py\.typed)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """An image, and what was decided while it was made."""
+
+    image: Image
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(slots=True)
+class _Environment:
+    """One environment while its layers are made."""
+
+    recipe: EnvironmentRecipe
+    target: Target
+    place: Place
+    python: Placed
+    packages: tuple[Package, ...]
+    wheels: dict[str, Wheel] = field(default_factory=dict)
+
+
+def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent) -> Built:
+    """The image of a recipe, all its blobs in the store.
+
+    Raises:
+        LadingError: if the base or a package cannot be had, a step fails, or the image would hold a secret.
+    """
+    return _Build(recipe, store, reporter).run()
+
+
+class _Build:
+    def __init__(self, recipe: Recipe, store: Store, reporter: Reporter) -> None:
+        self.recipe, self.store, self.reporter = recipe, store, reporter
+        self.decisions: list[Decision] = list(recipe.decisions)
+        self.secrets = tuple(secret for one in recipe.environments for secret in one.plan.secrets())
+        given = tuple(Secret(path.read_text(encoding="utf-8", errors="replace").strip()) for path in recipe.steps.secrets.values())
+        self.values = values_of((*self.secrets, *given), recipe.environ)
+
+    def run(self) -> Built:
+        self.store.prepare()
+        base = load_base(self.recipe.base, self.recipe.platform, self.store, self.reporter)
+        self.base = base
+        below = self._below()
+        environments = [self._environment(one) for one in self.recipe.environments]
+        files = self._project_files()
+        self.reporter(Event(step=STEP, phase=Phase.STARTED))
+        try:
+            with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+                tasks = self._tasks(environments, files, pool)
+                made = [task.result() for task in tasks]
+        except BaseException:
+            self.reporter(Event(step=STEP, phase=Phase.FAILED))
+            raise
+        layers = self._ordered((*base.layers, *below, *(one.python.layer for one in environments), *made))
+        layers = self._stepped(layers, environments)
+        image = self._image(layers, environments)
+        scan(image, self.values, self.store)
+        new = sum(not layer.reused for layer in image.layers)
+        self.reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{len(layers)} layers, {new} new"))
+        return Built(image, tuple(dict.fromkeys(self.decisions)))
+
+    # -- what the layers are made from
+
+    def _below(self) -> list[Layer]:
+        """System packages and a script of the project, which come before any package."""
+        from lading.images import steps, system  # noqa: PLC0415 -- for the projects that have some
+
+        found: list[Layer] = []
+        if self.recipe.system_packages:
+            layer, decision = system.system_layer(self.base, self.recipe, self.store, self.reporter)
+            found.append(layer)
+            self.decisions.append(decision)
+        if self.recipe.steps.before:
+            found.append(steps.script_layer(self.base, found, self.recipe, self.store, self.reporter))
+        return found
+
+    def _stepped(self, layers: list[Layer], environments: Sequence[_Environment]) -> list[Layer]:
+        """With the layers of commands that run after the packages are there, below the project's own."""
+        if not self.recipe.steps.after:
+            return layers
+        from lading.images import steps  # noqa: PLC0415 -- for the projects that have some
+
+        top = [layer for layer in layers if layer.kind in (Kind.WEIGHTS, Kind.PROJECT)]
+        under = layers[: len(layers) - len(top)]
+        under_image = self._image(under, environments)
+        return [*under, *steps.command_layers(under_image, self.recipe, self.store, self.reporter), *top]
+
+    def _environment(self, recipe: EnvironmentRecipe) -> _Environment:
+        target = self._fitted(recipe.target)
+        minor = ".".join(target.python.split(".")[:2])
+        python = place_interpreter(self.base, minor, recipe.interpreter, self.store, self.recipe.compression)
+        packages = choose_packages(recipe.lock, target, recipe.plan.options.no_binary, recipe.plan.lock_path)
+        found = _Environment(recipe, target, Place(prefix=recipe.prefix, python=minor), python, packages)
+        found.wheels = self._wheels(packages, recipe, target)
+        self._note_clashes(found)
+        return found
+
+    def _fitted(self, target: Target) -> Target:
+        """The target, with the C library of the base where that is older than the one that the lock was made for."""
+        has = base_glibc(self.base)
+        level = re.fullmatch(r"(\w+)-manylinux_2_(\d+)", target.platform)
+        if not has or level is None or int(level[2]) <= has:
+            return target
+        return replace(target, platform=f"{level[1]}-manylinux_2_{has}")
+
+    def _wheels(self, packages: Sequence[Package], recipe: EnvironmentRecipe, target: Target) -> dict[str, Wheel]:
+        downloader = Downloader(self.store, self.recipe.root, recipe.plan, self.reporter, offline=self.recipe.offline)
+        ready = [one for one in packages if one.kind == "wheel" or (one.kind == "archive" and one.filename.endswith(".whl"))]
+        paths = downloader.fetch_all(ready)
+        wheels = {one.name: _as_wheel(one, paths[one.name]) for one in ready}
+        others = [one for one in packages if one.name not in wheels]
+        if others:
+            wheels |= self._built(others, recipe, target, downloader)
+        return wheels
+
+    def _built(self, packages: Sequence[Package], recipe: EnvironmentRecipe, target: Target, downloader: Downloader) -> dict[str, Wheel]:
+        interpreter = recipe.interpreter or self._host(".".join(target.python.split(".")[:2]))
+        if interpreter is None:
+            from lading.images.interpreters import no_python_for_builds  # noqa: PLC0415 -- on the way out
+
+            raise no_python_for_builds(packages[0].name, target.python)
+        builder = Builder(
+            store=self.store,
+            root=self.recipe.root,
+            plan=recipe.plan,
+            target=target,
+            interpreter=interpreter,
+            downloader=downloader,
+            reporter=self.reporter,
+            offline=self.recipe.offline,
+        )
+        return {package.name: builder.build(package) for package in packages}
+
+    def _host(self, minor: str) -> Interpreter | None:
+        return next((one for one in self.recipe.pythons if one.minor == minor), None)
+
+    def _note_clashes(self, environment: _Environment) -> None:
+        """Files that two packages bring with different content: the one whose layer is higher is what containers see."""
+        key = fold_hashes([environment.place.key(), *sorted(wheel.sha256 for wheel in environment.wheels.values())])
+        known = self.store.note("clashes", key)
+        if known is None:
+            known = _clashes(environment)
+            self.store.keep_note("clashes", key, known)
+        for path, names in known[:20]:
+            self.decisions.append(_clash(path, names))
+
+    def _project_files(self) -> ProjectFilesFound:
+        paths = {source.path for one in self.recipe.environments for source in one.plan.sources if source.role is Role.USED}
+        paths |= {source.path for one in self.recipe.environments for source in one.plan.sources if source.role is Role.IGNORED}
+        found = find_files(self.recipe.root, files_with_secrets(self.recipe.root, sorted(paths), self.values))
+        self.decisions += found.decisions
+        return found
+
+    # -- the layers
+
+    def _tasks(self, environments: Sequence[_Environment], files: ProjectFilesFound, pool: ThreadPoolExecutor) -> list[Future[Layer]]:
+        room = (MOST - len(self.base.layers) - _OTHERS) // len(environments) // (2 if self.recipe.bytecode else 1)
+        tasks: list[Future[Layer]] = []
+        for environment in environments:
+            groups = arrange({name: wheel.size for name, wheel in environment.wheels.items()}, room)
+            tasks += [pool.submit(self._wheel_layer, environment, group) for group in groups]
+            if (self.recipe.bytecode and environment.python.layer is None) or self.recipe.bytecode:
+                tasks += [
+                    pool.submit(self._bytecode_layer, environment, group) for group in groups if self._has_modules(environment, group)
+                ]
+        tasks += [pool.submit(task) for task in self._front_tasks(environments)]
+        tasks.append(pool.submit(self._environment_layer, environments))
+        large = [one for one in files.files if one.size >= LARGE]
+        tasks += [pool.submit(self._file_layer, one) for one in large]
+        tasks.append(pool.submit(self._project_layer, [one for one in files.files if one.size < LARGE]))
+        return tasks
+
+    def _wheel_layer(self, environment: _Environment, group: Group) -> Layer:
+        wheels = [environment.wheels[name] for name in group.names]
+        title = group.title if len(wheels) > 1 else f"{wheels[0].name} {wheels[0].version}"
+        inputs = ["wheels", environment.place.key(), *map(_wheel_key, wheels)]
+        return self._layer(Kind.PACKAGES, title, inputs, lambda writer: write_wheels(writer, wheels, environment.place))
+
+    def _has_modules(self, environment: _Environment, group: Group) -> bool:
+        return self._compiler(environment) is not None and any(_modules_of(environment.wheels[name], self.store) for name in group.names)
+
+    def _compiler(self, environment: _Environment) -> Interpreter | None:
+        minor = environment.place.python
+        own = environment.recipe.interpreter
+        return own if own is not None and own.minor == minor else self._host(minor)
+
+    def _bytecode_layer(self, environment: _Environment, group: Group) -> Layer:
+        wheels = [environment.wheels[name] for name in group.names]
+        compiler = self._compiler(environment)
+        assert compiler is not None
+        inputs = ["bytecode", BYTECODE_FORMAT, compiler.version, environment.place.key(), *(wheel.sha256 for wheel in wheels)]
+        return self._compiled(Kind.BYTECODE, group.title, inputs, lambda: {compiler.path: wheel_sources(wheels, environment.place)})
+
+    def _compiled(self, kind: Kind, title: str, inputs: list[str], sources: Callable[[], Mapping[str, list[Source]]]) -> Layer:
+        def write(writer: LayerWriter) -> None:
+            found: dict[str, bytes] = {}
+            for python, modules in sources().items():
+                found |= compile_sources(python, modules)
+            for path, data in sorted(found.items(), key=lambda item: os.fsencode(item[0])):
+                writer.file(Entry(path=path, size=len(data)), data)
+
+        return self._layer(kind, title, inputs, write)
+
+    def _front_tasks(self, environments: Sequence[_Environment]) -> list[Callable[[], Layer]]:
+        """The server: its packages, its code, and its bytecode."""
+        minor, python, place = self._front_python(environments)
+        self.front = (place, python)
+        plan = environments[0].recipe.plan
+        target = replace(environments[0].target, python=f"{minor}.0", accelerator="cpu")
+        lock = front.front_lock(plan, target, self.recipe.root, self.store, self.reporter, offline=self.recipe.offline)
+        packages = choose_packages(lock, target, (), "the server's lock")
+        recipe = replace(environments[0].recipe, lock=lock)
+        wheels = [wheel for _, wheel in sorted(self._wheels(packages, recipe, target).items())]
+        code = front.own_code(place)
+        compilers = {one.place.python: self._compiler(one) for one in environments}
+        tasks: list[Callable[[], Layer]] = [
+            lambda: self._layer(
+                Kind.FRONT,
+                "the server's packages",
+                ["wheels", place.key(), *map(_wheel_key, wheels)],
+                lambda writer: write_wheels(writer, wheels, place),
+            ),
+            lambda: front.code_layer(self.store, code, self.recipe.compression),
+        ]
+        if python.layer is not None:
+            layer = python.layer
+            tasks.append(lambda: layer)
+        if self.recipe.bytecode:
+            tasks.append(lambda: self._front_bytecode(minor, place, wheels, code, compilers))
+        return tasks
+
+    def _front_python(self, environments: Sequence[_Environment]) -> tuple[str, Placed, Place]:
+        """The Python that the server runs on: the model's where it is new enough, else another of the base, else a copy of this machine's."""
+        new = [one for one in environments if _numbers(one.place.python) >= front.OLDEST]
+        if new:
+            minor, python = new[0].place.python, replace(new[0].python, layer=None)
+        else:
+            known = [minor for minor in self.base.pythons if _numbers(minor) >= front.OLDEST]
+            minor = (
+                max(known, key=_numbers)
+                if known
+                else next((one.minor for one in self.recipe.pythons if _numbers(one.minor) >= front.OLDEST), "3.11")
+            )
+            python = place_interpreter(self.base, minor, self._host(minor), self.store, self.recipe.compression)
+        return minor, python, Place(prefix=front.PREFIX, python=minor)
+
+    def _front_bytecode(
+        self, minor: str, place: Place, wheels: list[Wheel], code: list[Found], compilers: Mapping[str, Interpreter | None]
+    ) -> Layer:
+        """For the server's Python, and of the worker for each of the models' Pythons."""
+        own = self._host(minor) or compilers.get(minor)
+        others = {one.path: one for name, one in compilers.items() if one is not None and name != minor}
+        worker = [one for one in code if f"{place.site}/lading_worker/" in one.path]
+
+        def sources() -> dict[str, list[Source]]:
+            found = {python: file_sources(worker, place.site) for python in others}
+            if own is not None:
+                found[own.path] = [*wheel_sources(wheels, place), *file_sources(code, place.site)]
+            return found
+
+        versions = sorted(one.version for one in (*others.values(), *([own] if own else [])))
+        inputs = ["bytecode", BYTECODE_FORMAT, *versions, place.key(), *(wheel.sha256 for wheel in wheels), *digest_found(code)]
+        return self._compiled(Kind.FRONT, "the server's bytecode", inputs, sources)
+
+    def _environment_layer(self, environments: Sequence[_Environment]) -> Layer:
+        """The virtual environments without their packages, the locks and the bill of materials."""
+        files: dict[str, tuple[str, bytes]] = {}
+        for one in environments:
+            files |= front.skeleton(one.place.prefix, one.python.path, one.python.version)
+            files[f"{SHARE}/{one.recipe.plan.lock_path}"] = ("", one.recipe.text.encode())
+        place, python = self.front
+        files |= front.skeleton(place.prefix, python.path, python.version)
+        packages = list({(one.name, one.version): one for environment in environments for one in environment.packages}.values())
+        system = sbom.debian_packages(self.base.files.get("var/lib/dpkg/status", ""))
+        inputs = [f"{path}\0{target}\0{content.hex()}" for path, (target, content) in sorted(files.items())]
+        inputs += [f"{name} {version} {architecture}" for name, version, architecture in system]
+
+        def write(writer: LayerWriter) -> None:
+            bill = sbom.make_sbom(self.recipe.title, packages, system, fold_hashes(inputs))
+            front.write_files(writer, {**files, sbom.PATH: ("", bill)})
+
+        return self._layer(Kind.ENVIRONMENT, "environment, lock, bill of materials", ["environment", self.recipe.title, *inputs], write)
+
+    def _file_layer(self, one: Found) -> Layer:
+        return self._layer(Kind.WEIGHTS, one.path, ["folder", *digest_found([one])], lambda writer: write_found(writer, [one]))
+
+    def _project_layer(self, found: list[Found]) -> Layer:
+        service = canonical(self.recipe.service)
+        extra = {SERVICE: service}
+        if self.recipe.openapi:
+            extra[f"{SHARE}/openapi.json"] = canonical(self.recipe.openapi)
+        inputs = ["project", *digest_found(found), *(f"{path}\0{digest_of(content)}" for path, content in sorted(extra.items()))]
+
+        def write(writer: LayerWriter) -> None:
+            for path, content in sorted(extra.items()):
+                writer.file(Entry(path=path, size=len(content)), content)
+            write_found(writer, found)
+
+        return self._layer(Kind.PROJECT, f"{self.recipe.title}: {len(found)} files", inputs, write)
+
+    def _layer(self, kind: Kind, title: str, inputs: list[str], write: Callable[[LayerWriter], None]) -> Layer:
+        layer = self.store.layer(kind, title, inputs, self.recipe.compression, write)
+        self.reporter(Event(step=STEP, phase=Phase.PROGRESS, message=f"{kind}: {title}"))
+        return layer
+
+    @staticmethod
+    def _ordered(layers: Sequence[Layer | None]) -> list[Layer]:
+        """From what changes least to what changes most, each layer once."""
+        order = list(Kind)
+        there = dict.fromkeys(layer for layer in layers if layer is not None)
+        return sorted(_unique(list(there)), key=lambda layer: order.index(layer.kind))
+
+    # -- the documents
+
+    def _image(self, layers: Sequence[Layer], environments: Sequence[_Environment]) -> Image:
+        packages = list({(one.name, one.version): one for environment in environments for one in environment.packages}.values())
+        redact = Redactor(self.secrets)
+        labels = make_labels(
+            title=self.recipe.title,
+            base=self.base,
+            revision=_git(self.recipe.root, "rev-parse", "HEAD"),
+            source=_remote(self.recipe.root),
+            config=self.recipe.config,
+            openapi=self.recipe.openapi,
+            packages=packages,
+            decisions=self.decisions,
+            lock_digest=digest_of("\0".join(one.text for one in self.recipe.environments).encode()),
+            service=self.recipe.service,
+            redact=redact,
+        )
+        settings = self._settings(environments)
+        config = make_config(self.base.config, layers, settings, labels, self.recipe.platform)
+        manifest = make_manifest(config, layers, annotations_of(labels))
+        base = f"{self.base.registry.registry}/{self.base.registry.repository}" if self.base.registry else None
+        return Image(manifest=manifest, config=config, layers=tuple(layers), blobs=self.store, platform=self.recipe.platform, base=base)
+
+    def _settings(self, environments: Sequence[_Environment]) -> Settings:
+        inherited = dict(pair.partition("=")[::2] for pair in (self.base.config.get("config") or {}).get("Env") or ())
+        path = inherited.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        gpu = any(one.target.accelerator != "cpu" for one in environments)
+        python = f"/{front.PREFIX}/bin/python"
+        env = {
+            "PATH": f"/{environments[0].place.prefix or VENV}/bin:{path}",
+            "LADING_SERVICE": f"/{SERVICE}",
+            "PORT": str(_PORT),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # A user without an entry in /etc/passwd has no home of its own, and libraries ask for both.
+            "HOME": "/tmp",  # noqa: S108 -- what every container runtime keeps writable
+            "USER": "lading",
+            "LOGNAME": "lading",
+            **({"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"} if gpu else {}),
+        }
+        return Settings(
+            entrypoint=(python, "-I", "-m", "lading.service.container"),
+            env=env,
+            user=self.recipe.user,
+            workdir="/src",
+            ports=(_PORT,),
+            healthcheck=(python, "-I", "-m", "lading.service.healthcheck"),
+        )
+
+
+def _as_wheel(package: Package, path: Any) -> Wheel:
+    sha256 = package.sha256 or path.parent.name
+    return Wheel(path=path, sha256=sha256, name=package.name, version=str(package.version or ""), direct_url=package.direct_url)
+
+
+def _wheel_key(wheel: Wheel) -> str:
+    return f"{wheel.path.name} {wheel.sha256} {(wheel.direct_url or b'').decode()}"
+
+
+def _modules_of(wheel: Wheel, store: Store) -> bool:
+    """Whether a wheel has modules worth compiling; asked of its directory once."""
+    key = fold_hashes(["modules", wheel.sha256])
+    known = store.note("modules", key)
+    if known is None:
+        known = bool(wheel_sources([wheel], Place(prefix=VENV, python="3.11")))
+        store.keep_note("modules", key, known)
+    return bool(known)
+
+
+def _clashes(environment: _Environment) -> list[tuple[str, list[str]]]:
+    seen: dict[str, dict[str, tuple[int, int]]] = {}
+    for name, wheel in sorted(environment.wheels.items()):
+        with zipfile.ZipFile(wheel.path) as archive:
+            for member in read_wheel(archive, wheel.path.name, environment.place).members:
+                fact = (member.info.CRC, member.info.file_size) if member.info else (hash(member.content), len(member.content))
+                seen.setdefault(member.path, {})[name] = fact
+    return [(path, sorted(facts)) for path, facts in sorted(seen.items()) if len(facts) > 1 and len(set(facts.values())) > 1]
+
+
+def _clash(path: str, names: Sequence[str]) -> Decision:
+    return Decision(
+        rule="file-in-two-packages",
+        kind=DecisionKind.ADVICE,
+        subject=names[0],
+        asked=" and ".join(names),
+        chose=f"one of them in /{path}",
+        because="both packages bring a file of this name with different content, and the later layer hides the other's",
+        instead="only one of the packages, if they are two builds of the same one",
+    )
+
+
+def _unique(layers: Sequence[Layer]) -> list[Layer]:
+    seen: set[tuple[str, Kind]] = set()
+    found = []
+    for layer in layers:
+        if (layer.descriptor.digest, layer.kind) not in seen:
+            seen.add((layer.descriptor.digest, layer.kind))
+            found.append(layer)
+    return found
+
+
+def _numbers(minor: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in minor.split("."))
+
+
+def _git(root: Any, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _remote(root: Any) -> str | None:
+    from lading.model.secrets import SecretUrl  # noqa: PLC0415 -- needed here alone
+
+    url = _git(root, "remote", "get-url", "origin")
+    return SecretUrl(url).without_credentials() if url else None

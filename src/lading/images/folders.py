@@ -1,0 +1,128 @@
+"""A folder of this machine as a layer: a conda prefix, vendored packages, the project itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lading.images.layers import DamagedError, LayerWriter
+from lading.images.media import Compression, Kind, Layer
+from lading.images.store import Store
+from lading.images.tar import FILE, LINK, Entry
+from lading.images.tar import FOLDER as FOLDER_KIND
+from lading.model.problems import ExitCode, LadingError, Problem
+
+_PIECE = 1 << 20
+_SAMPLE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One file or link: where it lies here (``source``), and where in the image (``path``). ``target`` is a link's, else empty."""
+
+    path: str
+    source: str
+    size: int = 0
+    executable: bool = False
+    target: str = ""
+    folder: bool = False
+
+
+def walk(folder: Path, prefix: str, keep: Callable[[str, bool], bool] = lambda _path, _folder: True) -> list[Found]:
+    """Everything below a folder that is to be in the image, sorted by its path there.
+
+    ``keep`` is asked of each path relative to the folder, and whether it is a folder; what is below a folder that is not kept is not asked.
+    Sockets, pipes and devices are left out; a folder is only listed where nothing is in it.
+
+    Raises:
+        OSError: if something cannot be read.
+    """
+    found = sorted(_below(folder, "", prefix, keep), key=lambda one: os.fsencode(one.path))
+    return list(found)
+
+
+def _below(folder: Path, inside: str, prefix: str, keep: Callable[[str, bool], bool]) -> Iterable[Found]:
+    any_child = False
+    with os.scandir(folder / inside) as children:
+        for child in children:
+            path = f"{inside}/{child.name}".lstrip("/")
+            status = child.stat(follow_symlinks=False)
+            is_folder = stat.S_ISDIR(status.st_mode)
+            if not keep(path, is_folder):
+                continue
+            any_child = True
+            if is_folder:
+                yield from _below(folder, path, prefix, keep)
+            elif stat.S_ISLNK(status.st_mode):
+                yield Found(path=f"{prefix}/{path}", source=child.path, target=os.readlink(child.path))
+            elif stat.S_ISREG(status.st_mode):
+                executable = bool(status.st_mode & 0o111)
+                yield Found(path=f"{prefix}/{path}", source=child.path, size=status.st_size, executable=executable)
+    if not any_child and inside:
+        yield Found(path=f"{prefix}/{inside}", source=str(folder / inside), folder=True)
+
+
+def write_found(writer: LayerWriter, found: Iterable[Found]) -> None:
+    """Files and links as they were found; times and owners do not count, of permissions only whether a file can be run.
+
+    Raises:
+        LadingError: if a file has changed since it was found.
+    """
+    for one in found:
+        if one.target:
+            writer.entry(Entry(path=one.path, kind=LINK, target=one.target, mode=0o777))
+        elif one.folder:
+            writer.entry(Entry(path=one.path, kind=FOLDER_KIND, mode=0o755))
+        else:
+            with open(one.source, "rb") as stream:
+                entry = Entry(path=one.path, size=one.size, mode=0o755 if one.executable else 0o644, kind=FILE)
+                pieces = iter(lambda: stream.read(_PIECE), b"")
+                try:
+                    writer.stream(entry, pieces, packed=one.size >= _SAMPLE and is_packed(one.source))
+                except DamagedError as error:
+                    raise LadingError(_changed(one)) from error
+
+
+def is_packed(path: str) -> bool:
+    """Whether a file is compressed already, or otherwise does not get smaller (most weights): known by its beginning."""
+    with open(path, "rb") as stream:
+        sample = stream.read(_SAMPLE)
+    return len(zlib.compress(sample, 1)) > 0.92 * len(sample)
+
+
+def digest_found(found: Iterable[Found]) -> list[str]:
+    """What the layer's bytes depend on: each path with its content's hash."""
+    return [f"{one.path}\0{one.target or (one.folder and '/') or file_digest(one.source)}\0{one.executable}" for one in found]
+
+
+def file_digest(path: str) -> str:
+    """SHA-256 of a file, in hex."""
+    with open(path, "rb", buffering=0) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def folder_layer(store: Store, kind: Kind, title: str, folder: Path, prefix: str, compression: Compression = Compression.GZIP) -> Layer:
+    """A folder as one layer below ``prefix``: what a conda environment, or a vendored folder, becomes.
+
+    The folder's files must name no place of this machine; whoever makes it (a conda prefix is linked for its place in the image) sees to it.
+
+    Raises:
+        LadingError: if the store cannot be written.
+        OSError: if the folder cannot be read.
+    """
+    found = walk(folder, prefix)
+    return store.layer(kind, title, ["folder", *digest_found(found)], compression, lambda writer: write_found(writer, found))
+
+
+def _changed(one: Found) -> Problem:
+    return Problem(
+        rule="file-changed",
+        what=f"{one.path} changed while it was put into the image.",
+        instead="Build again when nothing writes to it any more.",
+        code=ExitCode.BUILD,
+    )

@@ -1,0 +1,90 @@
+"""What an image is to be made from, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lading.images.media import Compression
+from lading.model.decisions import Decision
+from lading.model.lock import Lock
+from lading.model.plan import Plan
+from lading.model.target import Interpreter, Target
+
+DEFAULT_USER = "65532:65532"
+"""Whom containers run as unless told otherwise: a number that no base gives to anybody, as Kubernetes asks for with ``runAsNonRoot``."""
+VENV = "opt/venv"
+SHARE = "opt/lading/share"
+SERVICE = f"{SHARE}/service.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentRecipe:
+    """One environment: its lock (``text`` as a file), the plan with this machine's indexes, a Python of the same version here, if any."""
+
+    variant: str
+    lock: Lock
+    text: str
+    plan: Plan
+    interpreter: Interpreter | None = None
+
+    @property
+    def prefix(self) -> str:
+        """Its folder in the image."""
+        return f"{VENV}-{self.variant}" if self.variant else VENV
+
+    @property
+    def target(self) -> Target:
+        """What the lock is for."""
+        known = self.lock.target
+        return Target(
+            python=known.get("python", self.plan.target.python),
+            platform=known.get("platform", self.plan.target.platform),
+            accelerator=known.get("accelerator", self.plan.target.accelerator),
+            implementation=known.get("implementation", "cpython"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Commands that must run in a build container.
+
+    ``before`` is a script of the project that runs before the packages are there (Cortex's ``dependencies.sh``), ``after`` are commands that run after (Cog's ``run:``), each with the secrets that it mounts
+    (id and target); ``secrets`` are files with their values by id.
+    """
+
+    before: str | None = None
+    after: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.before or self.after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides about an image. ``service`` is the server's configuration as JSON, with paths of the image.
+
+    ``config`` is the project's own configuration as data, for a label; ``without`` are files of the project that hold credentials.
+    """
+
+    title: str
+    root: Path
+    environments: tuple[EnvironmentRecipe, ...]
+    service: Mapping[str, Any]
+    base: str
+    platform: str
+    pythons: tuple[Interpreter, ...] = ()
+    openapi: Mapping[str, Any] | None = None
+    config: Any = None
+    compression: Compression = Compression.GZIP
+    bytecode: bool = True
+    user: str = DEFAULT_USER
+    system_packages: tuple[str, ...] = ()
+    steps: Steps = field(default_factory=Steps)
+    weights: tuple[Any, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    environ: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False

@@ -1,0 +1,302 @@
+"""A registry's API (OCI distribution specification 1.1): pull, and push of only what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import time
+from collections.abc import Callable, Iterable
+from typing import BinaryIO
+from urllib.parse import quote, urlencode, urljoin
+
+from lading.images.credentials import Login, find_login
+from lading.images.media import INDEXES, MANIFESTS, Blobs, Descriptor, digest_of
+from lading.images.reference import Reference
+from lading.images.wire import TRANSIENT, TRIES, Answer, Wire, pause
+from lading.model.problems import ExitCode, LadingError, Problem
+
+_ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
+CHUNK = 32 << 20
+"""How much of a large blob goes in one request (bytes): what has arrived is not sent again when a connection breaks."""
+_PIECE = 1 << 20
+
+Heard = Callable[[int], None]
+
+
+def _nobody(_count: int) -> None:
+    """Nobody listens to the progress."""
+
+
+class Registry:
+    """One repository of a registry. Its methods may be called from several threads.
+
+    ``insecure``: plain HTTP, which is the default for registries on this machine alone.
+    """
+
+    def __init__(self, reference: Reference, login: Login | None = None, *, insecure: bool | None = None) -> None:
+        self.reference = reference
+        self._wire = Wire(login or find_login(reference))
+        plain = reference.local if insecure is None else insecure
+        self._root = f"{'http' if plain else 'https'}://{reference.host}"
+
+    def manifest(self, target: str) -> tuple[bytes, str]:
+        """A manifest or index by tag or digest: its bytes and its media type.
+
+        Raises:
+            LadingError: if it is not there, or not to be had.
+        """
+        answer = self._ask("GET", f"manifests/{target}", {"Accept": _ACCEPT})
+        if answer.status != 200:
+            raise LadingError(self._problem(answer, "pull"))
+        if target.startswith("sha256:") and digest_of(answer.body) != target:
+            raise LadingError(self._corrupt(target))
+        return answer.body, answer.header("content-type").partition(";")[0] or str(json.loads(answer.body).get("mediaType", ""))
+
+    def digest_of(self, target: str) -> str | None:
+        """The digest that the registry has for a tag; None where it has nothing."""
+        answer = self._ask("HEAD", f"manifests/{target}", {"Accept": _ACCEPT})
+        return answer.header("docker-content-digest") or None if answer.status == 200 else None
+
+    def fetch(self, descriptor: Descriptor, stream: BinaryIO, heard: Heard = _nobody) -> None:
+        """A blob into a file, checked; where the connection broke, it goes on from there.
+
+        Raises:
+            LadingError: if it is not to be had, or is not what its digest says.
+        """
+        download = _Download(stream, heard)
+        for attempt in range(TRIES):
+            headers = {"Range": f"bytes={download.done}-"} if download.done else {}
+            try:
+                answer = self._wire.request("GET", self._url(f"blobs/{descriptor.digest}"), headers, sink=download.receive, tries=1)
+                if answer.status not in (200, 206):
+                    raise LadingError(self._problem(answer, "pull"))
+                if download.done >= descriptor.size:
+                    break
+            except TRANSIENT as error:
+                if attempt == TRIES - 1:
+                    raise LadingError(self._unreachable(error)) from error
+            time.sleep(pause(attempt))
+        if download.digest() != descriptor.digest:
+            raise LadingError(self._corrupt(descriptor.digest))
+
+    def has(self, digest: str) -> bool:
+        """Whether the repository has a blob."""
+        answer = self._ask("HEAD", f"blobs/{digest}")
+        if answer.status in (401, 403):
+            raise LadingError(self._problem(answer, "push"))
+        return answer.status == 200
+
+    def push(self, descriptor: Descriptor, blobs: Blobs, mount_from: Iterable[str] = (), heard: Heard = _nobody) -> str:
+        """Make sure that the repository has a blob; returns how: ``there``, ``mounted`` or ``sent``.
+
+        ``mount_from`` are repositories of the same registry that may have it.
+
+        Raises:
+            LadingError: if the registry refuses, or cannot be reached any more.
+        """
+        if self.has(descriptor.digest):
+            return "there"
+        upload: str | None = None
+        for repository in mount_from:
+            if repository == self.reference.repository:
+                continue
+            query = urlencode({"mount": descriptor.digest, "from": repository})
+            answer = self._ask("POST", f"blobs/uploads/?{query}")
+            if answer.status == 201:
+                return "mounted"
+            upload = self._location(answer) if answer.status == 202 else upload
+        upload = upload or self._begin()
+        if descriptor.size <= CHUNK:
+            self._send_whole(descriptor, blobs, upload, heard)
+        else:
+            self._send_pieces(descriptor, blobs, upload, heard)
+        return "sent"
+
+    def put_manifest(self, content: bytes, media_type: str, target: str) -> str:
+        """Put a manifest or index under a tag or digest, and check that the registry has it; returns its digest.
+
+        Raises:
+            LadingError: if the registry refuses, or holds something else afterwards.
+        """
+        answer = self._ask("PUT", f"manifests/{target}", {"Content-Type": media_type}, content)
+        if answer.status not in (200, 201, 202):
+            raise LadingError(self._problem(answer, "push"))
+        digest = digest_of(content)
+        if self.digest_of(target) != digest:
+            raise LadingError(self._corrupt(digest))
+        return digest
+
+    def _begin(self) -> str:
+        answer = self._ask("POST", "blobs/uploads/")
+        if answer.status != 202:
+            raise LadingError(self._problem(answer, "push"))
+        return self._location(answer)
+
+    def _location(self, answer: Answer) -> str:
+        return urljoin(f"{self._root}/", answer.header("location"))
+
+    def _send_whole(self, descriptor: Descriptor, blobs: Blobs, upload: str, heard: Heard) -> None:
+        """In one request; a broken one begins anew, as nothing large is lost."""
+        for attempt in range(TRIES):
+            url = _with_digest(upload, descriptor.digest)
+            headers = {"Content-Type": "application/octet-stream"}
+            try:
+                body = lambda: _pieces(blobs, descriptor.digest, 0, descriptor.size, heard)  # noqa: E731
+                answer = self._wire.request("PUT", url, headers, body, length=descriptor.size, tries=1)
+            except TRANSIENT as error:
+                if attempt == TRIES - 1:
+                    raise LadingError(self._unreachable(error)) from error
+            else:
+                if answer.status == 201:
+                    return
+                if not _may_pass(answer):
+                    raise LadingError(self._problem(answer, "push"))
+            time.sleep(pause(attempt))
+            upload = self._begin()
+        raise LadingError(self._problem(answer, "push"))
+
+    def _send_pieces(self, descriptor: Descriptor, blobs: Blobs, upload: str, heard: Heard) -> None:
+        """In pieces; after a broken one the registry is asked how much it has, and the rest is sent."""
+        done, failures = 0, 0
+        while done < descriptor.size:
+            length = min(CHUNK, descriptor.size - done)
+            answer, broken = self._send_piece(descriptor, blobs, upload, (done, length), heard)
+            if answer is not None and answer.status in (202, 204):
+                upload, done, failures = self._location(answer), done + length, 0
+                continue
+            failures += 1
+            if failures == TRIES or (answer is not None and not _may_pass(answer)):
+                raise LadingError(self._problem(answer, "push") if answer else self._unreachable(broken)) from broken
+            time.sleep(pause(failures))
+            upload, done = self._resume(upload)
+        answer = self._wire.request("PUT", _with_digest(upload, descriptor.digest), body=b"")
+        if answer.status != 201:
+            raise LadingError(self._problem(answer, "push"))
+
+    def _send_piece(
+        self, descriptor: Descriptor, blobs: Blobs, upload: str, stretch: tuple[int, int], heard: Heard
+    ) -> tuple[Answer | None, BaseException | None]:
+        start, length = stretch
+        headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{start}-{start + length - 1}"}
+        try:
+            body = lambda: _pieces(blobs, descriptor.digest, start, length, heard)  # noqa: E731
+            return self._wire.request("PATCH", upload, headers, body, length=length, tries=1), None
+        except TRANSIENT as error:
+            self._wire.drop()
+            return None, error
+
+    def _resume(self, upload: str) -> tuple[str, int]:
+        """Where an upload stands: ``Range: 0-N`` of its status; a new one if the registry has forgotten it."""
+        try:
+            answer = self._wire.request("GET", upload)
+        except TRANSIENT as error:
+            raise LadingError(self._unreachable(error)) from error
+        if answer.status not in (204, 202, 200):
+            return self._begin(), 0
+        end = answer.header("range").rpartition("-")[2]
+        location = self._location(answer) if answer.header("location") else upload
+        # An empty upload answers 0-0, as one of a single byte does: from the start costs nothing then.
+        return location, int(end) + 1 if end.isdigit() and int(end) > 0 else 0
+
+    def _ask(self, method: str, path: str, headers: dict[str, str] | None = None, body: bytes | None = None) -> Answer:
+        try:
+            return self._wire.request(method, self._url(path), headers, body, length=len(body or b""))
+        except TRANSIENT as error:
+            raise LadingError(self._unreachable(error)) from error
+
+    def _url(self, path: str) -> str:
+        return f"{self._root}/v2/{quote(self.reference.repository)}/{path}"
+
+    def _problem(self, answer: Answer, doing: str) -> Problem:
+        if answer.status in (401, 403):
+            return Problem(
+                rule="registry-refused",
+                what=f"{self.reference.registry} does not let you {doing} {self.reference.repository}.",
+                why=_reason(answer) or f"It answered {answer.status}.",
+                instead=f"Log in with `podman login {self.reference.registry}` or `docker login {self.reference.registry}`.",
+                code=ExitCode.NETWORK,
+            )
+        if answer.status == 404:
+            return Problem(
+                rule="image-not-found",
+                what=f"There is no image {self.reference}.",
+                why=_reason(answer) or None,
+                instead="Check the name and the tag.",
+                code=ExitCode.NETWORK,
+            )
+        return Problem(
+            rule="registry-failed",
+            what=f"{self.reference.registry} could not {doing} {self.reference.repository}: it answered {answer.status}.",
+            why=_reason(answer) or None,
+            instead="Try again; what has arrived already is not sent twice.",
+            code=ExitCode.NETWORK,
+        )
+
+    def _unreachable(self, error: BaseException | None) -> Problem:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Problem(
+            rule="registry-unreachable",
+            what=f"{self.reference.registry} cannot be reached: {reason}.",
+            instead="Check the network and the name; a base image may also be a folder: --base DIR.",
+            code=ExitCode.NETWORK,
+        )
+
+    def _corrupt(self, digest: str) -> Problem:
+        return Problem(
+            rule="registry-corrupt",
+            what=f"What {self.reference.registry} has for {digest} is something else.",
+            why="The content does not have this digest.",
+            instead="Try again; if it stays so, the registry or a proxy before it is broken.",
+            code=ExitCode.NETWORK,
+        )
+
+
+class _Download:
+    """A blob while it arrives."""
+
+    def __init__(self, stream: BinaryIO, heard: Heard) -> None:
+        self.stream, self.heard = stream, heard
+        self.sum, self.done = hashlib.sha256(), 0
+
+    def receive(self, response: http.client.HTTPResponse) -> None:
+        if response.status == 200 and self.done:  # no ranges here: from the start again
+            self.stream.seek(0)
+            self.stream.truncate()
+            self.sum, self.done = hashlib.sha256(), 0
+        while piece := response.read(_PIECE):
+            self.stream.write(piece)
+            self.sum.update(piece)
+            self.done += len(piece)
+            self.heard(len(piece))
+
+    def digest(self) -> str:
+        return f"sha256:{self.sum.hexdigest()}"
+
+
+def _pieces(blobs: Blobs, digest: str, start: int, size: int, heard: Heard) -> Iterable[bytes]:
+    with blobs.open(digest) as stream:
+        stream.seek(start)
+        left = size
+        while left and (piece := stream.read(min(_PIECE, left))):
+            left -= len(piece)
+            yield piece
+            heard(len(piece))
+
+
+def _with_digest(upload: str, digest: str) -> str:
+    return f"{upload}{'&' if '?' in upload else '?'}{urlencode({'digest': digest})}"
+
+
+def _may_pass(answer: Answer) -> bool:
+    """Whether an upload may go on after such an answer: a busy server, or one that has forgotten the upload."""
+    return answer.status >= 500 or answer.status in (404, 416, 429)
+
+
+def _reason(answer: Answer) -> str:
+    """What the registry says in its JSON of errors."""
+    try:
+        errors = json.loads(answer.body)["errors"]
+        return "; ".join(str(error.get("message") or error.get("code")) for error in errors) + "."
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ""

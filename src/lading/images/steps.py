@@ -1,0 +1,305 @@
+"""Commands of a project that must run in a container while its image is built: Cog's ``run:``, Cortex's ``dependencies.sh``.
+
+One engine makes just that layer: buildah, else podman, else docker. Everything below and above is made without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lading.images.base import Base, copy_entry
+from lading.images.engines import Engine, find_engine, network_variables
+from lading.images.folders import file_digest
+from lading.images.layers import LayerWriter
+from lading.images.layout import Layout
+from lading.images.manifest import Settings, make_config, make_manifest
+from lading.images.media import Blobs, Descriptor, Image, Kind, Layer
+from lading.images.recipe import Recipe
+from lading.images.store import NAME, Store
+from lading.images.unpacked import open_entries
+from lading.model.events import Event, Phase, Reporter
+from lading.model.files import fold_hashes
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.secrets import Redactor, Secret
+from lading.resolvers.process import run
+
+STEP = "Running build steps"
+_ENGINES = ("buildah", "podman", "docker")
+_CERTIFICATES = "/run/lading/ca.pem"
+# What running a command leaves and no container needs; it would also be different each time.
+_LEFT_OUT = (
+    "var/log/",
+    "var/cache/apt/",
+    "var/cache/ldconfig/",
+    "var/lib/apt/lists/",
+    "var/cache/debconf/",
+    "run/lading",
+    "tmp/",
+    "root/.cache/",
+)
+
+
+def script_layer(base: Base, below: Sequence[Layer], recipe: Recipe, store: Store, reporter: Reporter) -> Layer:
+    """The layer of the project's shell script, which runs before the packages are there, beside the project's files.
+
+    Raises:
+        LadingError: if no engine is there, or the script fails.
+    """
+    script = recipe.steps.before
+    assert script is not None
+    under = _image((*base.layers, *below), base, recipe, store)
+    command = f"bash -e {shlex.quote(script)}" if not script.endswith(".py") else f"python {shlex.quote(script)}"
+    key = [str(file_digest(str(recipe.root / script)))]
+    return _run_layer(Kind.SCRIPT, script, under, [command], key, recipe, store, reporter, origin=Origin(script), project=True)
+
+
+def command_layers(under: Image, recipe: Recipe, store: Store, reporter: Reporter) -> list[Layer]:
+    """The layer of commands that run after the packages are there; the project's files are not, as in Cog.
+
+    Raises:
+        LadingError: if no engine is there, or a command fails.
+    """
+    commands = [command for command, _ in recipe.steps.after]
+    title = "; ".join(commands)
+    shown = title if len(title) <= 60 else f"{title[:59]}…"
+    return [_run_layer(Kind.STEPS, shown, under, commands, [], recipe, store, reporter, origin=Origin("build.run"), project=False)]
+
+
+def apt_layer(base: Base, title: str, recipe: Recipe, store: Store, reporter: Reporter) -> Layer:
+    """The system packages as apt installs them.
+
+    Raises:
+        LadingError: if no engine is there, or apt fails.
+    """
+    names = " ".join(map(shlex.quote, recipe.system_packages))
+    commands = ["apt-get -qq update", f"apt-get -qq install -y --no-install-recommends {names} </dev/null"]
+    under = _image(base.layers, base, recipe, store)
+    return _run_layer(Kind.SYSTEM, title, under, commands, [], recipe, store, reporter, origin=Origin("system packages"), project=False)
+
+
+def _image(layers: Sequence[Layer], base: Base, recipe: Recipe, store: Store) -> Image:
+    inherited = dict(base.config.get("config") or {})
+    settings = Settings(entrypoint=tuple(inherited.get("Entrypoint") or ()), command=tuple(inherited.get("Cmd") or ()))
+    config = make_config(base.config, layers, settings, {}, recipe.platform)
+    manifest = make_manifest(config, layers, {})
+    return Image(manifest=manifest, config=config, layers=tuple(layers), blobs=store, platform=recipe.platform)
+
+
+def _run_layer(
+    kind: Kind,
+    title: str,
+    under: Image,
+    commands: Sequence[str],
+    further: Sequence[str],
+    recipe: Recipe,
+    store: Store,
+    reporter: Reporter,
+    *,
+    origin: Origin,
+    project: bool,
+) -> Layer:
+    """Kept by what lies below it and the commands: such a layer differs a little each time it is made, so it is made once."""
+    diff_ids = [layer.diff_id for layer in under.layers]
+    key = fold_hashes(["steps", *diff_ids, *commands, *further, str(recipe.compression)])
+    known = store.known(kind, title, key)
+    if known is not None:
+        return known
+    engine = find_engine(_ENGINES)
+    if engine is None:
+        raise LadingError(_no_engine(commands, origin))
+    reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{title} ({engine.name})"))
+    with tempfile.TemporaryDirectory(prefix="lading-steps-") as folder:
+        session = _Session(engine, Path(folder), recipe, reporter, origin)
+        top = session.build(under, commands, project=project)
+        with store.aside() as (path, stream), LayerWriter(stream, recipe.compression) as writer:
+            _rewrite(writer, Layout(session.out), top, mounts=session.mounts)
+            written = writer.finish()
+            stream.flush()
+            store.adopt(path, written.digest)
+    reporter(Event(step=STEP, phase=Phase.FINISHED, message=title))
+    return store.remember(kind, title, key, written, recipe.compression)
+
+
+class _Session:
+    """One use of an engine, with a storage of its own that is gone afterwards."""
+
+    def __init__(self, engine: Engine, folder: Path, recipe: Recipe, reporter: Reporter, origin: Origin) -> None:
+        self.engine, self.folder, self.recipe, self.reporter, self.origin = engine, folder, recipe, reporter, origin
+        self.out = folder / "out"
+        self.mounts: list[str] = []
+        values = [Secret(path.read_text(encoding="utf-8", errors="replace").strip()) for path in recipe.steps.secrets.values()]
+        self.redact = Redactor((*values, *(secret for one in recipe.environments for secret in one.plan.secrets())))
+
+    def build(self, under: Image, commands: Sequence[str], *, project: bool) -> Descriptor:
+        """Run the commands on the image; what points to the layer that they made."""
+        Layout(self.folder / "under").publish((under,), "latest")
+        script = "\n".join(["set -e", *commands])
+        if self.engine.name == "buildah":
+            self._buildah(script, project=project)
+        else:
+            self._dockerfile(script, project=project)
+        (entry,) = Layout(self.out).entries()
+        manifest = json.loads(Layout(self.out).read(entry["digest"]))
+        if len(manifest["layers"]) <= len(under.layers):
+            raise LadingError(_failed(self.origin, "the commands changed nothing that could become a layer"))
+        return Descriptor.from_json(manifest["layers"][-1])
+
+    def _storage(self) -> list[str]:
+        return ["--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
+
+    def _buildah(self, script: str, *, project: bool) -> None:
+        storage = self._storage()
+        container = "lading-steps"
+        self._call(*storage, "from", "--name", container, "--pull-never", f"oci:{self.folder / 'under'}:latest")
+        try:
+            words = [
+                "run",
+                "--isolation",
+                "chroot",
+                "--network",
+                "host",
+                "--user",
+                "0:0",
+                *self._variables(),
+                *self._volumes(project=project),
+            ]
+            words += ["--workingdir", "/src"] if project else ["--workingdir", "/"]
+            self._call(*storage, *words, container, "--", "/bin/sh", "-c", script)
+            self._call(*storage, "commit", "-q", "--timestamp", "0", "--format", "oci", container, f"oci:{self.out}:latest")
+        finally:
+            self.engine.run(*storage, "rm", container)
+            self.engine.run(*storage, "rmi", "--all", "--force")
+
+    def _dockerfile(self, script: str, *, project: bool) -> None:
+        """Podman and docker the same steps from a Dockerfile."""
+        context = self.recipe.root if project else self.folder / "empty"
+        context.mkdir(exist_ok=True)
+        mounts = ["--mount=type=bind,source=.,target=/src"] if project else []
+        mounts += [f"--mount=type=secret,id={name},target={target}" for name, _, target in self._secret_targets()]
+        self.mounts += ["src"] if project else []
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in self._environment().items())
+        quoted = shlex.quote(script.replace("\n", "; "))
+        text = f"FROM lading-steps:under\nUSER 0:0\nWORKDIR {'/src' if project else '/'}\nRUN {' '.join(mounts)} {variables} /bin/sh -c {quoted}\n"
+        file = self.folder / "Dockerfile"
+        file.write_text(text, encoding="utf-8")
+        secrets = [word for name, path, _ in self._secret_targets() for word in ("--secret", f"id={name},src={path}")]
+        if self.engine.name == "podman":
+            storage = self._storage()
+            self._call(*storage, "pull", "-q", f"oci:{self.folder / 'under'}:latest")
+            pulled = self.engine.run(*storage, "images", "-q").stdout.split()[0]
+            self._call(*storage, "tag", pulled, "lading-steps:under")
+            flags = ["--isolation", "chroot", "--network", "host", "--layers=false", "--format", "oci", "--timestamp", "0"]
+            self._call(*storage, "build", *flags, *secrets, "-t", "lading-steps:done", "-f", str(file), str(context))
+            self._call(*storage, "push", "-q", "localhost/lading-steps:done", f"oci:{self.out}:latest")
+            return
+        self._docker(secrets, file, context)
+
+    def _docker(self, secrets: Sequence[str], file: Path, context: Path) -> None:
+        """BuildKit through docker: the image goes in and comes out as an archive."""
+        under = Layout(self.folder / "under")
+        self._call("image", "load", "-q", "-i", str(_tarred(under.folder, self.folder / "under.tar")))
+        written = self.folder / "out.tar"
+        self._call("buildx", "build", *secrets, "--network", "host", "-o", f"type=oci,dest={written}", "-f", str(file), str(context))
+        with tarfile.open(written) as archive:
+            archive.extractall(self.out, filter="data")
+
+    def _environment(self) -> dict[str, str]:
+        variables = {**network_variables(self.recipe.environ), "DEBIAN_FRONTEND": "noninteractive", "PIP_PYTHON": "/opt/venv/bin/python"}
+        return {**variables, "HOME": "/root"}
+
+    def _variables(self) -> list[str]:
+        variables = self._environment()
+        if self._certificates():
+            variables |= dict.fromkeys(
+                ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO"), _CERTIFICATES
+            )
+        return [word for name, value in sorted(variables.items()) for word in ("--env", f"{name}={value}")]
+
+    def _certificates(self) -> str | None:
+        """This machine's own certificates, where it is told of some."""
+        path = self.recipe.environ.get("SSL_CERT_FILE")
+        return path if path and Path(path).is_file() else None
+
+    def _volumes(self, *, project: bool) -> list[str]:
+        pairs = [(str(self.recipe.root), "/src")] if project else []
+        pairs += [(str(path), target) for _, path, target in self._secret_targets()]
+        certificates = self._certificates()
+        pairs += [(certificates, _CERTIFICATES)] if certificates else []
+        self.mounts += [target.strip("/") for _, target in pairs]
+        return [word for source, target in pairs for word in ("-v", f"{source}:{target}:ro")]
+
+    def _secret_targets(self) -> list[tuple[str, Path, str]]:
+        """Every secret of this run at the place that a command names, else where Docker puts it: ``/run/secrets/ID``."""
+        named = {name: target for _, mounts in self.recipe.steps.after for name, target in mounts}
+        return [(name, path, named.get(name, f"/run/secrets/{name}")) for name, path in sorted(self.recipe.steps.secrets.items())]
+
+    def _call(self, *words: str) -> None:
+        def heard(line: str) -> None:
+            self.reporter(Event(step=STEP, phase=Phase.OUTPUT, message=self.redact(line.rstrip())))
+
+        env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
+        both = ["/bin/sh", "-c", 'exec "$@" >&2', "sh", self.engine.path, *words]
+        finished = run(both, env=env, cwd=self.folder, heard=heard)
+        if finished.returncode:
+            raise LadingError(_failed(self.origin, self.redact(finished.stderr)[-4000:]))
+
+
+def _tarred(folder: Path, target: Path) -> Path:
+    """A layout as one file, under the name that the Dockerfile builds on."""
+    index = json.loads((folder / "index.json").read_bytes())
+    index["manifests"][0]["annotations"] = {"io.containerd.image.name": "docker.io/library/lading-steps:under", NAME: "under"}
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    with tarfile.open(target, "w") as archive:
+        archive.add(folder, arcname=".")
+    return target
+
+
+def _rewrite(writer: LayerWriter, blobs: Blobs, descriptor: Descriptor, mounts: Sequence[str]) -> None:
+    """The layer as the engine made it, without times, and without what running it has left."""
+    with open_entries(blobs, descriptor) as archive:
+        for entry in archive:
+            name = entry.name.removeprefix("./").strip("/")
+            if not name or _is_left_over(name, entry, mounts):
+                continue
+            entry.name, entry.mtime, entry.uname, entry.gname = name, 0, "", ""
+            entry.pax_headers = {key: value for key, value in entry.pax_headers.items() if key.startswith("SCHILY.xattr.")}
+            copy_entry(writer, archive, entry, name)
+
+
+def _is_left_over(name: str, entry: tarfile.TarInfo, mounts: Sequence[str]) -> bool:
+    if any(name == mount or name.startswith(f"{mount}/") for mount in mounts if mount != "src"):
+        return True
+    if "src" in mounts and (name == "src" or name.startswith("src/")):
+        return True
+    return f"{name}/".startswith(_LEFT_OUT) and not entry.isdir()
+
+
+def _no_engine(commands: Sequence[str], origin: Origin) -> Problem:
+    first = commands[0] if len(commands[0]) <= 60 else f"{commands[0][:59]}…"
+    return Problem(
+        rule="build-engine-missing",
+        what=f"`{first}` has to run in a build container, and there is no buildah, podman or docker on this machine.",
+        origin=origin,
+        why="Commands are the one part of an image that cannot be made without running it.",
+        instead="Install one (`apt-get install buildah`), or declare what the commands install: `lading migrate` writes what it understands.",
+        code=ExitCode.BUILD,
+    )
+
+
+def _failed(origin: Origin, detail: str) -> Problem:
+    return Problem(
+        rule="build-step-failed",
+        what="A build step failed.",
+        origin=origin,
+        why="It ran in a build container, on the image as it is up to there.",
+        instead="Correct the command; its output is below.",
+        code=ExitCode.BUILD,
+        detail=detail.strip() or None,
+    )

@@ -1,0 +1,194 @@
+"""HTTP to a registry: connections that are kept, passwords and tokens, redirects, and another try where that may help."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import re
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from lading.images.credentials import Login
+
+Body = bytes | Callable[[], Iterable[bytes]]
+Sink = Callable[[http.client.HTTPResponse], None]
+TRANSIENT = (OSError, http.client.HTTPException)
+TRIES = 5
+_SECONDS = 60.0
+_REDIRECTS = (301, 302, 303, 307, 308)
+_BUSY = (429, 500, 502, 503, 504)
+_CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a server said. ``headers`` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+    def header(self, name: str) -> str:
+        """A header's value, empty where it is missing."""
+        return self.headers.get(name, "")
+
+
+class Wire:
+    """Requests to one server and those that it sends us to. May be used by several threads: each has its own connections."""
+
+    def __init__(self, login: Login | None = None) -> None:
+        self._login = login
+        self._local = threading.local()
+        self._tokens: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        *,
+        length: int = 0,
+        sink: Sink | None = None,
+        tries: int = TRIES,
+    ) -> Answer:
+        """One request. ``sink`` reads the body of an answer of 200 or 206; others' bodies are in the answer.
+
+        Raises:
+            OSError, http.client.HTTPException: if there was no answer after ``tries`` tries.
+        """
+        for attempt in range(tries):
+            last = attempt == tries - 1
+            try:
+                answer = self._authorized(method, url, dict(headers or {}), body, length, sink)
+            except TRANSIENT as error:
+                self.drop()
+                if last or isinstance(error, ssl.SSLCertVerificationError):
+                    raise
+            else:
+                if answer.status not in _BUSY or last:
+                    return answer
+            time.sleep(pause(attempt))
+        raise AssertionError("unreachable")
+
+    def _authorized(self, method: str, url: str, headers: dict[str, str], body: Body | None, length: int, sink: Sink | None) -> Answer:
+        host = urlsplit(url).netloc
+        scope_key = f"{method not in ('GET', 'HEAD')} {urlsplit(url).path.partition('/blobs/')[0].partition('/manifests/')[0]}"
+        token = self._tokens.get(f"{host} {scope_key}")
+        answer = self._follow(method, url, {**headers, **({"Authorization": token} if token else {})}, body, length, sink)
+        if answer.status != 401:
+            return answer
+        fresh = self._authorization(answer.header("www-authenticate"))
+        if fresh is None or fresh == token:
+            return answer
+        with self._lock:
+            self._tokens[f"{host} {scope_key}"] = fresh
+        return self._follow(method, url, {**headers, "Authorization": fresh}, body, length, sink)
+
+    def _authorization(self, challenge: str) -> str | None:
+        """The header that answers a challenge; the scope of a token may name several repositories (for a mount)."""
+        kind, _, rest = challenge.partition(" ")
+        fields = dict(_CHALLENGE.findall(rest))
+        if kind.lower() == "basic" and self._login and self._login.user:
+            return self._basic(self._login)
+        if kind.lower() != "bearer" or "realm" not in fields:
+            return None
+        token = self._token(fields)
+        return f"Bearer {token}" if token else None
+
+    @staticmethod
+    def _basic(login: Login) -> str:
+        return "Basic " + base64.b64encode(f"{login.user}:{login.password.reveal()}".encode()).decode()
+
+    def _token(self, fields: Mapping[str, str]) -> str | None:
+        scopes = fields.get("scope", "").split()
+        if self._login and not self._login.user:
+            form = {"grant_type": "refresh_token", "refresh_token": self._login.password.reveal(), "client_id": "lading"}
+            form |= {"service": fields.get("service", ""), "scope": " ".join(scopes)}
+            content = urlencode(form).encode()
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            answer = self._follow("POST", fields["realm"], headers, content, len(content), None)
+        else:
+            query = [("service", fields["service"])] if "service" in fields else []
+            url = f"{fields['realm']}?{urlencode([*query, *(('scope', scope) for scope in scopes)])}"
+            answer = self._follow("GET", url, {"Authorization": self._basic(self._login)} if self._login else {}, None, 0, None)
+        try:
+            record: Any = json.loads(answer.body)
+            return str(record.get("token") or record["access_token"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _follow(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, length: int, sink: Sink | None) -> Answer:
+        """Redirects of what is read; a password is for the server that asked for it alone."""
+        answer = self._once(method, url, headers, body, length, sink)
+        for _ in range(5):
+            if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
+                break
+            target = urljoin(url, answer.header("location"))
+            kept = (
+                headers if urlsplit(target).netloc == urlsplit(url).netloc else {k: v for k, v in headers.items() if k != "Authorization"}
+            )
+            url, headers = target, kept
+            answer = self._once(method, url, headers, body, length, sink)
+        return answer
+
+    def _once(self, method: str, url: str, headers: Mapping[str, str], body: Body | None, length: int, sink: Sink | None) -> Answer:
+        parts = urlsplit(url)
+        connection = self._connection(parts.scheme, parts.netloc)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        sent = {
+            "User-Agent": "lading",
+            **headers,
+            **({"Content-Length": str(length)} if body is not None or method in ("POST", "PUT") else {}),
+        }
+        try:
+            connection.request(method, path, body=body() if callable(body) else body, headers=sent)
+            response = connection.getresponse()
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that says no may close before it has read everything: its answer may be there all the same.
+            response = self._early(connection)
+        found = {name.lower(): value for name, value in response.getheaders()}
+        if sink is not None and response.status in (200, 206):
+            sink(response)
+            return Answer(response.status, found)
+        answer = Answer(response.status, found, response.read())
+        if found.get("connection", "").lower() == "close":
+            self.drop()
+        return answer
+
+    @staticmethod
+    def _early(connection: http.client.HTTPConnection) -> http.client.HTTPResponse:
+        if connection.sock is None:
+            raise ConnectionResetError("the connection was closed")
+        response = http.client.HTTPResponse(connection.sock)
+        response.begin()
+        return response
+
+    def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
+        kept: dict[str, http.client.HTTPConnection] = self._local.__dict__.setdefault("connections", {})
+        key = f"{scheme}://{netloc}"
+        if key not in kept:
+            if scheme == "https":
+                kept[key] = http.client.HTTPSConnection(netloc, timeout=_SECONDS, context=ssl.create_default_context(), blocksize=1 << 20)
+            else:
+                kept[key] = http.client.HTTPConnection(netloc, timeout=_SECONDS, blocksize=1 << 20)
+        return kept[key]
+
+    def drop(self) -> None:
+        """Close this thread's connections: after a failure none of them is in a known state."""
+        for connection in self._local.__dict__.pop("connections", {}).values():
+            with contextlib.suppress(OSError):
+                connection.close()
+
+
+def pause(attempt: int) -> float:
+    """Seconds to wait before another try."""
+    return min(0.2 * 2.0**attempt, 5.0)

@@ -1,0 +1,276 @@
+"""The table of contents for images, after `lading.pipeline`'s: what ``build``, ``push`` and running an image do, stage by stage.
+
+::
+
+    pipeline: read -> plan -> lock -> make_recipe -> build -> publish
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lading import pipeline
+from lading.model.decisions import Decision, Kind
+from lading.model.events import Reporter, silent
+from lading.model.origin import Origin
+from lading.model.problems import LadingError, Problem
+
+if TYPE_CHECKING:
+    from lading.images.build import Built
+    from lading.images.media import Destination, Image
+    from lading.images.recipe import Recipe
+    from lading.images.store import Store
+
+_LABEL = re.compile(r"cu(\d+)(\d)")
+_CUDA_PACKAGES = re.compile(r"nvidia-.*-cu\d+|nvidia-c\w+|jax-cuda\d+-.*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """What the user asked for of the image. ``name`` is its name, ``base`` the image below, ``user`` who containers run as.
+
+    ``compression`` is ``gzip`` or ``zstd``; ``secrets`` are files by id for build steps that mount them.
+    """
+
+    name: str
+    base: str | None = None
+    platform: str = ""
+    compression: str = "gzip"
+    bytecode: bool = True
+    user: str | None = None
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+
+
+def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, options: pipeline.Options, asked: BuildOptions) -> Recipe:
+    """What the image is to be made from.
+
+    Raises:
+        LadingError: if the project has nothing to serve, or a signature cannot be read.
+    """
+    from lading.environments.interpreters import find_interpreters
+    from lading.images.media import Compression
+    from lading.images.recipe import DEFAULT_USER, EnvironmentRecipe, Recipe
+    from lading.images.reference import parse_reference
+
+    if not project.config.apis:
+        raise LadingError(_nothing_to_serve(project.config.path))
+    environments = tuple(
+        EnvironmentRecipe(
+            variant=one.planned.plan.variant if len(locked) > 1 else "",
+            lock=one.lock,
+            text=one.text,
+            plan=pipeline.as_reached(one.planned.plan, project, options),
+            interpreter=one.planned.interpreter if one.lock.conda is None else None,
+        )
+        for one in locked
+    )
+    base, decision = _base(locked, project, asked)
+    system = tuple(dict.fromkeys(name for one in locked for name in one.planned.plan.system_packages))
+    decisions = tuple(decision for one in locked for decision in one.lock.decisions)
+    title = parse_reference(asked.name).repository.rpartition("/")[2]
+    return Recipe(
+        title=title,
+        root=project.root,
+        environments=environments,
+        service=_service(environments, locked, project, title),
+        base=base,
+        platform=asked.platform or _platform(locked[0].planned.plan.target.platform),
+        pythons=find_interpreters(options.environ),
+        openapi=_openapi(project, title),
+        config=_config(project),
+        compression=Compression(asked.compression),
+        bytecode=asked.bytecode,
+        user=asked.user or DEFAULT_USER,
+        system_packages=system,
+        steps=_steps(project, asked),
+        decisions=(*decisions, decision),
+        environ=options.environ,
+        offline=options.offline,
+    )
+
+
+def _nothing_to_serve(path: str | None) -> Problem:
+    return Problem(
+        rule="no-predictor",
+        what=f"{path or 'The project'} names no predictor.",
+        origin=Origin(path) if path else None,
+        instead="Write, for example: predict: predict.py:Predictor",
+    )
+
+
+def _platform(locked: str) -> str:
+    """An image's platform for a lock's: ``linux/arm64`` for ``aarch64-manylinux_2_28``."""
+    if "manylinux" not in locked and "linux" not in locked:
+        raise LadingError(
+            Problem(
+                rule="image-platform",
+                what=f"An image cannot hold packages for {locked}.",
+                origin=Origin("--platform"),
+                why="Containers run Linux.",
+                instead="Build with --platform linux/amd64 or linux/arm64.",
+            )
+        )
+    return "linux/arm64" if locked.startswith("aarch64") else "linux/amd64"
+
+
+def _base(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, asked: BuildOptions) -> tuple[str, Decision]:
+    """The base image: what the user names, what Cortex's configuration names, else a slim Python."""
+    target = locked[0].planned.plan.target
+    minor = ".".join(locked[0].lock.target.get("python", target.python).split(".")[:2])
+    own = next((api for api in project.config.apis if getattr(api, "image", None)), None)
+    if asked.base:
+        return asked.base, _base_decision(f"--base {Path(asked.base).name}", Path(asked.base).name, "it was asked for", None)
+    if own is not None:
+        image = str(getattr(own, "image", ""))
+        return image, _base_decision(image, image, "the configuration names it", own.origin)
+    slim = f"python:{minor}-slim"
+    if target.accelerator == "cpu":
+        return slim, _base_decision("no base", slim, "it has the project's Python and little else", None)
+    carried = sorted(name for one in locked for name in one.lock.versions if _CUDA_PACKAGES.fullmatch(name))
+    carries = carried or any(f"+{target.accelerator}" in version for one in locked for version in one.lock.versions.values())
+    if carries:
+        because = f"the wheels bring CUDA themselves ({', '.join(carried[:3]) or target.accelerator}), so only the host's driver is needed; an NVIDIA devel image, as Cog takes, would add a second CUDA of several GB"
+        return slim, _base_decision(f"a GPU image for {target.accelerator}", slim, because, None)
+    number = _LABEL.fullmatch(target.accelerator)
+    version = f"{number[1]}.{number[2]}.0" if number else "12.4.0"
+    runtime = f"nvidia/cuda:{version}-cudnn-runtime-ubuntu22.04"
+    because = "no wheel of the lock brings CUDA; the runtime image has the libraries without the compilers of the devel image"
+    return runtime, _base_decision(f"a GPU image for {target.accelerator}", runtime, because, None)
+
+
+def _base_decision(asked: str, chose: str, because: str, origin: Origin | None) -> Decision:
+    return Decision(
+        rule="base-image",
+        kind=Kind.CHOSEN,
+        subject="base",
+        asked=asked,
+        chose=chose,
+        because=because,
+        origin=origin,
+        instead="--base IMAGE",
+    )
+
+
+def _service(environments: Any, locked: tuple[pipeline.Locked, ...], project: pipeline.Project, title: str) -> Mapping[str, Any]:
+    """The server's configuration with the image's own paths."""
+    from lading.images.project import ROOT
+    from lading.model.environment import Environment
+    from lading.service.container import as_json
+
+    by_api: dict[str, Environment] = {}
+    for one, recipe in zip(locked, environments, strict=True):
+        environment = Environment(path=f"/{recipe.prefix}", python=f"/{recipe.prefix}/bin/python", key="image")
+        by_api |= {api.name: environment for api in one.planned.plan.apis}
+    ready = pipeline.Ready(root=project.root, files=project.files, config=project.config, environments=by_api, variants=())
+    spec = pipeline.describe_service(ready)
+    # The folder's name on this machine is nobody's business: two checkouts are one image.
+    apis = tuple(
+        replace(api, worker=replace(api.worker, root=f"/{ROOT}"), openapi=_titled(api.openapi, project, title)) for api in spec.apis
+    )
+    training = replace(spec.training, worker=replace(spec.training.worker, root=f"/{ROOT}")) if spec.training else None
+    return as_json(replace(spec, title=title, apis=apis, training=training))
+
+
+def _openapi(project: pipeline.Project, title: str) -> Mapping[str, Any] | None:
+    return _titled(pipeline.openapi(project), project, title)
+
+
+def _titled(document: Mapping[str, Any] | None, project: pipeline.Project, title: str) -> Mapping[str, Any] | None:
+    info = (document or {}).get("info")
+    if document is None or not isinstance(info, Mapping) or info.get("title") != project.root.name:
+        return document
+    return {**document, "info": {**info, "title": title}}
+
+
+def _config(project: pipeline.Project) -> Any:
+    """The configuration as data, for Cog's label."""
+    import yaml
+
+    content = project.files.read(project.config.path) if project.config.path else None
+    if content is None:
+        return None
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+
+
+def _steps(project: pipeline.Project, asked: BuildOptions) -> Any:
+    from lading.images.recipe import Steps
+
+    shell = None
+    for api in project.config.apis:
+        named = api.dependencies.shell
+        path = named.path if named else "dependencies.sh"
+        if (named or str(project.config.kind) == "cortex") and project.files.read(path) is not None:
+            shell = path
+    return Steps(before=shell, after=tuple((command, ()) for command in project.config.run), secrets=asked.secrets)
+
+
+def build(recipe: Recipe, store: Store | None = None, reporter: Reporter = silent) -> Built:
+    """Make the image; all of it is in the local store then.
+
+    Raises:
+        LadingError: if that is not possible; nothing has a name then.
+    """
+    from lading.images.build import build_image
+    from lading.images.store import Store as LocalStore
+
+    return build_image(recipe, store or LocalStore(), reporter)
+
+
+def destination(text: str | None, name: str, reporter: Reporter = silent) -> tuple[Destination, str]:
+    """Where ``-o`` says that the image goes, and its name there.
+
+    ``oci:DIR``, ``docker-archive:FILE``, ``registry`` (the name's own); None is the local store.
+
+    Raises:
+        LadingError: if it is none of these.
+    """
+    from lading.images.archive import Archive
+    from lading.images.layout import Layout
+    from lading.images.push import Pushing
+    from lading.images.reference import local_name
+    from lading.images.store import Store as LocalStore
+
+    if text is None or text == "store":
+        return LocalStore(), local_name(name)
+    kind, _, place = text.partition(":")
+    if kind == "oci" and place:
+        return Layout(Path(place).expanduser()), local_name(name).rpartition(":")[2]
+    if kind in ("docker-archive", "archive") and place:
+        return Archive(Path(place).expanduser()), local_name(name)
+    if text == "registry":
+        return Pushing(LocalStore(), reporter), name
+    raise LadingError(
+        Problem(
+            rule="usage",
+            what=f'"{text}" is no destination for an image.',
+            origin=Origin("-o"),
+            instead="Write -o oci:DIR, -o docker-archive:FILE, -o registry, or leave it out for the local store.",
+        )
+    )
+
+
+def stored(name: str, platform: str | None = None) -> tuple[Image, ...]:
+    """An image of the local store: one, or one for each platform.
+
+    Raises:
+        LadingError: if there is none of this name.
+    """
+    from lading.images.stored import load
+
+    return load(name, platform)
+
+
+def default_name(project: pipeline.Project) -> str:
+    """The image's name where none is given: the one of Cog's configuration, else the folder's."""
+    from lading.images.reference import name_from
+
+    config = _config(project)
+    named = config.get("image") or config.get("model") if isinstance(config, dict) else None
+    return str(named) if named else name_from(project.root.name)

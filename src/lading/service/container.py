@@ -1,0 +1,100 @@
+"""The server inside an image: ``python -m lading.service.container``. Everything was decided when the image was built.
+
+Reads the service from ``LADING_SERVICE`` (a JSON file), listens on ``PORT`` (5000), and as process 1 of a container also reaps what others
+leave behind. Nothing is resolved, installed or written.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lading.model.events import Event, Phase
+from lading.model.problems import LadingError
+from lading.model.service import ServiceSpec
+from lading.service.variables import with_cog_variables
+
+DEFAULT_PORT = 5000
+SERVICE = "LADING_SERVICE"
+
+
+def as_json(spec: ServiceSpec) -> dict[str, Any]:
+    """A service as JSON data, for `from_json`."""
+    import msgspec  # noqa: PLC0415 -- not in the first process
+
+    record: dict[str, Any] = msgspec.to_builtins(spec)
+    return record
+
+
+def from_json(content: bytes) -> ServiceSpec:
+    """The inverse of `as_json`, from JSON text."""
+    import msgspec  # noqa: PLC0415 -- not in the first process
+
+    return msgspec.json.decode(content, type=ServiceSpec)
+
+
+def main() -> int:
+    """Serve until the container is stopped; returns the exit status."""
+    if os.getpid() == 1:
+        status = _as_init()
+        if status is not None:
+            return status
+    try:
+        spec = _with_environment(from_json(Path(os.environ[SERVICE]).read_bytes()), os.environ)
+        from lading.service.server import serve  # noqa: PLC0415 -- not in the first process
+
+        return serve(spec, _say)
+    except LadingError as error:
+        for problem in error.problems:
+            _line(f"error: {problem.what} {problem.instead or ''}".rstrip())
+        return int(error.exit_code)
+
+
+def _with_environment(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceSpec:
+    """Where to listen, and variables of the container, which win over those that the project's configuration sets."""
+    text = environ.get("PORT") or str(DEFAULT_PORT)
+    port = int(text) if text.isascii() and text.isdigit() and int(text) < 65536 else DEFAULT_PORT
+    apis = tuple(replace(api, worker=replace(api.worker, env=_unset(api.worker.env, environ))) for api in spec.apis)
+    training = spec.training and replace(spec.training, worker=replace(spec.training.worker, env=_unset(spec.training.worker.env, environ)))
+    spec = with_cog_variables(replace(spec, apis=apis, training=training), environ)
+    return replace(spec, host=environ.get("LADING_HOST") or "0.0.0.0", port=port)  # noqa: S104 -- a container's own network
+
+
+def _unset(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in environ}
+
+
+def _say(event: Event) -> None:
+    if event.message and (event.phase is not Phase.STARTED):
+        _line(event.message if event.phase is Phase.OUTPUT else f"{event.step}: {event.message}")
+
+
+def _line(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _as_init() -> int | None:
+    """Process 1 starts the server as its child, passes signals on and reaps; None in the child."""
+    child = os.fork()
+    if child == 0:
+        return None
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda received, _frame: os.kill(child, received))
+    while True:
+        try:
+            ended, status = os.wait()
+        except InterruptedError:  # pragma: no cover -- retried by Python itself, mostly
+            continue
+        if ended == child:
+            code = os.waitstatus_to_exitcode(status)
+            return 128 - code if code < 0 else code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
