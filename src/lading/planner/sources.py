@@ -17,6 +17,7 @@ from lading.model.requirements import Declaration
 from lading.planner.candidates import Candidate, candidates, read_source
 from lading.planner.cortex_conda import with_conda_packages
 from lading.planner.others import ignored_advice, is_passed_over, list_others
+from lading.planner.preinstalled import with_preinstalled
 
 REQUIREMENTS = "requirements.txt"
 PYPROJECT = "pyproject.toml"
@@ -99,6 +100,7 @@ def _declaration(
     if config.kind is not ProjectKind.CORTEX:
         return found
     declaration = with_conda_packages(found.declaration, apis, files, environ)
+    declaration = with_preinstalled(declaration, config, apis, files)
     return replace(found, declaration=declaration, because=found.because or "Cortex installs it")
 
 
