@@ -153,7 +153,8 @@ def check(config: ProjectConfig, files: FolderFiles) -> tuple[Problem, ...]:
     """Look at the predictors as far as one can without running them."""
     from lading.checks.predictor import check_predictor
 
-    return tuple(problem for api in config.apis for problem in check_predictor(api, files))
+    training = check_predictor(config.train, files, training=True) if config.train else ()
+    return (*(problem for api in config.apis for problem in check_predictor(api, files)), *training)
 
 
 def plan(project: Project, options: Options, reporter: Reporter = silent) -> tuple[Planned, ...]:
@@ -787,19 +788,26 @@ def _variant_of(installed: Installed) -> Variant:
     )
 
 
-def describe_service(ready: Ready, *, host: str = "127.0.0.1", port: int = 5000, **limits: float | None) -> ServiceSpec:
+def describe_service(ready: Ready, *, host: str = "127.0.0.1", port: int = 5000, **limits: object) -> ServiceSpec:
     """What to serve: each API with the environment it runs in, its signature and its schema, read without importing the model.
 
-    ``limits`` are fields of `ServiceSpec` (``setup_timeout``, ``predict_timeout``, in seconds).
+    ``limits`` are fields of `ServiceSpec` (``setup_timeout``, ``predict_timeout``, in seconds, ...); None leaves the usual value.
     """
     from lading.model.service import ServiceSpec
 
     served = tuple(_served_api(ready, api, ready.environments[api.name]) for api in ready.config.apis)
-    spec = ServiceSpec(kind=ready.config.kind, title=ready.root.name, apis=served, host=host, port=port)
+    training = describe_training(ready)
+    spec = ServiceSpec(kind=ready.config.kind, title=ready.root.name, apis=served, training=training, host=host, port=port)
     return replace(spec, **{name: value for name, value in limits.items() if value is not None})  # type: ignore[arg-type] # by contract
 
 
-def _served_api(ready: Ready, api: Api, environment: Environment) -> ServedApi:
+def describe_training(ready: Ready) -> ServedApi | None:
+    """What ``train`` of the configuration names, with the environment that it runs in; None if it names nothing."""
+    train = ready.config.train
+    return None if train is None else _served_api(ready, train, ready.variants[0].environment, training=True)
+
+
+def _served_api(ready: Ready, api: Api, environment: Environment, *, training: bool = False) -> ServedApi:
     from lading.environments.activation import activation
     from lading.model.project import Style
     from lading.model.service import ServedApi, WorkerSpec
@@ -808,9 +816,10 @@ def _served_api(ready: Ready, api: Api, environment: Environment) -> ServedApi:
     signature = openapi = None
     if api.style is Style.COG:
         from lading.schema.openapi import make_openapi
-        from lading.schema.static import read_signature
+        from lading.schema.static import PREDICT, TRAIN, read_signature
 
-        signature = read_signature(ready.files, api.file, api.object, python_path=api.python_path).as_json()
+        methods = TRAIN if training else PREDICT
+        signature = read_signature(ready.files, api.file, api.object, python_path=api.python_path, methods=methods).as_json()
         openapi = make_openapi(signature, ready.root.name, _OPENAPI_VERSION)
     worker = WorkerSpec(
         python=environment.python,
@@ -831,8 +840,13 @@ def _served_api(ready: Ready, api: Api, environment: Environment) -> ServedApi:
 
 def with_variables(spec: ServiceSpec, variables: Mapping[str, str]) -> ServiceSpec:
     """The service with variables added to every worker's environment; they win over the configuration's."""
-    apis = tuple(replace(api, worker=replace(api.worker, env={**api.worker.env, **variables})) for api in spec.apis)
-    return replace(spec, apis=apis)
+    apis = tuple(with_worker_variables(api, variables) for api in spec.apis)
+    return replace(spec, apis=apis, training=with_worker_variables(spec.training, variables) if spec.training else None)
+
+
+def with_worker_variables(api: ServedApi, variables: Mapping[str, str]) -> ServedApi:
+    """One API with variables added to its workers' environment."""
+    return replace(api, worker=replace(api.worker, env={**api.worker.env, **variables}))
 
 
 def openapi(project: Project) -> Mapping[str, object]:
@@ -849,4 +863,11 @@ def openapi(project: Project) -> Mapping[str, object]:
     if first.style is Style.CORTEX:
         return make_cortex_openapi([(api.name, api.endpoint or f"/{api.name}") for api in project.config.apis])
     signature = read_signature(project.files, first.file, first.object, python_path=first.python_path)
-    return make_openapi(signature.as_json(), project.root.name, _OPENAPI_VERSION)
+    made = make_openapi(signature.as_json(), project.root.name, _OPENAPI_VERSION)
+    train = project.config.train
+    if train is None:
+        return made
+    from lading.schema.static import TRAIN
+    from lading.schema.training import add_training
+
+    return add_training(made, read_signature(project.files, train.file, train.object, methods=TRAIN).as_json())

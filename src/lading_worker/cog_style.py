@@ -66,12 +66,12 @@ class CogStyle:
         given = os.environ.get("COG_WEIGHTS")
         files = InputFiles(None, trusted=True)
         atexit.register(files.close)
-        if given:
-            return {"weights": given if kind in ("str", "any") else getattr(files, kind)(given)}
-        if os.path.exists("weights"):
-            path = os.path.abspath("weights")
-            return {"weights": path if kind in ("str", "any") else getattr(files, "default_" + kind)(path)}
-        return {"weights": None}
+        if not given and os.path.exists("weights"):
+            given = os.path.abspath("weights")
+        if not given or kind in ("str", "any"):
+            return {"weights": given or None}
+        # The operator may name a file of the machine, as the author may.
+        return {"weights": getattr(files, "default_" + kind)(given)}
 
     # Predictions
 

@@ -24,7 +24,12 @@ from lading.model.service import ServedApi, ServiceSpec, WorkerSpec
 from lading.service.server import serve
 
 given = json.loads(sys.argv[1])
-apis = tuple(ServedApi(**{**api, "worker": WorkerSpec(**api["worker"])}) for api in given.pop("apis"))
+def served(api):
+    return ServedApi(**{**api, "worker": WorkerSpec(**api["worker"])})
+
+apis = tuple(map(served, given.pop("apis")))
+if "training" in given:
+    given["training"] = served(given["training"])
 extra = given.pop("extra")
 def reporter(event):
     print(f"{event.step}|{event.phase}|{event.message}", file=sys.stderr, flush=True)

@@ -30,6 +30,26 @@ def write_output(result: Any, path: str | None, output: Output) -> None:
         _write_value(result.output, path, output)
 
 
+def write_training(value: Any, path: str, output: Output) -> None:
+    """Write what a training gave: its file to ``path``; of a record, the first file there, others beside it under their names.
+
+    The record itself goes to standard output, with the files' places in it.
+    """
+    if not isinstance(value, dict):
+        _write_value(value, path if _data_urls(value) else None, output)
+        return
+    shown, first = {}, True
+    for name, item in value.items():
+        found = _decode(item) if isinstance(item, str) else None
+        shown[name] = item
+        if found is not None:
+            place = Path(path) if first else Path(path).with_name(f"{name}{found[1]}")
+            first = False
+            _write_file(place, found[0], output)
+            shown[name] = str(place)
+    output.data(json.dumps(shown, indent=2, ensure_ascii=False))
+
+
 def _write_value(value: Any, path: str | None, output: Output) -> None:
     files = _data_urls(value)
     if files is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lading import pipeline
 from lading.cli.install import prepare
@@ -18,10 +19,24 @@ from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import Api, Style
 
+if TYPE_CHECKING:
+    from lading.model.environment import Environment
+    from lading.model.service import ServedApi
+    from lading.service.once import Outcome
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
     add_project(parser)
+    add_inputs(parser)
+    parser.add_argument("-o", "--output", metavar="PATH", help="write the output to PATH")
+    parser.add_argument("--api", metavar="NAME", help="the API to ask, when the project has several")
+    add_timeouts(parser)
+    add_environment(parser)
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """``-i`` and ``--json``."""
     parser.add_argument(
         "-i", "--input", action="append", default=[], metavar="NAME=VALUE", help="an input; @path takes a file; repeat for a list"
     )
@@ -33,38 +48,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         help="alone: the whole answer as JSON; with a value: all inputs as JSON (text, @file, or - for standard input)",
     )
-    parser.add_argument("-o", "--output", metavar="PATH", help="write the output to PATH")
-    parser.add_argument("--api", metavar="NAME", help="the API to ask, when the project has several")
-    add_timeouts(parser)
-    add_environment(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
-    _sort_out_json(arguments)
+    sort_out_json(arguments)
     options = pipeline_options(arguments, arguments.project)
     project = pipeline.read(options)
     api = _api(project, arguments.api)
-    payload = _payload(arguments, project, api)
+    payload = inputs_of(arguments, project, api)
     ready = prepare(options, output)
-    spec = pipeline.with_variables(pipeline.describe_service(ready), variables(arguments.env))
-    served = next(one for one in spec.apis if one.name == api.name)
-
-    from lading.environments.claims import hold
-    from lading.service.once import predict_once
-
-    with hold(ready.environments[api.name]):
-        result = predict_once(served, payload, output.reporter, setup_timeout=arguments.setup_timeout, predict_timeout=arguments.timeout)
+    served = next(one for one in pipeline.describe_service(ready).apis if one.name == api.name)
+    result = once(served, ready.environments[api.name], payload, arguments, output)
     if output.as_json:
         output.json(result.as_json())
     elif result.ok:
         write_output(result, arguments.output, output)
     if not result.ok and not output.as_json:
-        raise LadingError(_failed(result.error or "it failed", api))
+        raise LadingError(failed(result.error or "it failed", api))
     return 0 if result.ok else int(ExitCode.MODEL)
 
 
-def _sort_out_json(arguments: argparse.Namespace) -> None:
+def once(served: ServedApi, environment: Environment, payload: Any, arguments: argparse.Namespace, output: Output) -> Outcome:
+    """Run one prediction or training in a worker of its own.
+
+    Its URLs may name any address: they are the user's own, not a stranger's.
+    """
+    from lading.environments.claims import hold
+    from lading.service.once import predict_once
+    from lading.service.variables import setup_timeout
+
+    served = pipeline.with_worker_variables(served, {"LADING_DOWNLOAD_ALLOW": "all", **variables(arguments.env)})
+    setup_seconds = arguments.setup_timeout or setup_timeout(os.environ)
+    with hold(environment):
+        return predict_once(served, payload, output.reporter, setup_timeout=setup_seconds, predict_timeout=arguments.timeout)
+
+
+def sort_out_json(arguments: argparse.Namespace) -> None:
     """``--json PROJECT`` means the flag and a project: a value counts as input only if it looks like JSON, ``@file`` or ``-``."""
     value = arguments.json
     if isinstance(value, str) and value != "-" and value[:1] not in tuple('{["@') and arguments.project is None:
@@ -83,8 +103,12 @@ def _api(project: pipeline.Project, name: str | None) -> Api:
     raise LadingError(Problem(rule="usage", what=what, origin=Origin("--api"), instead=f"Name one with --api: {names}."))
 
 
-def _payload(arguments: argparse.Namespace, project: pipeline.Project, api: Api) -> Any:
-    """The inputs, converted and checked before anything is resolved, built or started."""
+def inputs_of(arguments: argparse.Namespace, project: pipeline.Project, api: Api, *, training: bool = False) -> Any:
+    """The inputs, converted and checked before anything is resolved, built or started.
+
+    Raises:
+        LadingError: with every input that does not fit.
+    """
     from lading.schema import arguments as schema_arguments
 
     if isinstance(arguments.json, str):
@@ -92,17 +116,18 @@ def _payload(arguments: argparse.Namespace, project: pipeline.Project, api: Api)
             raise LadingError(Problem(rule="usage", what="Inputs are given twice, by -i and by --json.", instead="Use one of them."))
         given = _json_input(arguments.json)
         if api.style is Style.COG:
-            schema_arguments.check(_signature(project, api), given)
+            schema_arguments.check(_signature(project, api, training=training), given)
         return given
     if api.style is Style.CORTEX:
         return schema_arguments.convert_payload(arguments.input, _content)
-    return schema_arguments.convert(_signature(project, api), arguments.input, _content)
+    return schema_arguments.convert(_signature(project, api, training=training), arguments.input, _content)
 
 
-def _signature(project: pipeline.Project, api: Api) -> dict[str, Any]:
-    from lading.schema.static import read_signature
+def _signature(project: pipeline.Project, api: Api, *, training: bool) -> dict[str, Any]:
+    from lading.schema.static import PREDICT, TRAIN, read_signature
 
-    return read_signature(project.files, api.file, api.object, python_path=api.python_path).as_json()
+    methods = TRAIN if training else PREDICT
+    return read_signature(project.files, api.file, api.object, python_path=api.python_path, methods=methods).as_json()
 
 
 def _content(path: str) -> bytes:
@@ -143,10 +168,11 @@ def _read_file(path: str) -> bytes:
         ) from error
 
 
-def _failed(error: str, api: Api) -> Problem:
+def failed(error: str, api: Api, what: str = "prediction") -> Problem:
+    """A prediction or training that the model failed."""
     return Problem(
-        rule="prediction-failed",
-        what=f"The prediction failed: {error}",
+        rule=f"{what}-failed",
+        what=f"The {what} failed: {error}",
         origin=Origin(api.file),
         why="The model raised it; its traceback is above.",
         code=ExitCode.MODEL,

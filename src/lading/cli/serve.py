@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lading import pipeline
 from lading.cli.install import prepare
@@ -13,7 +15,12 @@ from lading.cli.output import Output
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
+if TYPE_CHECKING:
+    from lading.model.service import ServedApi, ServiceSpec
+
 DEFAULT_PORT = 5000
+_CONFIGURATIONS = ("cog.yaml", "cortex.yaml")
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,8 +29,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.add_argument("-p", "--port", type=int, help=f"the port (default: PORT, else {DEFAULT_PORT}); 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes of each predictor (default: what it declares, else 1)")
+    parser.add_argument("--threads", type=_count, metavar="N", help="predictions at a time in each process (default: as declared, else 1)")
+    parser.add_argument("--max-queue", type=_count, metavar="N", help="predictions that may wait (default: 256); more are answered 503")
+    parser.add_argument("--max-body", type=_size, metavar="SIZE", help="the largest body of a request: 500M, 2G (default: 100M)")
+    parser.add_argument("--max-held", type=_size, metavar="SIZE", help="all bodies that wait, together (default: 512M)")
+    parser.add_argument("--upload-url", type=_web, metavar="URL", help="put files of outputs to URL/NAME instead of into the answer")
+    parser.add_argument(
+        "--allow-downloads",
+        metavar="HOSTS",
+        help="what inputs by URL may name beside public addresses: networks, hosts, *.suffixes, or all, divided by commas",
+    )
+    parser.add_argument("--await-explicit-shutdown", action="store_true", help="ignore SIGTERM; POST /shutdown ends the server")
     add_timeouts(parser)
     add_environment(parser)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 100_000):
+        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 on')
+    return int(text)
+
+
+def _size(text: str) -> int:
+    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].lower() in tuple("kmg") else (text, "")
+    if not (number.isascii() and number.isdigit() and 0 < int(number) < 1 << 40):
+        raise argparse.ArgumentTypeError(f'"{text}" is no size; write 500M or 2G')
+    return int(number) * _UNITS[unit]
+
+
+def _web(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f'"{text}" is no http:// or https:// URL')
+    return text
 
 
 def add_timeouts(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +88,7 @@ def add_environment(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     port = _port(arguments)
-    options = pipeline_options(arguments, arguments.project)
+    options = _named_by_cog(pipeline_options(arguments, arguments.project))
     ready = prepare(options, output)
     if not ready.config.apis:
         raise LadingError(no_predictor(ready.config.path))
@@ -60,13 +98,50 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         port=port,
         setup_timeout=arguments.setup_timeout,
         predict_timeout=arguments.timeout,
+        max_queue=arguments.max_queue,
+        max_body_bytes=arguments.max_body,
+        max_held_bytes=_held(arguments),
+        ignore_sigterm=arguments.await_explicit_shutdown,
     )
-    spec = pipeline.with_variables(spec, variables(arguments.env))
+    spec = pipeline.with_variables(_adjusted(spec, arguments), _allowed(arguments) | variables(arguments.env))
     from lading.environments.claims import hold
     from lading.service.server import serve
 
     with hold(*ready.environments.values()):
         return serve(spec, output.reporter)
+
+
+def _held(arguments: argparse.Namespace) -> int | None:
+    """Room for bodies: at least for the largest one."""
+    if arguments.max_held is None and (arguments.max_body or 0) <= 512 << 20:
+        return None
+    return max(arguments.max_held or 0, arguments.max_body or 0)
+
+
+def _allowed(arguments: argparse.Namespace) -> dict[str, str]:
+    return {} if arguments.allow_downloads is None else {"LADING_DOWNLOAD_ALLOW": arguments.allow_downloads}
+
+
+def _adjusted(spec: ServiceSpec, arguments: argparse.Namespace) -> ServiceSpec:
+    """The service with what the command line and Cog's variables say of processes, threads and uploads."""
+    from lading.service.variables import with_cog_variables
+
+    def adjusted(api: ServedApi) -> ServedApi:
+        worker = replace(api.worker, threads=arguments.threads or api.worker.threads, upload_url=arguments.upload_url)
+        return replace(api, worker=worker, processes=arguments.workers or api.processes)
+
+    training = spec.training and replace(spec.training, worker=replace(spec.training.worker, upload_url=arguments.upload_url))
+    if arguments.threads is None:
+        spec = with_cog_variables(spec, os.environ)
+    return replace(spec, apis=tuple(map(adjusted, spec.apis)), training=training)
+
+
+def _named_by_cog(options: pipeline.Options) -> pipeline.Options:
+    """``COG_PREDICT_TYPE_STUB`` names the predictor of a project that has no configuration, as in Cog's images."""
+    stub = os.environ.get("COG_PREDICT_TYPE_STUB")
+    if not stub or options.file or any((options.directory / name).exists() for name in _CONFIGURATIONS):
+        return options
+    return replace(options, file=stub)
 
 
 def no_predictor(path: str | None) -> Problem:

@@ -6,6 +6,7 @@ from __future__ import annotations
 VERBS = {
     "serve": ("serve", "serve the project's predictions over HTTP"),
     "predict": ("predict", "make one prediction (alias: run)"),
+    "train": ("train", "run the training that cog.yaml names, once"),
     "plan": ("plan", "show what was found, used, ignored, and every decision; changes nothing"),
     "lock": ("lock", "resolve the dependencies into pylock.lading.toml"),
     "install": ("install", "build the locked environment in the store"),

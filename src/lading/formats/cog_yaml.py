@@ -120,11 +120,13 @@ class _Config:
         check.known_keys(build, _BUILD, "build")
         env = self._environment(root.get("environment"))
         apis = self._apis(root, env, self._concurrency(root.get("concurrency")))
+        train = self._api(root.get("train"), "train", env)
         packages = self._packages(build)
         config = ProjectConfig(
             kind=ProjectKind.COG,
             path=self.path,
             apis=apis,
+            train=train,
             requirements=check.file_ref(build.get("python_requirements"), "build.python_requirements", "requirements file"),
             packages=packages,
             options=self.lines.options.frozen(),
@@ -148,15 +150,17 @@ class _Config:
                 why="run is the newer name of the same key.",
                 instead="Keep one of them.",
             )
-        self.check.predictor(root.get("train"), "train")
         entry = run or predict
-        found = self.check.predictor(entry, entry.key if entry else "")
+        api = self._api(entry, entry.key if entry else "", env, threads)
+        return (api,) if api else ()
+
+    def _api(self, entry: Entry | None, key: str, env: tuple[tuple[str, str], ...], threads: int = 1) -> Api | None:
+        found = self.check.predictor(entry, key)
         if found is None:
-            return ()
+            return None
         file, written, line = found
         stem = file.rsplit("/", 1)[-1].removesuffix(".py").replace("_", "-")
-        api = Api(name=stem, style=Style.COG, file=file, object=written, origin=self.check.origin(line), env=env, threads=threads)
-        return (api,)
+        return Api(name=stem, style=Style.COG, file=file, object=written, origin=self.check.origin(line), env=env, threads=threads)
 
     def _concurrency(self, entry: Entry | None) -> int:
         section = self.check.section(entry, "concurrency")

@@ -50,7 +50,7 @@ class ServiceSpec:
 
     A body may have ``max_body_bytes``; the bodies of all requests that wait or run together ``max_held_bytes``. ``patience`` is how many
     seconds a client may take for its request's head, for each stretch of its body, and for reading a stretch of the answer.
-    ``training`` is what ``/trainings`` runs: its worker is started when the first training is asked for.
+    ``ignore_sigterm``: only ``POST /shutdown`` and SIGINT end the server. ``training`` is what ``/trainings`` runs: its worker is started when the first training is asked for.
     """
 
     kind: ProjectKind
@@ -63,6 +63,7 @@ class ServiceSpec:
     max_queue: int = 256
     max_listeners: int = 64
     patience: float = 30.0
+    ignore_sigterm: bool = False
     training: ServedApi | None = None
     setup_timeout: float | None = None
     predict_timeout: float | None = None

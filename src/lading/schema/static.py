@@ -23,6 +23,10 @@ from lading.schema.source import Assigned, Defined, External, FunctionNode, Modu
 from lading.schema.types import Type, TypeReader
 
 FORMAT = 1
+PREDICT = ("run", "predict")
+"""Methods that answer requests."""
+TRAIN = ("train",)
+"""Methods that make weights."""
 _FRAMEWORK = frozenset(("cog.BasePredictor", "cog.BaseRunner"))
 _ROOTS = _FRAMEWORK | {"builtins.object", "typing.Generic", "typing.Protocol", "abc.ABC"}
 
@@ -44,8 +48,15 @@ class Signature:
         return dict(self.record)
 
 
-def read_signature(files: ProjectFiles, file: str, object: str, *, python_path: str | None = None) -> Signature:  # noqa: A002 - Cog's word
-    """Read the signature of ``object`` (a class or function) in ``file``.
+def read_signature(
+    files: ProjectFiles,
+    file: str,
+    object: str,  # noqa: A002 - Cog's word
+    *,
+    python_path: str | None = None,
+    methods: tuple[str, ...] = PREDICT,
+) -> Signature:
+    """Read the signature of ``object`` (a class with one of ``methods``, or a function) in ``file``.
 
     Raises:
         LadingError: with every problem of the predictor: `predictor-file-missing`, `syntax-error`, `predictor-missing`,
@@ -53,17 +64,18 @@ def read_signature(files: ProjectFiles, file: str, object: str, *, python_path: 
             `invalid-default`, `invalid-input-option`, `unknown-input-option`, `unresolved-input-option`.
     """
     try:
-        return _Reader(Sources(files, python_path), posixpath.normpath(file), object).read()
+        return _Reader(Sources(files, python_path), posixpath.normpath(file), object, methods).read()
     except RecursionError:
         problem = Problem(rule="syntax-error", what=f"{file} is nested too deeply to be read", origin=Origin(file), instead="simplify it")
         raise LadingError(problem) from None
 
 
 class _Reader:
-    def __init__(self, sources: Sources, file: str, name: str) -> None:
+    def __init__(self, sources: Sources, file: str, name: str, methods: tuple[str, ...]) -> None:
         self.sources = sources
         self.file = file
         self.name = name
+        self.methods = methods
         self.collector = ProblemCollector()
 
     def read(self) -> Signature:
@@ -82,7 +94,7 @@ class _Reader:
 
     def _read_class(self, target: Defined, record: dict[str, Any]) -> Defined | None:
         ancestry = Ancestry.of(target)
-        found = {name: method for name in ("run", "predict") if (method := ancestry.method(name))}
+        found = {name: method for name in self.methods if (method := ancestry.method(name))}
         record.update(kind="class", method=next(iter(found), None))
         record["setup"] = self._read_setup(ancestry.method("setup"))
         record["healthcheck"] = ancestry.method("healthcheck") is not None
@@ -99,8 +111,9 @@ class _Reader:
         why = "it is called for every request"
         if ancestry.outside:
             why += f"; {', '.join(ancestry.outside)} may have one, but comes from outside the project and is not imported to look"
-        instead = f"add to {self.name}: def predict(self, text: str) -> str: ..."
-        self._add("predictor-method", f"{self.name} has no method predict or run", origin, why, instead)
+        names = " or ".join(reversed(self.methods))
+        instead = f"add to {self.name}: def {self.methods[-1]}(self, text: str) -> str: ..."
+        self._add("predictor-method", f"{self.name} has no method {names}", origin, why, instead)
 
     def _read_setup(self, setup: Defined | None) -> dict[str, Any] | None:
         if setup is None or isinstance(setup.node, ast.ClassDef):

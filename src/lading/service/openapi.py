@@ -9,6 +9,7 @@ from typing import Any
 from lading import __version__
 from lading.model.project import Style
 from lading.model.service import ServedApi, ServiceSpec
+from lading.schema.training import add_training
 
 _OK = {"200": {"description": "OK"}}
 _ID = {"name": "prediction_id", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 256}}
@@ -19,7 +20,12 @@ def document(spec: ServiceSpec) -> dict[str, Any]:
     given = next((api.openapi for api in spec.apis if api.openapi), None)
     base: dict[str, Any] = copy.deepcopy(dict(given)) if given else _bare(spec)
     paths = base.setdefault("paths", {})
-    for path, operations in _paths(spec.apis).items():
+    paths_of_all = _paths(spec.apis)
+    if spec.training is not None:
+        base = add_training(base, spec.training.worker.signature or {"inputs": [], "output": {"kind": "any"}})
+        paths = base["paths"]
+        paths_of_all.update(_cog("", "training"))
+    for path, operations in paths_of_all.items():
         known = paths.setdefault(path, {})
         for method, operation in operations.items():
             known.setdefault(method, operation)
@@ -27,7 +33,7 @@ def document(spec: ServiceSpec) -> dict[str, Any]:
 
 
 def _bare(spec: ServiceSpec) -> dict[str, Any]:
-    return {"openapi": "3.0.2", "info": {"title": spec.title, "version": __version__}, "paths": {}}
+    return {"openapi": "3.0.2", "info": {"title": spec.title, "version": __version__}, "paths": {}, "components": {"schemas": {}}}
 
 
 def _paths(apis: Sequence[ServedApi]) -> dict[str, Mapping[str, Any]]:
@@ -66,27 +72,28 @@ def _cortex(api: ServedApi) -> dict[str, Any]:
     }
 
 
-def _cog(prefix: str) -> dict[str, Any]:
+def _cog(prefix: str, noun: str = "prediction") -> dict[str, Any]:
     body = {"content": {"application/json": {"schema": {"type": "object", "properties": {"input": {"type": "object"}}}}}}
     answers = {**_OK, "422": {"description": "The input does not fit."}, "503": {"description": "Not ready, or the queue is full."}}
-    one = f"{prefix}/predictions/{{prediction_id}}"
+    place, verb = f"{prefix}/{noun}s", "predict" if noun == "prediction" else "train"
+    id_ = [{**_ID, "name": f"{noun}_id"}]
     return {
-        f"{prefix}/predictions": {
-            "post": {"summary": "Make a prediction", "operationId": "predict", "requestBody": body, "responses": answers},
-            "get": {"summary": "List predictions, the newest first", "operationId": "list_predictions", "responses": _OK},
+        place: {
+            "post": {"summary": f"Make a {noun}", "operationId": verb, "requestBody": body, "responses": answers},
+            "get": {"summary": f"List {noun}s, the newest first", "operationId": f"list_{noun}s", "responses": _OK},
         },
-        one: {
+        f"{place}/{{{noun}_id}}": {
             "put": {
-                "summary": "Make a prediction once",
-                "operationId": "predict_idempotent",
-                "parameters": [_ID],
+                "summary": f"Make a {noun} once",
+                "operationId": f"{verb}_idempotent",
+                "parameters": id_,
                 "requestBody": body,
                 "responses": answers,
             },
-            "get": {"summary": "Read a prediction", "operationId": "read_prediction", "parameters": [_ID], "responses": _OK},
+            "get": {"summary": f"Read a {noun}", "operationId": f"read_{noun}", "parameters": id_, "responses": _OK},
         },
-        f"{one}/cancel": {
-            "post": {"summary": "Cancel a prediction", "operationId": "cancel_prediction", "parameters": [_ID], "responses": _OK}
+        f"{place}/{{{noun}_id}}/cancel": {
+            "post": {"summary": f"Cancel a {noun}", "operationId": f"cancel_{noun}", "parameters": id_, "responses": _OK}
         },
     }
 

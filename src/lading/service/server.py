@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.project import ProjectKind
 from lading.model.service import ServedApi, ServiceSpec
 from lading.service.process import Child, spawn
 
@@ -26,17 +29,20 @@ if TYPE_CHECKING:
     from lading.service.prediction import PredictionService
 
 _BACKLOG = 2048
+_READY_FILE = Path("/var/run/cog/ready")
 
 
-def serve(spec: ServiceSpec, reporter: Reporter, *, allow_shutdown: bool = False, worker_main: str | None = None) -> int:
+def serve(spec: ServiceSpec, reporter: Reporter, *, allow_shutdown: bool | None = None, worker_main: str | None = None) -> int:
     """Serve until a signal says to stop; returns the exit status.
 
     SIGTERM and SIGINT let running predictions finish, for at most ``spec.drain_seconds`` seconds; a second one ends at once.
-    ``worker_main`` is another worker program than Lading's own.
+    ``worker_main`` is another worker program than Lading's own. ``allow_shutdown``: whether ``POST /shutdown`` ends the server; None: as
+    its kind does, which Cog's has and Cortex's has not.
 
     Raises:
         LadingError: if the port cannot be used, or the model's process cannot be started.
     """
+    allow_shutdown = spec.kind is not ProjectKind.CORTEX if allow_shutdown is None else allow_shutdown
     listener = bind(spec.host, spec.port)
     children: list[list[Child]] = []
     try:
@@ -119,6 +125,14 @@ def _run(
         return runner.run(server.run(children))
 
 
+def _tell_kubernetes() -> None:
+    """As Cog: the file that a probe of a pod may look for."""
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        with contextlib.suppress(OSError):
+            _READY_FILE.parent.mkdir(parents=True, exist_ok=True)
+            _READY_FILE.touch()
+
+
 @contextlib.contextmanager
 def _own_signals(server: _Server) -> Any:
     """SIGINT and SIGTERM go to the server; in a thread that is not the main one, signals are somebody else's."""
@@ -128,6 +142,8 @@ def _own_signals(server: _Server) -> Any:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
         signal.signal(number, server.on_signal)
+    if server.spec.ignore_sigterm:
+        signal.signal(signal.SIGTERM, lambda *_: None)  # not SIG_IGN, which workers would inherit
     try:
         yield
     finally:
@@ -259,6 +275,8 @@ class _Server:
         if setup.failure is None:
             seconds = f" in {setup.seconds:.1f} s" if setup.seconds is not None else ""
             self.log.report(Event(step="Setting up", phase=Phase.FINISHED, message=f"{name} is ready{seconds}"))
+            if all(one.pool.ever_ready for one in self.services):
+                _tell_kubernetes()
             return
         failure = setup.failure
         place = f" ({failure.file}:{failure.line})" if failure.file else ""
