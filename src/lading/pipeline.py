@@ -209,7 +209,7 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
             known=known,
         )
 
-    known = _machine_facts(options, accelerator)
+    known = _machine_facts(options, accelerator, requirements)
     asked = planned(replace(known, choosing=False))
     stale = stale_reasons(existing, asked) if existing else ()
     if existing is not None and (options.frozen or (not stale and not options.upgrade)):
@@ -310,12 +310,13 @@ def _python_by_conda(python: PythonChoice, version: str | None) -> Decision:
     return python_decision(python, version)
 
 
-def _machine_facts(options: Options, accelerator: str) -> Known:
-    """The driver and the GPUs at hand, where the target may be this machine, and whether the accelerator was asked for."""
+def _machine_facts(options: Options, accelerator: str, requirements: tuple[Declared, ...] = ()) -> Known:
+    """The driver and the GPUs at hand, where they count for one of the requirements, and whether the accelerator was asked for."""
     from lading.environments.host import find_machine
+    from lading.frameworks.releases import FAMILY
     from lading.planner.make import Known
 
-    here = options.platform is None and accelerator != "cpu"
+    here = options.platform is None and accelerator != "cpu" and any(one.name in FAMILY for one in requirements)
     return Known(machine=find_machine() if here else None, explicit=accelerator != "auto")
 
 
@@ -603,7 +604,8 @@ def _build_of(declared: Declared, planned: Planned, project: Project, options: O
     from lading.frameworks import choose_builds
 
     chosen = next(one for one in project.chosen if one.apis == planned.plan.apis)
-    context = _context(project, chosen, planned.plan.target, _machine_facts(options, planned.plan.target.accelerator), options)
+    known = _machine_facts(options, planned.plan.target.accelerator, (declared,))
+    context = _context(project, chosen, planned.plan.target, known, options)
     return choose_builds((declared,), replace(context, offers=_ask((declared,), context, project, options)))
 
 
