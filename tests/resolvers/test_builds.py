@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomli_w
 import uv
 
@@ -19,7 +20,7 @@ from lading.model.requirements import IndexOptions
 from lading.model.secrets import SecretText, SecretUrl
 from lading.resolvers.builds import of_lock
 from tests.support.index import LocalIndex
-from tests.support.plans import declared, plan_of
+from tests.support.plans import declared, local, plan_of
 from tests.support.wheels import Archive, _tarred, core_metadata, project
 
 Resolve = Callable[..., Lock]
@@ -104,6 +105,26 @@ def test_a_build_finds_a_package_that_is_bound_to_an_index_of_its_own(index: Loc
     plan = plan_of("torch==2.0+cpu", "flash-attn", index=index.url, bound=bound, build=BuildOptions(no_isolation=("flash-attn",)))
     locked = lock(plan)
     assert package(locked, "flash-attn")["tool"]["lading"]["build-requires"] == [f"torch @ {index.file_url(torch, 'cpu')}"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("setup.py", "setup(\n    name='cuda-ops',\n)\n"),
+        ("setup.cfg", "[metadata]\nname = Cuda_Ops\n"),
+        ("pyproject.toml", '[project]\nname = "cuda.ops"\n'),
+    ],
+)
+def test_a_local_package_is_built_after_what_it_imports(index: LocalIndex, lock: Resolve, root: Path, file: str, text: str):
+    index.add("torch", "2.0")
+    tree = project("cuda-ops", "1.0", requires=["torch"])
+    tree["own_backend.py"] = f"import torch\n{tree['own_backend.py']}"
+    tree[file] = tree.get(file, "") + text.replace("[project]\n", "[project]\nversion = '1.0'\n")
+    for path, content in tree.items():
+        (root / "ops" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "ops" / path).write_text(content)
+    locked = lock(plan_of("torch", local("ops"), index=index.url, build=BuildOptions(no_isolation=("cuda-ops",))))
+    assert package(locked, "cuda-ops")["tool"]["lading"] == {"build-requires": ["torch==2.0"]}
 
 
 def test_a_build_requirement_that_must_match_gets_the_version_of_the_environment(index: LocalIndex, lock: Resolve):

@@ -7,12 +7,14 @@ installed elsewhere, and the lock says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+from packaging.utils import canonicalize_name
 
 from lading.model.build import ALL, BuildOptions
 from lading.model.lock import Lock
@@ -31,6 +33,26 @@ class Stage:
 def of_second_stage(build: BuildOptions) -> frozenset[str]:
     """The packages that come after the others, because their builds need them or must match them."""
     return frozenset({*(name for name in build.no_isolation if name != ALL), *(package for package, _ in build.matching)})
+
+
+_WRITTEN_NAME = re.compile(
+    r"""^\s*name\s*=\s*["']?(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)["']?\s*,?\s*(?:#.*)?$""", re.MULTILINE
+)
+
+
+def name_of(declared: Declared, root: Path) -> str | None:
+    """A requirement's name; for a folder whose line names none, the one that its own files give it, as far as they tell without a build."""
+    if declared.name or declared.path is None:
+        return declared.name
+    folder = local_path(declared.path, root)
+    for file in ("pyproject.toml", "setup.cfg", "setup.py"):
+        try:
+            found = _WRITTEN_NAME.search((folder / file).read_text("utf-8", "replace"))
+        except OSError:
+            continue
+        if found:
+            return str(canonicalize_name(found["name"]))
+    return None
 
 
 def stage_of(document: Mapping[str, Any], root: Path) -> Stage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tomli_w
@@ -16,7 +16,7 @@ import tomli_w
 from lading.model.plan import Plan
 from lading.model.requirements import Declared
 from lading.resolvers.bindings import Binding
-from lading.resolvers.builds import Stage, build_table, settings_arguments, uv_toml
+from lading.resolvers.builds import Stage, build_table, name_of, settings_arguments, uv_toml
 from lading.resolvers.lines import Vault, config_settings, line
 from lading.resolvers.places import checked_path, file_url, is_remote
 from lading.resolvers.provided import constraints
@@ -91,8 +91,11 @@ def prepare(plan: Plan, call: Call, folder: Path) -> tuple[list[str], dict[str, 
 
 
 def _asked(plan: Plan, call: Call) -> tuple[Declared, ...]:
-    """The requirements of this stage."""
-    return tuple(declared for declared in plan.requirements if declared.name not in call.aside)
+    """The requirements of this stage. Where builds are told of by name, uv must know the names of folders before it builds them."""
+    if not plan.build:
+        return plan.requirements
+    named = [replace(declared, name=name_of(declared, call.root)) for declared in plan.requirements]
+    return tuple(declared for declared in named if declared.name not in call.aside)
 
 
 def _excluded(plan: Plan, call: Call) -> list[str]:
