@@ -19,7 +19,7 @@ from lading.model.events import Phase
 from lading.model.problems import ExitCode, LadingError
 from lading.pipeline import Ready
 from tests.conda.conftest import MINOR, PYTHON, TAG, Channels, Project, conda_of
-from tests.support.conda_channel import Served
+from tests.support.conda_channel import Channel, Served
 from tests.support.index import LocalIndex
 
 
@@ -275,3 +275,82 @@ def test_an_explicit_list_is_installed_as_it_is_and_can_be_made(project: Project
     lock = project.lock()
     assert [package.name for package in conda_of(lock).packages] == ["python", "six", "tzdata"]
     assert conda_list(prefix(project.install()))["tzdata"] == "2024a h0_0"
+
+
+def test_a_mirror_answers_for_its_channel_and_the_lock_names_the_channel(project: Project, channels: Channels):
+    with Served(channels.main.folder) as server:
+        configured = f"channels: [corp]\nmirrored_channels:\n  corp: ['http://{server.host}']\n"
+        project.write({"environment.yml": f"dependencies:\n  - python={MINOR}\n  - six\n", ".condarc": configured})
+        lock = project.lock()
+        place = prefix(project.install())
+        asked = [path for path in server.requests if path.endswith((".conda", ".bz2"))]
+    assert {package.url.rpartition("/")[0] for package in conda_of(lock).packages} == {
+        "https://conda.anaconda.org/corp/linux-64",
+        "https://conda.anaconda.org/corp/noarch",
+    }
+    assert conda_list(place)["six"] == "1.16.0 0"
+    assert len(asked) == 2
+
+
+def test_credentials_of_rattlers_own_file_count(project: Project, channels: Channels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    with Served(channels.main.folder, password=("me", "pa55word")) as server:
+        project.write(
+            {"environment.yml": f"dependencies:\n  - python={MINOR}\n  - six\n", ".condarc": f"channels: ['http://{server.host}']\n"}
+        )
+        assert project.problem().rule == "conda-channel-refused"
+        secrets = tmp_path / "auth.json"
+        secrets.write_text(json.dumps({server.host.partition(":")[0]: {"BasicHTTP": {"username": "me", "password": "pa55word"}}}))
+        monkeypatch.setenv("RATTLER_AUTH_FILE", str(secrets))
+        assert {package.name for package in conda_of(project.lock()).packages} == {"python", "six"}
+
+
+@pytest.mark.parametrize(("happens", "rule"), [("gone", "conda-file-gone"), ("down", "conda-channel-unreachable")])
+def test_a_channel_that_fails_after_the_lock_was_made_is_named(
+    project: Project, channels: Channels, tmp_path: Path, happens: str, rule: str
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(channels.main.folder, copy)
+    with Served(copy) as server:
+        project.write(
+            {"environment.yml": f"dependencies:\n  - python={MINOR}\n  - six\n", ".condarc": f"channels: ['http://{server.host}']\n"}
+        )
+        project.lock()
+        if happens == "gone":
+            (copy / "noarch" / "six-1.16.0-0.tar.bz2").unlink()
+            with pytest.raises(LadingError) as caught:
+                project.install()
+    if happens == "down":
+        with pytest.raises(LadingError) as caught:
+            project.install()
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.code, str(problem.origin)) == (rule, ExitCode.NETWORK, "pylock.lading.toml")
+    assert not list_environments()
+
+
+def test_scripts_for_after_an_installation_are_told_and_not_run(project: Project, channels: Channels, tmp_path: Path):
+    marker = tmp_path / "was-run"
+    extra = Channel(tmp_path / "extra")
+    extra.add("noisy", "1.0", files={"bin/.noisy-post-link.sh": f"touch {marker}\n"})
+    extra.index()
+    text = f"channels:\n  - {extra.url}\n  - {channels.main.url}\ndependencies:\n  - python={MINOR}\n  - noisy\n"
+    project.write({"environment.yml": text})
+    project.install()
+    assert "noisy has a script for after its installation, which is not run" in [event.message for event in project.events]
+    assert not marker.exists()
+
+
+def test_a_wrong_guess_about_a_name_is_found_when_it_is_installed(cortex: Project, channels: Channels, tmp_path: Path, index: LocalIndex):
+    index.add("uses-odd", "1.0", requires=["odd>=1"])
+    extra = Channel(tmp_path / "extra")
+    extra.add_python_package("odd", "1.0", distribution_name="something-else")
+    extra.index()
+    plain = (
+        "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n"
+    )
+    cortex.write({"conda-packages.txt": f"{extra.url}::odd\n", "requirements.txt": "uses-odd\n", "predictor.py": plain})
+    with pytest.raises(LadingError) as caught:
+        cortex.install()
+    (problem,) = caught.value.problems
+    assert problem.rule == "environment-incomplete"
+    assert problem.why == "Conda was taken to install odd 1.0, and no package does."
+    assert not list_environments()

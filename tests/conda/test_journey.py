@@ -159,7 +159,7 @@ def test_the_example_runs_as_its_readme_says(
     (folder / ".condarc").write_text(f"channel_alias: {channels.main.folder.parent.as_uri()}\nchannels: [main]\n")
     answer = lading("predict", folder, "--json", f"@{folder / 'sample.json'}")
     assert answer.code == 0, answer.err
-    assert answer.data["output"] == {"weight": 46.07, "atoms": 3, "says": "46.07 g/mol"}
+    assert answer.data == {"weight": 46.07, "atoms": 3, "says": "46.07 g/mol"}
     assert "numpy 1.26.4 by conda" in answer.err
     assert '{"weight": 46.07, "atoms": 3, "says": "46.07 g/mol"}' in files["README.md"]
 

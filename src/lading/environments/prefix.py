@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from lading.environments.ahead import ENVIRONMENT
 from lading.environments.home import ENVIRONMENTS, home
+from lading.environments.prefix_failures import explain
 from lading.environments.verify import Question, incomplete, installed, same_version
-from lading.model.conda import CondaLock, CondaPackage, redact_conda
+from lading.model.conda import CondaLock, CondaPackage
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
     from lading.environments.build import Work
 
 STEP = "Installing conda packages"
-_FAILURES = (
-    (re.compile(r"No space left|os error 28"), "full"),
-    (re.compile(r"(?i)hash mismatch|sha256.*(mismatch|does not match)|checksum"), "hash"),
-    (re.compile(r"HTTP status client error \((401|403)"), "refused"),
-    (re.compile(r"HTTP status|error sending request|No such file or directory|dns error|Connect"), "network"),
-)
 
 
 def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
@@ -87,7 +82,7 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path) -> None:
         raise
     except Exception as error:  # py-rattler has no common class for its errors
         reporter.report(Phase.FAILED, "")
-        raise LadingError(_failed(error, work)) from error
+        raise LadingError(explain(error, work.plan.lock_path)) from error
     reporter.report(Phase.FINISHED, f"{len(conda.packages)} packages")
 
 
@@ -286,39 +281,3 @@ def _python_packages(place: Path) -> dict[str, str]:
         name, _, rest = info.name.removesuffix(".egg-info").partition("-")
         eggs[re.sub(r"[-_.]+", "-", name).lower()] = rest.partition("-py")[0]
     return {**eggs, **dict(installed(place))}
-
-
-def _failed(error: Exception, work: Work) -> Problem:
-    said = redact_conda(str(error))
-    kind = next((kind for pattern, kind in _FAILURES if pattern.search(said)), "other")
-    first = said.partition("\n")[0]
-    package = re.search(r"failed to (?:fetch|download|link|extract) (?:'|`)?([\w.-]+)", said)
-    subject = package[1] if package else "A conda package"
-    what, instead, code, rule = {
-        "full": (
-            "There is no space left for the conda packages.",
-            "Free some space (`lading env prune`), or set LADING_HOME to a larger disk.",
-            ExitCode.BUILD,
-            "disk-full",
-        ),
-        "hash": (
-            f"{subject} has another hash than the lock.",
-            "If you trust the channel, run `lading lock --upgrade`; otherwise find out who changed the file.",
-            ExitCode.RESOLUTION,
-            "hash-mismatch",
-        ),
-        "refused": (
-            f"{subject} cannot be downloaded: its channel does not accept the credentials.",
-            "Write them as ${VARIABLES} into the channel's URL, or into the file that RATTLER_AUTH_FILE names.",
-            ExitCode.NETWORK,
-            "conda-channel-refused",
-        ),
-        "network": (
-            f"{subject} cannot be downloaded.",
-            "Try again, or run `lading lock --upgrade` if the channel does not have the file any more.",
-            ExitCode.NETWORK,
-            "conda-channel-unreachable",
-        ),
-        "other": ("The conda packages could not be installed.", "Try again.", ExitCode.BUILD, "conda-install-failed"),
-    }[kind]
-    return Problem(rule=rule, what=what, origin=Origin(work.plan.lock_path), why=first, instead=instead, code=code, detail=said)
