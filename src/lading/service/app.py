@@ -17,6 +17,7 @@ from lading.service.exchange import Direct, Exchange
 from lading.service.log import ServiceLog, printable
 from lading.service.openapi import cortex_endpoints
 from lading.service.prediction import PredictionService
+from lading.service.v2_http import V2Routes
 from lading.service.webhooks import Webhooks
 
 Handler = Callable[[Request], Awaitable[None]]
@@ -32,6 +33,7 @@ class App:
         self.whole: dict[str, Handler] = {}
         self.cog: dict[str, CogRoutes] = {}
         self.direct = Direct(max_body, room, counters, log, self._failed)
+        self.v2: V2Routes | None = None
         self.plain_404 = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,6 +83,9 @@ class App:
     async def _by_segments(self, request: Request) -> None:
         """Paths with an id in them: cut before decoding, so that an id may hold anything, a slash too."""
         segments = request.segments()
+        if self.v2 is not None and len(segments) > 2 and segments[:2] == [b"v2", b"models"]:
+            await self.v2.model(request, segments[2:])
+            return
         for place, routes in self.cog.items():
             depth = place.count("/")
             head = "".join(f"/{segment.decode('ascii', 'replace')}" for segment in segments[:depth])
@@ -119,6 +124,7 @@ def create_app(
             _add_cog(app, service, hooks, spec)
     if training is not None:
         _add_cog(app, training, hooks, spec, "trainings")
+    _add_v2(app, services)
     app.plain_404 = not app.cog
     return app
 
@@ -149,6 +155,17 @@ def _add_cog(app: App, service: PredictionService, hooks: Webhooks, spec: Servic
     if noun == "predictions":
         # Trainings start their worker late, which takes a task.
         app.direct.handlers[place.encode()] = routes
+
+
+def _add_v2(app: App, services: Sequence[PredictionService]) -> None:
+    routes = V2Routes(app.max_body)
+    for service in services:
+        routes.add(service)
+    if not routes.models:
+        return
+    app.v2 = routes
+    gets = {"/v2": routes.server, "/v2/health/live": routes.live, "/v2/health/ready": routes.ready}
+    app.methods.update({path: {"GET": handler} for path, handler in gets.items()})
 
 
 def _add_cortex(app: App, service: PredictionService, *, alone: bool) -> None:
