@@ -139,9 +139,12 @@ def _not_here(decision: Decision) -> Problem:
 def _lock(options: pipeline.Options) -> Finding:
     try:
         project = pipeline.read(options)
+    except LadingError:
+        return Finding("lock", "not checked: the project cannot be read", looked=False)
+    try:
         planned = pipeline.plan(project, options)
     except LadingError:
-        return Finding("lock", "not checked: the project cannot be read or planned", looked=False)
+        return Finding("lock", "not checked: there is no plan, see builds", looked=False)
     return Finding("lock", "; ".join(f"{one.plan.lock_path} {_lock_state(one)}" for one in planned))
 
 
