@@ -274,3 +274,17 @@ def default_name(project: pipeline.Project) -> str:
     config = _config(project)
     named = config.get("image") or config.get("model") if isinstance(config, dict) else None
     return str(named) if named else name_from(project.root.name)
+
+
+def runnable(name: str, reporter: Reporter = silent) -> Image:
+    """An image for this machine's kind of processor: the store's, else fetched from its registry into the store.
+
+    Raises:
+        LadingError: if there is none of this name, or not for this machine.
+    """
+    from lading.images.interpreters import host_platform
+    from lading.images.stored import fetch, is_stored
+
+    if is_stored(name):
+        return stored(name, host_platform())[0]
+    return fetch(name, host_platform(), reporter)

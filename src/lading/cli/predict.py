@@ -53,6 +53,10 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     sort_out_json(arguments)
+    from lading.cli import images
+
+    if images.names_image(arguments.project, arguments.directory):
+        return images.predict(arguments, output)
     options = pipeline_options(arguments, arguments.project)
     project = pipeline.read(options)
     api = _api(project, arguments.api)
@@ -114,13 +118,13 @@ def inputs_of(arguments: argparse.Namespace, project: pipeline.Project, api: Api
     if isinstance(arguments.json, str):
         if arguments.input:
             raise LadingError(Problem(rule="usage", what="Inputs are given twice, by -i and by --json.", instead="Use one of them."))
-        given = _json_input(arguments.json)
+        given = json_input(arguments.json)
         if api.style is Style.COG:
             schema_arguments.check(_signature(project, api, training=training), given)
         return given
     if api.style is Style.CORTEX:
-        return schema_arguments.convert_payload(arguments.input, _content)
-    return schema_arguments.convert(_signature(project, api, training=training), arguments.input, _content)
+        return schema_arguments.convert_payload(arguments.input, content_of)
+    return schema_arguments.convert(_signature(project, api, training=training), arguments.input, content_of)
 
 
 def _signature(project: pipeline.Project, api: Api, *, training: bool) -> dict[str, Any]:
@@ -130,11 +134,17 @@ def _signature(project: pipeline.Project, api: Api, *, training: bool) -> dict[s
     return read_signature(project.files, api.file, api.object, python_path=api.python_path, methods=methods).as_json()
 
 
-def _content(path: str) -> bytes:
+def content_of(path: str) -> bytes:
+    """A file's content, for an input that is a file."""
     return Path(path).expanduser().read_bytes()
 
 
-def _json_input(text: str) -> Any:
+def json_input(text: str) -> Any:
+    """All inputs as JSON: text, ``@file``, or ``-`` for standard input.
+
+    Raises:
+        LadingError: if it cannot be read, or is not JSON.
+    """
     source, origin = text, Origin("--json")
     if text in ("-", "@-"):
         source, origin = sys.stdin.buffer.read().decode("utf-8", "replace"), Origin("standard input")
@@ -156,7 +166,7 @@ def _json_input(text: str) -> Any:
 
 def _read_file(path: str) -> bytes:
     try:
-        return _content(path)
+        return content_of(path)
     except OSError as error:
         raise LadingError(
             Problem(

@@ -88,6 +88,10 @@ def add_environment(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     port = _port(arguments)
+    from lading.cli import images
+
+    if images.names_image(arguments.project, arguments.directory):
+        return images.serve(arguments, output, port)
     options = _named_by_cog(pipeline_options(arguments, arguments.project))
     ready = prepare(options, output)
     if not ready.config.apis:

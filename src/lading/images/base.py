@@ -220,6 +220,7 @@ def _from_registry(text: str, platform: str, store: Store, reporter: Reporter) -
     descriptors = [Descriptor.from_json(one) for one in (record["config"], *record["layers"])]
     _fetch_all(registry, [one for one in descriptors if not store.has(one.digest)], store, reporter)
     config = json.loads(store.read(record["config"]["digest"]))
+    store.add(content)
     _same_platform(config, platform, text)
     layers = _layers(record, config, text)
     return Base(name=text, digest=digest_of(content), platform=platform, layers=layers, config=config, registry=reference)

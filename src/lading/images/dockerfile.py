@@ -31,9 +31,10 @@ def render(recipe: Recipe) -> str:
     for environment in recipe.environments:
         lines += _environment(environment)
     lines += [f"RUN {command}" for command, _ in recipe.steps.after]
+    server = " ".join(["lading", *(f"{name}=={version}" for name, version in pins().items())])
+    install = f"uv pip install --python /opt/lading/bin/python --compile-bytecode {server}"
     lines += [
-        f"RUN {_MOUNTS} uv venv --python 3.11 /opt/lading && uv pip install --python /opt/lading/bin/python --compile-bytecode"
-        f" lading {' '.join(f'{name}=={version}' for name, version in pins().items())}",
+        f"RUN {_MOUNTS} uv venv --python 3.11 /opt/lading && {install}",
         f"COPY . /{ROOT}",
         f"ENV PATH=/{first.prefix}/bin:$PATH LADING_SERVICE=/opt/lading/service.json PORT=5000 PYTHONUNBUFFERED=1 HOME=/tmp USER=lading LOGNAME=lading",
         *_service(recipe),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 _SECONDS = 20
@@ -45,10 +45,3 @@ def network_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """How this machine reaches the network, for commands in a build container."""
     names = ("http_proxy", "https_proxy", "no_proxy", "ftp_proxy", "all_proxy")
     return {name: value for name, value in environ.items() if name.lower() in names}
-
-
-def shown(words: Sequence[str]) -> str:
-    """A command as a person would write it."""
-    import shlex  # noqa: PLC0415 -- for messages
-
-    return shlex.join(words)

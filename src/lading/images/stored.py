@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lading.images.base import load_base
 from lading.images.media import Descriptor, Image, Kind, Layer
 from lading.images.reference import local_name
 from lading.images.store import Store
+from lading.model.events import Reporter
 from lading.model.problems import LadingError, Problem
 
 
@@ -34,6 +36,17 @@ def load(name: str, platform: str | None = None, store: Store | None = None) -> 
             )
         )
     return fitting
+
+
+def fetch(name: str, platform: str, reporter: Reporter, store: Store | None = None) -> Image:
+    """An image from its registry, its blobs in the store.
+
+    Raises:
+        LadingError: if it is not to be had, or not for the platform.
+    """
+    local = store or Store()
+    found = load_base(name, platform, local, reporter)
+    return _images(found.digest, local)[0]
 
 
 def is_stored(name: str, store: Store | None = None) -> bool:

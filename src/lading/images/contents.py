@@ -1,0 +1,124 @@
+"""What is in an image: bytes by layer and by the distribution that they belong to. Works for any image, whoever made it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from lading.images.media import Image, Layer
+from lading.images.store import Store
+from lading.images.unpacked import open_entries
+
+_FORMAT = "1"
+_RECORD = re.compile(r"(?P<site>(?:.+/)?(?:site|dist)-packages)/(?P<info>[^/]+)\.dist-info/RECORD")
+_LIST = re.compile(r"var/lib/dpkg/info/(?P<name>[^/:]+)(?::\w+)?\.list")
+_SORTS = {
+    "tests": re.compile(r".*/tests?/.*"),
+    "caches": re.compile(r"(root/\.cache|home/[^/]+/\.cache|var/cache|var/lib/apt/lists|tmp)/.*"),
+    "static libraries": re.compile(r".*\.a"),
+    "headers": re.compile(r"(?:usr/include|opt/[^/]+/include|.*-packages/[^/]+/include)/.*"),
+    "documentation": re.compile(r"usr/share/(doc|man|info|locale)/.*"),
+    "CUDA": re.compile(
+        r"(?:.*-packages/nvidia/.*|usr/local/cuda[^/]*/.*|.*/lib(?:cudart|cublas|cublasLt|cudnn|cufft|curand|cusolver|cusparse|nccl|nvrtc)[\w.-]*\.so.*)"
+    ),
+}
+"""Sorts of files that an image may do without, by their paths."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Bytes of one owner in one layer; ``sorts`` are those of them that an image may do without, by sort."""
+
+    layer: Layer
+    owner: str
+    bytes: int
+    sorts: Mapping[str, int]
+
+
+def contents(image: Image, store: Store) -> list[Share]:
+    """Everything in the image, the largest first. What was found in a layer is kept.
+
+    Raises:
+        LadingError: if a layer is not in the store, or cannot be read.
+    """
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda layer: _layer(image, layer, store), image.layers))
+    shares = [
+        Share(layer, owner, int(record["bytes"]), record["sorts"])
+        for layer, owners in zip(image.layers, found, strict=True)
+        for owner, record in owners.items()
+    ]
+    return sorted(shares, key=lambda share: (-share.bytes, share.owner))
+
+
+def _layer(image: Image, layer: Layer, store: Store) -> dict[str, Any]:
+    key = f"{_FORMAT}-{layer.descriptor.digest.removeprefix('sha256:')}"
+    known = store.note("contents", key)
+    if known is None:
+        known = _scan(image, layer)
+        store.keep_note("contents", key, known)
+    found: dict[str, Any] = known
+    return found
+
+
+def _scan(image: Image, layer: Layer) -> dict[str, Any]:
+    sizes: dict[str, int] = {}
+    owners: dict[str, str] = {}
+    with open_entries(image.blobs, layer.descriptor) as archive:
+        for entry in archive:
+            name = entry.name.removeprefix("./").strip("/")
+            if entry.isfile():
+                sizes[name] = entry.size
+                owners.update(_owned(archive, entry, name))
+    found: dict[str, dict[str, Any]] = defaultdict(lambda: {"bytes": 0, "sorts": defaultdict(int)})
+    for name, size in sizes.items():
+        record = found[_owner(name, owners)]
+        record["bytes"] += size
+        for sort, pattern in _SORTS.items():
+            if pattern.fullmatch(name):
+                record["sorts"][sort] += size
+    return {owner: {"bytes": record["bytes"], "sorts": dict(record["sorts"])} for owner, record in found.items()}
+
+
+def _owned(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> Iterable[tuple[str, str]]:
+    """Which files a record of pip's or of dpkg's claims."""
+    record, listed = _RECORD.fullmatch(name), _LIST.fullmatch(name)
+    content = archive.extractfile(entry) if record or listed else None
+    if content is None:
+        return []
+    lines = content.read().decode("utf-8", "replace").splitlines()
+    if record:
+        owner = record["info"].rpartition("-")[0].replace("_", "-").lower()
+        return [(f"{record['site']}/{row[0]}", owner) for row in csv.reader(lines) if row]
+    assert listed is not None
+    return [(_merged(line.strip("/")), listed["name"]) for line in lines]
+
+
+def _merged(path: str) -> str:
+    return f"usr/{path}" if path.startswith(("bin/", "sbin/", "lib/", "lib64/")) else path
+
+
+def _owner(name: str, owners: Mapping[str, str]) -> str:
+    """By a record, else the package's folder, else the top of the path."""
+    known = owners.get(name)
+    if known:
+        return known
+    site = re.match(r"(?:.+/)?(?:site|dist)-packages/(?P<top>[^/]+)", name)
+    if site:
+        return site["top"].partition("-")[0].partition(".")[0].removesuffix("_libs").replace("_", "-").lower()
+    parts = name.split("/")
+    return "/" + "/".join(parts[: 1 if parts[0] == "src" else 2] if len(parts) > 2 else parts[:1])
+
+
+def by_owner(shares: Iterable[Share]) -> dict[str, int]:
+    """Bytes of each owner, over all layers."""
+    found: dict[str, int] = defaultdict(int)
+    for share in shares:
+        found[share.owner] += share.bytes
+    return dict(found)
