@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from lading.environments.ahead import ENVIRONMENT
 from lading.environments.home import ENVIRONMENTS, home
@@ -24,6 +24,7 @@ from lading.model.conda import CondaLock, CondaPackage
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.target import Interpreter
 from lading.resolvers.conda import record_of
 from lading.resolvers.conda_client import caches, client, require_rattler
 from lading.resolvers.places import local_path
@@ -45,25 +46,52 @@ def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
     final = folder.parent.parent / ENVIRONMENTS / folder.name
     _must_be_reachable(work, conda)
     _check_local_files(work, conda)
-    asyncio.run(_link(work, conda, place, final))
-    _tell_of_scripts(place, work.reporter)
-    _write_variables(work, place)
-    with Question(place, "-S") as question, _seen_as(place, final):
-        if work.lock.packages:
-            _pip_on_top(work, folder, final)
-        reasons = [*question.differences(work.interpreter), *_differences(place, work, conda)]
+    with _Early(place) as early:
+        asyncio.run(_link(work, conda, place, final, early))
+        _tell_of_scripts(place, work.reporter)
+        _write_variables(work, place)
+        with _seen_as(place, final):
+            if work.lock.packages:
+                _pip_on_top(work, folder, final)
+            reasons = [*early.differences(work.interpreter), *_differences(place, work, conda)]
     if reasons:
         raise LadingError(incomplete(reasons))
     _correct_scripts(place, final)
     return place
 
 
-async def _link(work: Work, conda: CondaLock, place: Path, final: Path) -> None:
+class _Early:
+    """The question to the prefix's Python, asked as soon as that is linked; asked again at the end if it had no good answer then."""
+
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._questions = ExitStack()
+        self._first: Question | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._questions.close()
+
+    def ask(self) -> None:
+        """Ask now."""
+        self._first = self._questions.enter_context(Question(self._place, "-S"))
+
+    def differences(self, interpreter: Interpreter) -> list[str]:
+        """What is wrong with the interpreter, in words."""
+        if self._first is not None and not self._first.differences(interpreter):
+            return []
+        return self._questions.enter_context(Question(self._place, "-S")).differences(interpreter)
+
+
+async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _Early) -> None:
     import rattler  # noqa: PLC0415 -- an optional part
 
     plan = work.plan.conda
     assert plan is not None
-    reporter = _Progress(work.reporter, len(conda.packages))
+    kind = type("Progress", (_Progress, rattler.InstallerReporter), {})  # with the hooks that nothing is made of
+    reporter = kind(work.reporter, len(conda.packages), early.ask)
     reporter.report(Phase.STARTED, f"{len(conda.packages)} packages")
     try:
         await rattler.install(
@@ -75,7 +103,7 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path) -> None:
             execute_link_scripts=False,
             show_progress=False,
             client=client(plan),
-            reporter=reporter,  # type: ignore[arg-type] # hooks that nothing is made of are there as well
+            reporter=reporter,
             alternative_target_prefix=final,
         )
     except (LadingError, KeyboardInterrupt):
@@ -96,9 +124,10 @@ def _tell_of_scripts(place: Path, reporter: Reporter) -> None:
 class _Progress:
     """py-rattler's progress as events: bytes while downloading, packages while linking."""
 
-    def __init__(self, reporter: Reporter, total: int) -> None:
+    def __init__(self, reporter: Reporter, total: int, python_is_there: Callable[[], None]) -> None:
         self._reporter, self._total, self._linked = reporter, total, 0
         self._bytes: dict[int, tuple[int, int]] = {}
+        self._python_is_there, self._python = python_is_there, -1
 
     def report(self, phase: Phase, message: str, **counts: int | str) -> None:
         self._reporter(Event(step=STEP, phase=phase, message=message, **counts))  # type: ignore[arg-type] # the counts of an event
@@ -110,19 +139,16 @@ class _Progress:
 
     def on_link_start(self, operation: int, package_name: str) -> int:
         self.report(Phase.PROGRESS, package_name, done=self._linked, total=self._total, unit="packages")
+        self._python = operation if package_name == "python" else self._python
         return operation
 
-    def on_link_complete(self, _index: int) -> None:
+    def on_link_complete(self, index: int) -> None:
         self._linked += 1
+        if index == self._python:
+            self._python_is_there()
 
     def on_download_start(self, cache_entry: int) -> int:
         return cache_entry
-
-    def __getattr__(self, name: str) -> object:
-        """The hooks that nothing is made of."""
-        if not name.startswith("on_"):
-            raise AttributeError(name)
-        return lambda *arguments: arguments[0] if arguments and isinstance(arguments[0], int) else 0
 
 
 def _must_be_reachable(work: Work, conda: CondaLock) -> None:

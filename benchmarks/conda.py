@@ -1,0 +1,204 @@
+"""Conda packages by Lading beside py-rattler called bare, on a channel made here. Prints medians in milliseconds and ratios.
+
+    python benchmarks/conda.py [--rounds N] [--packages N]
+
+The channel holds a CPython of this machine and ``--packages`` more packages, each with some files and dependencies on earlier ones, a
+hundred versions of every tenth among them. Then, round by round and in turn:
+
+- *solve*: ``lading.resolvers.conda.solve`` of a plan, beside ``rattler.solve`` of the same specifications with the same caches;
+- *install*: linking the solution into the store (`lading.environments.store.create_environment`, the pip part empty), beside
+  ``rattler.install`` of the same records from the same package cache;
+- *nothing to do*: a second ``lading install`` of the unchanged project, beside ``python -c pass``.
+
+``pixi``, ``micromamba`` and ``conda`` are timed as well where they are on PATH. The goals: at most 10 % above py-rattler, and a second run
+under 150 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.support.conda_channel import Channel, what_is_missing
+
+from lading import pipeline
+from lading.environments.home import home
+from lading.environments.store import prune
+from lading.resolvers.conda import CondaOptions, record_of, solve
+from lading.resolvers.conda_client import caches
+
+GOAL_ABOVE_RATTLER = 10.0
+GOAL_IDLE = 150.0
+PYTHON = platform.python_version()
+MINOR = ".".join(PYTHON.split(".")[:2])
+
+
+def make_channel(folder: Path, count: int) -> Channel:
+    """A CPython, and packages that need one another."""
+    channel = Channel(folder / "channel")
+    channel.add_cpython(Path(sys.base_prefix), PYTHON)
+    for number in range(count):
+        needs = [f"package-{other}" for other in (number // 2, number // 3) if 0 < other < number]
+        files = {f"package_{number}/part_{part}.py": f"VALUE = {part}\n" * 40 for part in range(20)}
+        for version in range(100 if number % 10 == 0 else 1):
+            content = files if version == 0 else {}
+            channel.add_python_package(f"package-{number}", f"1.{99 - version}", depends=needs, files=content)
+    return channel.index()
+
+
+def timed(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return (time.perf_counter() - started) * 1000
+
+
+class Bench:
+    """The project, and both ways to its environment."""
+
+    def __init__(self, scratch: Path, count: int) -> None:
+        self.channel = make_channel(scratch, count)
+        self.project = scratch / "project"
+        self.project.mkdir()
+        lines = [f"python={MINOR}", *(f"package-{number}" for number in range(count - 30, count))]
+        text = f"channels: ['{self.channel.url}', nodefaults]\ndependencies:\n" + "".join(f"  - {line}\n" for line in lines)
+        (self.project / "environment.yml").write_text(text)
+        (self.project / "predict.py").write_text("def predict(number: int = 1) -> int:\n    return number\n")
+        self.options = pipeline.Options(directory=self.project)
+        self.read = pipeline.read(self.options)
+        (self.planned,) = pipeline.plan(self.read, self.options)
+        (self.locked,) = pipeline.lock((self.planned,), self.read, self.options)
+        self.caches = caches(home(), os.environ)
+        self.scratch = scratch
+
+    def solve(self) -> None:
+        solve(self.planned.plan, self.project, CondaOptions(caches=self.caches))
+
+    def solve_bare(self) -> None:
+        import rattler
+
+        conda = self.planned.plan.conda
+        assert conda is not None
+
+        async def run() -> None:
+            gateway = rattler.Gateway(cache_dir=Path(self.caches.repodata))
+            specs = [rattler.MatchSpec(spec.match, strict=False) for spec in conda.specs]
+            virtual = [rattler.GenericVirtualPackage(*_parts(one)) for one in conda.virtual]
+            await rattler.solve([self.channel.url], specs, gateway=gateway, platforms=["linux-64", "noarch"], virtual_packages=virtual)
+
+        asyncio.run(run())
+
+    def install(self) -> None:
+        pipeline.install((self.locked,), self.read, self.options)
+
+    def install_bare(self) -> None:
+        import rattler
+
+        conda = self.locked.lock.conda
+        assert conda is not None
+
+        async def run() -> None:
+            records = [record_of(package, self.project) for package in conda.packages]
+            await rattler.install(records, self.scratch / "bare", cache_dir=Path(self.caches.packages), show_progress=False)
+
+        asyncio.run(run())
+
+    def clear(self) -> None:
+        prune()
+        shutil.rmtree(self.scratch / "bare", ignore_errors=True)
+
+    def idle(self) -> None:
+        subprocess.run([sys.executable, "-m", "lading", "install", "-q", "-C", str(self.project)], check=True, stdout=subprocess.DEVNULL)
+
+
+def _parts(text: str) -> Any:
+    import rattler
+
+    name, version, build = text.split("=")
+    return rattler.PackageName(name), rattler.Version(version), rattler.BuildString(build)
+
+
+def others(bench: Bench) -> dict[str, list[str]]:
+    """Other programs that are here, with the command that makes the same environment."""
+    conda = bench.locked.lock.conda
+    assert conda is not None
+    explicit = bench.scratch / "explicit.txt"
+    explicit.write_text(conda.explicit(str(bench.project)))
+    target = str(bench.scratch / "other")
+    commands = {
+        "micromamba": ["micromamba", "create", "-y", "-q", "-p", target, "--file", str(explicit)],
+        "conda": ["conda", "create", "-y", "-q", "-p", target, "--file", str(explicit)],
+    }
+    return {name: command for name, command in commands.items() if shutil.which(name)}
+
+
+def show(name: str, times: list[float], beside: list[float] | None = None) -> None:
+    median = statistics.median(times)
+    ratio = "" if beside is None else f"   {(median / statistics.median(beside) - 1) * 100:+.1f} % of the bare call"
+    print(f"{name:40} {median:9.1f} ms{ratio}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--packages", type=int, default=200)
+    arguments = parser.parse_args()
+    reason = what_is_missing()
+    if reason:
+        print(f"not measured: {reason}")
+        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["LADING_HOME"] = f"{folder}/home"
+        bench = Bench(Path(folder), arguments.packages)
+        bench.install()
+        times: dict[str, list[float]] = {name: [] for name in ("solve", "bare solve", "install", "bare install", "idle", "python")}
+        extra: dict[str, list[float]] = {name: [] for name in others(bench)}
+        for _round in range(arguments.rounds):
+            bench.clear()
+            times["bare solve"].append(timed(bench.solve_bare))
+            times["solve"].append(timed(bench.solve))
+            times["bare install"].append(timed(bench.install_bare))
+            times["install"].append(timed(bench.install))
+            for name, command in others(bench).items():
+                extra[name].append(timed(lambda command=command: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)))
+                shutil.rmtree(bench.scratch / "other", ignore_errors=True)
+        for _round in range(arguments.rounds):
+            bench.idle()
+            times["python"].append(timed(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)))
+            times["idle"].append(timed(bench.idle))
+        report(times, extra, len(bench.locked.lock.conda.packages) if bench.locked.lock.conda else 0)
+    return 0
+
+
+def report(times: dict[str, list[float]], extra: dict[str, list[float]], packages: int) -> None:
+    print(f"{packages} packages, Python {PYTHON}, {os.cpu_count()} cores")
+    show("solve, py-rattler bare", times["bare solve"])
+    show("solve, Lading", times["solve"], times["bare solve"])
+    show("install, py-rattler bare", times["bare install"])
+    show("install, Lading", times["install"], times["bare install"])
+    both, bare = (
+        [solve + install for solve, install in zip(times[one], times[other], strict=True)]
+        for one, other in (("solve", "install"), ("bare solve", "bare install"))
+    )
+    show("solve and install, Lading", both, bare)
+    show("python -c pass", times["python"])
+    show("lading install, nothing to do", times["idle"])
+    for name, found in extra.items():
+        show(f"{name} create --file", found)
+    print(f"goals: at most +{GOAL_ABOVE_RATTLER:.0f} % for both together, nothing to do under {GOAL_IDLE:.0f} ms")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
