@@ -19,11 +19,6 @@ PREDICTOR = "def predict(x: int) -> int:\n    return x\n"
 MINOR = ".".join(map(str, sys.version_info[:2]))
 
 
-@pytest.fixture(autouse=True)
-def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LADING_HOME", str(tmp_path / "home"))
-
-
 @pytest.fixture
 def folder(tmp_path: Path, index: LocalIndex) -> Path:
     """A project that uv has locked, before newer releases came out."""
