@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
@@ -11,24 +12,25 @@ from packaging.version import Version
 from lading.frameworks.choice import Context, exact_version
 from lading.frameworks.labels import CPU, cuda_first, cuda_version, index_label, spoken
 from lading.frameworks.nearest import Wish, nearest_sets
-from lading.frameworks.offers import File, Offers, Page, Status
+from lading.frameworks.offers import File, Offers, Page, Status, wheel
 from lading.frameworks.places import every_build
 from lading.frameworks.releases import FAMILY, PARTNERS, agrees, demand, release_of
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of, spoken_pythons
 from lading.model.problems import ExitCode, Problem
-from lading.model.requirements import Declared
+from lading.model.requirements import Declared, Via
 
 NEAREST = "The nearest set that goes together: "
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One exact pin of the family."""
+    """One exact pin of the family: a version, or the URL of a wheel. ``folder`` is the label of the folder that the wheel is in."""
 
     declared: Declared
     version: Version
+    folder: str | None = None
 
     @property
     def name(self) -> str:
@@ -38,12 +40,26 @@ class Pin:
     @property
     def label(self) -> str | None:
         """The build that the pin names."""
-        return index_label(self.version.local) if self.version.local else None
+        return index_label(self.version.local) if self.version.local else self.folder
+
+
+def wheel_of_url(declared: Declared) -> File | None:
+    """The wheel that a requirement by URL names, None where the URL does not tell."""
+    if declared.via is not Via.URL or declared.url is None:
+        return None
+    url = declared.url.without_credentials().partition("#")[0]
+    return wheel(unquote(url.rpartition("/")[2]), url)
+
+
+def _pin_of_url(declared: Declared) -> Pin | None:
+    file = wheel_of_url(declared)
+    return Pin(declared, file.version, file.folder) if file else None
 
 
 def pins_of(members: Iterable[Declared]) -> tuple[Pin, ...]:
     """The exact pins among the family's requirements."""
-    return tuple(Pin(one, version) for one in members if (version := exact_version(one)) is not None)
+    pins = (Pin(one, version) if (version := exact_version(one)) is not None else _pin_of_url(one) for one in members)
+    return tuple(pin for pin in pins if pin is not None)
 
 
 def asked_of_torch(name: str, version: Version, shelf: Shelf) -> str | None:
@@ -109,7 +125,7 @@ def way_out(wish: Wish, shelf: Shelf) -> str:
 
 
 def _missing(pin: Pin, wish: Wish, shelf: Shelf) -> Problem | None:
-    if pin.name not in FAMILY:
+    if pin.name not in FAMILY or pin.declared.via is not Via.INDEX:
         return None
     files = shelf.release(pin.name, pin.version)
     if files is None or not shelf.knows(pin.name):

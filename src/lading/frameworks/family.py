@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from lading.frameworks.choice import Context, applies, exact_version
 from lading.frameworks.companions import COMPANIONS
-from lading.frameworks.consistency import Pin, asked_of_torch, no_build, pins_of, way_out, wish_of
+from lading.frameworks.consistency import Pin, asked_of_torch, no_build, pins_of, way_out, wheel_of_url, wish_of
 from lading.frameworks.gpus import has_kernels, spoken_gpus
 from lading.frameworks.labels import CPU, cuda_up_to, cuda_version, spoken
 from lading.frameworks.offers import File
@@ -44,9 +44,10 @@ class Lead:
 
 
 def members_of(requirements: Iterable[Declared], context: Context) -> tuple[Declared, ...]:
-    """The requirements on the family that hold on the target and come from an index."""
+    """The requirements on the family that hold on the target: from an index, or by the URL of a wheel."""
     names = {*FAMILY, *COMPANIONS}
-    return tuple(one for one in requirements if one.name in names and one.via is Via.INDEX and applies(one, context.target))
+    ours = (one for one in requirements if one.name in names and (one.via is Via.INDEX or wheel_of_url(one) is not None))
+    return tuple(one for one in ours if applies(one, context.target))
 
 
 def lead_of(members: tuple[Declared, ...], context: Context, shelf: Shelf) -> Lead | None:

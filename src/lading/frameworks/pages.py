@@ -14,7 +14,7 @@ from lading.frameworks.own import left_alone, own_page, own_place, own_places, p
 from lading.frameworks.places import asked_label, every_build, one_label
 from lading.frameworks.releases import FAMILY, demand, known, releases
 from lading.frameworks.shelf import Shelf
-from lading.model.requirements import Declared, IndexOptions
+from lading.model.requirements import Declared, IndexOptions, Via
 
 _MOST_LABELS = 8
 """Pages asked for one package where an index has no page of every build: the newest labels that the target runs."""
@@ -27,7 +27,7 @@ def wanted(requirements: tuple[Declared, ...], context: Context) -> tuple[Page, 
     partners that no table knows.
     """
     members = members_of(requirements, context)
-    asked = [member for member in members if own_place(member, context) is None]
+    asked = [member for member in members if member.via is Via.INDEX and own_place(member, context) is None]
     if (members and not asked) or _is_settled(context):
         return ()
     own = [own_page(url, kind, name) for url, kind in own_places(context.options, context) for name in _names(asked) or ["torch"]]

@@ -25,7 +25,7 @@ from lading.frameworks.tables import table
 from lading.model.decisions import Decision, Kind
 from lading.model.plan import BoundIndex
 from lading.model.problems import Problem
-from lading.model.requirements import Declared
+from lading.model.requirements import Declared, Via
 
 CHOSEN = "torch-build-chosen"
 KEPT = "torch-build-kept"
@@ -87,6 +87,8 @@ def _kept(declared: Declared, because: str) -> Decision:
 
 
 def _build(member: Declared, label: Label, context: Context, shelf: Shelf) -> Build | None:
+    if member.via is Via.URL:
+        return Build(member, _kept(member, "its URL names the file, so nothing was changed"), None)
     place = own_place(member, context)
     if place is not None:
         where = "the index on its own line" if member.index or member.find_links else "the index that the project binds it to"
@@ -272,7 +274,7 @@ def _bound(builds: Iterable[Build], label: Label) -> tuple[BoundIndex, ...]:
     made = [build for build in builds if build.requirement.name in FAMILY or build.index is not None]
     declared = {build.requirement.name for build in made}
     indexes = [build.index for build in made if build.index is not None]
-    if not any(build.index is None for build in made):
+    if not any(build.index is None and build.requirement.via is Via.INDEX for build in made):
         indexes += [place_of(name, None, label.name) for name in FAMILY if name not in declared]
         indexes += [place_of(name, None, label.name) for name in _only_here(label.name)]
     grouped: dict[tuple[str, str], BoundIndex] = {}
