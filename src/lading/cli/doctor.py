@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from lading import pipeline
+from lading.checks.advice import Advice
+from lading.cli.advice import render
+from lading.cli.changes import add_consent
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.explain.text import count, render_problem, wrap
@@ -23,18 +26,31 @@ class Finding:
     seen: str
     looked: bool = True
     problems: tuple[Problem, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
     add_project(parser)
     add_json(parser)
+    parser.add_argument("--fix", action="store_true", help="follow the advice that can be followed safely; shows a diff and asks first")
+    add_consent(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     options = pipeline_options(arguments, arguments.project)
-    checks: list[Callable[[pipeline.Options], Finding]] = [_uv, _store, _interpreters, _accelerator, _index, _project, _builds, _lock]
+    checks: list[Callable[[pipeline.Options], Finding]] = [
+        _uv,
+        _store,
+        _interpreters,
+        _accelerator,
+        _index,
+        _project,
+        _advice,
+        _builds,
+        _lock,
+    ]
     findings = []
     for check in checks:
         try:
@@ -42,15 +58,33 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         except LadingError as error:
             findings.append(Finding(check.__name__.lstrip("_"), "see below", problems=error.problems))
     problems = [problem for finding in findings for problem in finding.problems]
-    if output.as_json:
-        output.json({"findings": [_record(finding) for finding in findings], "healthy": not problems})
-    else:
+    if not output.as_json:
         _show(findings, output)
+    written = _fix([one for finding in findings for one in finding.advice], options, arguments, output) if arguments.fix else ()
+    if output.as_json:
+        fixed = {"written": list(written)} if arguments.fix else {}
+        output.json({"findings": [_record(finding) for finding in findings], "healthy": not problems, **fixed})
     return int(problems[0].code) if problems else 0
 
 
+def _fix(found: Sequence[Advice], options: pipeline.Options, arguments: argparse.Namespace, output: Output) -> tuple[str, ...]:
+    """Follow the advice; returns the files that were changed."""
+    from lading.cli.advice import changes_of
+    from lading.cli.changes import write_changes
+
+    project = pipeline.read(options) if found else None
+    changes = changes_of(found, project.config, project.files, options) if project else ()
+    if not changes:
+        output.say("There is nothing to fix.")
+        return ()
+    written = write_changes(changes, options.directory, output, yes=arguments.yes, dry_run=arguments.dry_run)
+    return tuple(change.path for change in changes) if written else ()
+
+
 def _record(finding: Finding) -> dict[str, object]:
-    return {"subject": finding.subject, "seen": finding.seen, "problems": [problem.as_json() for problem in finding.problems]}
+    record: dict[str, object] = {"subject": finding.subject, "seen": finding.seen}
+    record["problems"] = [problem.as_json() for problem in finding.problems]
+    return {**record, "advice": [one.as_json() for one in finding.advice]} if finding.advice else record
 
 
 def _show(findings: list[Finding], output: Output) -> None:
@@ -60,6 +94,8 @@ def _show(findings: list[Finding], output: Output) -> None:
         output.data(f"{mark} {wrap(f'{finding.subject}: {finding.seen}', style, '  ', '    ').lstrip()}")
         for problem in finding.problems:
             output.data(render_problem(problem, style))
+        for one in finding.advice:
+            output.data(render(one, style))
 
 
 def _uv(_options: pipeline.Options) -> Finding:
@@ -134,6 +170,18 @@ def _not_here(decision: Decision) -> Problem:
     return Problem(
         rule=decision.rule, what=f"{decision.asked} will not work.", why=because, instead=decision.instead, code=ExitCode.RESOLUTION
     )
+
+
+def _advice(options: pipeline.Options) -> Finding:
+    """What works and should be changed, as Cog's doctor says it, and more."""
+    from lading.checks.all import advise
+
+    try:
+        project = pipeline.read(options)
+    except LadingError:
+        return Finding("advice", "not looked for: the project cannot be read", looked=False)
+    found = advise(project.config, project.files)
+    return Finding("advice", count(len(found), "piece") if found else "none", advice=found)
 
 
 def _lock(options: pipeline.Options) -> Finding:
