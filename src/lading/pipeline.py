@@ -836,6 +836,7 @@ def _served_api(ready: Ready, api: Api, environment: Environment, *, training: b
         signature=signature,
         log_level=api.log_level,
         threads=api.threads,
+        cortex=api.cortex.as_json() if api.style is Style.CORTEX else {},
     )
     return ServedApi(name=api.name, worker=worker, endpoint=api.endpoint, processes=api.processes, openapi=openapi)
 

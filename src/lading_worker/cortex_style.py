@@ -4,15 +4,15 @@ Follows Cortex 0.32 (its server's ``serve.py``, observed): what a payload is, wh
 is ``internal server error``, its reason in the log alone.
 """
 
+import functools
 import inspect
 import json
 import re
 import sys
 
+from lading_worker import cortex_interface
 from lading_worker.loading import LoadError, trace
 
-_INIT = ("config", "job_spec", "python_client", "metrics_client", "proto_module_pb2")
-_PREDICT = ("payload", "query_params", "headers", "batch_id", "context")
 _POST_PREDICT = ("response", "payload", "query_params", "headers")
 _PLAIN = [["content-type", "text/plain; charset=utf-8"]]
 _ERROR = b"internal server error"
@@ -36,10 +36,34 @@ class CortexStyle:
         if not inspect.isclass(target):
             raise LoadError(f"error in {load['file']}: {self._name} is no class", load["file"])
         self._class = target
-        self._init = self._arguments("__init__", _INIT, required=("self", "config"))
-        self._predict = self._arguments("predict", _PREDICT, required=("self",))
-        self._after = self._arguments("post_predict", _POST_PREDICT, required=("self",), needed=False)
-        self._wanted = self._predict | (self._after or frozenset())
+        self._cortex = load.get("cortex") or {}
+        self._kind = self._cortex.get("kind", "RealtimeAPI")
+        self._client = None
+        required, optional = cortex_interface.init_arguments(self._name)
+        self._init = self._arguments("__init__", optional, required=required, needed=self._name != "Task")
+        self._handles = self._after = None
+        if self._name == "Handler" and self._kind == "RealtimeAPI":
+            self._handles = self._methods()
+            self._method, self._predict = None, frozenset()
+        elif self._name == "Task":
+            self._method = "__call__"
+            self._predict = self._arguments("__call__", (), required=("self", "config"))
+        else:
+            self._method, supported = cortex_interface.main_method(self._name, self._kind)
+            self._predict = self._arguments(self._method, supported, required=("self",))
+            if self._kind == "RealtimeAPI":
+                self._after = self._arguments("post_predict", _POST_PREDICT, required=("self",), needed=False)
+
+    def _methods(self):
+        """A Handler's methods by the HTTP method that they answer."""
+        found = {}
+        for verb, method in cortex_interface.HANDLES.items():
+            arguments = self._arguments(method, ("payload", "query_params", "headers"), required=("self",), needed=False)
+            if arguments is not None:
+                found[verb] = method, arguments
+        if not found:
+            raise self._refuse(f"none of the methods {', '.join(cortex_interface.HANDLES.values())} is defined")
+        return found
 
     # The predictor's methods
 
@@ -73,10 +97,33 @@ class CortexStyle:
             BaseException: whatever the predictor raises.
         """
         _set_log_level(self._load.get("log_level"))
-        if "python_client" in self._init:
-            raise self._refuse('"python_client" is only given with predictor.multi_model_reloading', self._class.__init__)
-        values = {"config": self._load["config"], "metrics_client": MetricsClient()}
-        self._predictor = self._class(**{name: values.get(name) for name in self._init})
+        self._make_client()
+        values = {"config": self._load["config"], "metrics_client": MetricsClient(), "job_spec": self._cortex.get("job_spec")}
+        values[cortex_interface.CLIENTS.get(self._name)] = self._client
+        self._predictor = self._class(**{name: values.get(name) for name in self._init or ()})
+
+    def _make_client(self):
+        name = cortex_interface.CLIENTS.get(self._name)
+        if not self._cortex.get("models"):
+            if name in (self._init or ()):
+                raise self._refuse(f'"{name}" is only given with predictor.multi_model_reloading', self._class.__init__)
+            return
+        from lading_worker import clients
+
+        if self._cortex["type"] == "python" and not callable(getattr(self._class, "load_model", None)):
+            raise self._refuse('required method "load_model" is not defined')
+        self._client = clients.make(self._load, self._loader)
+        self._client.prepare()
+
+    def _loader(self):
+        """The predictor's ``load_model``; in ``__init__`` the predictor is not there yet, and Cortex 0.33 passes no ``self``."""
+        if self._predictor is not None:
+            return self._predictor.load_model
+        return functools.partial(self._class.load_model, None)
+
+    def metadata(self):
+        """What the client tells of the models; None without one."""
+        return None if self._client is None else self._client.metadata()
 
     # Requests
 
@@ -89,14 +136,20 @@ class CortexStyle:
             SystemExit, KeyboardInterrupt and other `BaseException`: raised by the predictor.
         """
         try:
+            method, wanted = self._method, self._predict
+            if self._handles is not None:
+                if head.get("method") not in self._handles:
+                    return 405, [["allow", ", ".join(self._handles)], *_PLAIN], b"Method Not Allowed", None
+                method, wanted = self._handles[head["method"]]
             values = {"batch_id": None, "context": None}
-            if "payload" in self._wanted:
+            needed = wanted | (self._after or frozenset())
+            if "payload" in needed:
                 values["payload"] = _payload(head["content_type"] or "", body)
-            if "query_params" in self._wanted:
+            if "query_params" in needed:
                 values["query_params"] = _web().query_params(head["query"])
-            if "headers" in self._wanted:
+            if "headers" in needed:
                 values["headers"] = _web().headers(head["headers"])
-            prediction = self._predictor.predict(**{name: values[name] for name in self._predict})
+            prediction = getattr(self._predictor, method)(**{name: values[name] for name in wanted})
             status, headers, content, after = self._respond(prediction, head)
         except _BadRequest as error:
             return 400, error.headers, error.body, None
@@ -131,7 +184,7 @@ class CortexStyle:
         except (TypeError, ValueError, RecursionError) as error:
             if inspect.iscoroutine(prediction):
                 prediction.close()
-            where = f"{self._name}.predict"
+            where = f"{self._name}.{self._method or 'handle'}"
             sys.stderr.write(_NOT_JSON.format(where, type(prediction).__name__, error))
             return 500, [], _ERROR, None
 

@@ -92,6 +92,10 @@ class Engine:
     def _style(self):
         # Before the project is on the path, and before the model can patch what is imported here.
         if self.load["style"] == "cortex":
+            if (self.load.get("cortex") or {}).get("kind", "RealtimeAPI") != "RealtimeAPI":
+                from lading_worker.cortex_jobs import CortexJobs
+
+                return CortexJobs
             from lading_worker.payload import CortexPayload
 
             return CortexPayload
@@ -122,6 +126,7 @@ class Engine:
             "streaming": style.streaming,
             "healthcheck": style.healthcheck is not None,
             "encoder": style.encoder,
+            **({"model_metadata": style.model_metadata} if getattr(style, "model_metadata", None) else {}),
         }
 
     # Serving, one thread for each slot

@@ -17,10 +17,12 @@ class CortexPayload:
 
     def __init__(self, load, target):
         self._style = CortexStyle(load, target)
+        self.model_metadata = None
 
     def setup(self):
         """Make the predictor."""
-        return self._style.setup()
+        self._style.setup()
+        self.model_metadata = self._style.metadata()
 
     def answer(self, call):
         """Run one prediction and send its answer; returns what is to be run afterwards, or None.

@@ -15,7 +15,8 @@ class WorkerSpec:
 
     ``python`` is the interpreter of the model's environment, ``root`` the project's absolute path (the worker's working directory).
     ``signature`` is the static signature as JSON data (see ``lading.schema``), None for Cortex predictors, whose payload is untyped.
-    ``env`` are variables added to the process's environment, ``unset`` those taken from it.
+    ``env`` are variables added to the process's environment, ``unset`` those taken from it. ``cortex`` is what a Cortex predictor is told
+    beside its ``config`` (`CortexSettings.as_json`, and ``job_spec`` for a job's).
     """
 
     python: str
@@ -31,6 +32,7 @@ class WorkerSpec:
     log_level: str = "info"
     threads: int = 1
     upload_url: str | None = None
+    cortex: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,6 +150,7 @@ def _load_frame(spec: WorkerSpec) -> bytes:
         "signature": None if spec.signature is None else dict(spec.signature),
         "log_level": spec.log_level,
         "upload_url": spec.upload_url,
+        "cortex": dict(spec.cortex),
     }
     return encode_json(Kind.LOAD, 0, load)
 

@@ -45,6 +45,7 @@ class Ready(msgspec.Struct):
     streaming: bool = False
     healthcheck: bool = False
     encoder: str | None = None
+    model_metadata: dict[str, Any] | None = None
 
 
 class Hello(msgspec.Struct):
