@@ -160,6 +160,7 @@ class LocalIndex:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 256  # uv opens many connections at once; those that find no room would wait a second
     block_on_close = False
 
     def __init__(self, index: LocalIndex) -> None:
