@@ -19,7 +19,7 @@ def about_gpus(label: Label, context: Context) -> list[Decision]:
     floor = driver_floor(label.name)
     if floor is None:
         return []
-    subject = f"torch {label.release or ''} +{label.name}".replace("  ", " ")
+    subject = f"torch {label.release}+{label.name}" if label.release else f"torch, build {label.name},"
     found = [
         Decision(
             rule="gpu-needs",

@@ -28,7 +28,10 @@ def left_alone(core: tuple[Declared, ...], context: Context) -> str | None:
         return own
     if context.off:
         return "LADING_TORCH_INDEX=off: it comes from the ordinary package index, in the one build that is there"
-    if not context.target.platform.partition("-")[2].startswith("manylinux"):
+    system = context.target.platform.partition("-")[2]
+    if system.endswith("musl"):
+        return "PyTorch publishes no build for Linux with musl, so it comes from the ordinary package index, as written"
+    if not system.startswith("manylinux"):
         return "for this platform there is one build of each release"
     return None
 
