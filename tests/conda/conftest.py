@@ -198,6 +198,7 @@ class PythonPredictor:
     def predict(self, payload):
         return {"numpy": numpy.__version__, "python": sys.version.split()[0], "boost": self.boost, "number": payload["number"]}
 """
+PLAIN = "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n"
 CORTEX = "- name: doubler\n  kind: RealtimeAPI\n  predictor: {type: python, path: predictor.py}\n"
 
 
@@ -214,7 +215,7 @@ def project(tmp_path: Path, channels: Channels, index: LocalIndex, monkeypatch: 
 
 @pytest.fixture
 def cortex(project: Project) -> Project:
-    """A Cortex project without dependencies."""
+    """A Cortex project without dependencies, and with a predictor that imports nothing."""
     (project.root / "predict.py").unlink()
-    project.write({"cortex.yaml": CORTEX, "predictor.py": PREDICTOR})
+    project.write({"cortex.yaml": CORTEX, "predictor.py": PLAIN})
     return project

@@ -6,7 +6,7 @@ import pytest
 
 from lading.model.lock import Lock
 from lading.model.problems import ExitCode
-from tests.conda.conftest import MINOR, TAG, Project, conda_of
+from tests.conda.conftest import MINOR, PLAIN, TAG, Project, conda_of
 from tests.support.index import LocalIndex
 
 
@@ -167,9 +167,16 @@ def test_conda_alone_needs_no_requirements(cortex: Project):
     assert "nothing-declared" not in [decision.rule for decision in lock.decisions]
 
 
+def test_what_a_predictor_imports_undeclared_is_condas_where_conda_has_it(cortex: Project):
+    cortex.write({"conda-packages.txt": "rdkit\n", "predictor.py": f"import numpy\n{PLAIN}"})
+    lock = cortex.lock()
+    assert lock.versions == {}
+    assert dict(conda_of(lock).shared) == {"numpy": "1.26.4"}
+
+
 def test_two_sets_of_apis_have_environments_of_their_own(cortex: Project):
     second = CORTEX_OTHER
-    cortex.write({"cortex.yaml": second, "conda-packages.txt": "six\n", "other/conda.txt": "numpy=1.26\n", "predictor.py": _PLAIN})
+    cortex.write({"cortex.yaml": second, "conda-packages.txt": "six\n", "other/conda.txt": "numpy=1.26\n"})
     options = cortex.options()
     from lading import pipeline
 
@@ -181,9 +188,6 @@ def test_two_sets_of_apis_have_environments_of_their_own(cortex: Project):
     ]
 
 
-_PLAIN = (
-    "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n"
-)
 CORTEX_OTHER = """\
 - name: one
   kind: RealtimeAPI

@@ -189,7 +189,7 @@ def test_progress_counts_packages_and_bytes(both: Project, channels: Channels):
     assert all(event.total == 7 for event in linked)
 
 
-@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.8])
+@pytest.mark.parametrize("seconds", [pytest.param(0.15, marks=pytest.mark.slow), 0.4, pytest.param(0.8, marks=pytest.mark.slow)])
 def test_a_killed_builder_leaves_nothing_that_is_taken_for_an_environment(both: Project, lading_home: Path, seconds: float):
     both.lock()
     command = [sys.executable, "-m", "lading", "install", "-C", str(both.root), "-q"]
@@ -344,10 +344,7 @@ def test_a_wrong_guess_about_a_name_is_found_when_it_is_installed(cortex: Projec
     extra = Channel(tmp_path / "extra")
     extra.add_python_package("odd", "1.0", distribution_name="something-else")
     extra.index()
-    plain = (
-        "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n"
-    )
-    cortex.write({"conda-packages.txt": f"{extra.url}::odd\n", "requirements.txt": "uses-odd\n", "predictor.py": plain})
+    cortex.write({"conda-packages.txt": f"{extra.url}::odd\n", "requirements.txt": "uses-odd\n"})
     with pytest.raises(LadingError) as caught:
         cortex.install()
     (problem,) = caught.value.problems
