@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tomllib
 from dataclasses import dataclass
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
+from lading.environments.interpreters import find_interpreters
 from tests.cli.process import Finished, run_lading
 from tests.support.index import LocalIndex
 from tests.support.pytorch import PyTorch
@@ -283,3 +286,22 @@ def test_where_torchs_index_cannot_be_reached_the_ways_around_it_are_named(desk:
     failed = desk.lading("lock", LADING_TORCH_INDEX="http://127.0.0.1:1/whl")
     assert failed.code == 5
     assert "LADING_TORCH_INDEX names a mirror of it; LADING_TORCH_INDEX=off takes torch from" in " ".join(failed.err.split())
+
+
+def test_an_old_project_gets_an_old_python_and_the_build_of_its_day(desk: Desk):
+    suited = [one for one in find_interpreters(os.environ) if one.minor in ("3.6", "3.7", "3.8", "3.9")]
+    if not suited:
+        pytest.skip("this machine has no Python from 3.6 to 3.9, which alone torch 1.7.1 has wheels for")
+    desk.pytorch.add_table(("1.7.1",))
+    (desk.root / ".python-version").unlink()
+    desk.require("torch==1.7.1", "torchvision==0.8.2", "torchaudio==0.7.2")
+    installed = desk.lading("install")
+    assert installed.code == 0, installed.err
+    newest = max(suited, key=lambda one: Version(one.version))
+    assert desk.locked()["tool"]["lading"]["target"]["python"] == newest.version
+    assert desk.versions() == {"torch": "1.7.1+cpu", "torchvision": "0.8.2+cpu", "torchaudio": "0.7.2"}
+    python = Path(installed.out.strip()) / "bin" / "python"
+    told = subprocess.run(
+        [python, "-c", "import sys, torch; print(sys.version_info[1], torch.__version__)"], capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"{newest.minor[2:]} 1.7.1+cpu\n"
