@@ -17,6 +17,7 @@ from typing import Any
 
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import WorkerSpec
+from lading.service.descendants import VARIABLE, ControlGroup, kill_marked
 from lading.service.frames import Kind, encode_json
 
 # What another environment that happens to be active would leak into the model's.
@@ -44,7 +45,8 @@ _LEAKS = frozenset(
 class Child:
     """A started worker process and our ends of its sockets and pipes (all non-blocking).
 
-    ``unsent`` is what did not fit the control socket at once; the event loop sends it.
+    ``unsent`` is what did not fit the control socket at once; the event loop sends it. By ``mark`` and ``group`` its descendants are
+    found.
     """
 
     process: subprocess.Popen[bytes]
@@ -52,6 +54,8 @@ class Child:
     slots: tuple[socket.socket, ...]
     outputs: tuple[int, int]
     unsent: bytes = b""
+    mark: str = ""
+    group: ControlGroup | None = None
 
     @property
     def pid(self) -> int:
@@ -73,13 +77,20 @@ class Child:
             os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self) -> int:
-        """Wait for the end of the process, then kill what it left in its group; returns as `subprocess.Popen.wait`."""
+        """Wait for the end of the process, then kill what it has left behind; returns as `subprocess.Popen.wait`."""
         if hasattr(os, "waitid"):
             # The ended process stays unreaped while its group is killed, so that its id cannot belong to somebody else yet.
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
                 self.kill()
-        return self.process.wait()
+        returncode = self.process.wait()
+        group, self.group = self.group, None
+        if group is not None:
+            group.end()
+        if self.mark:
+            kill_marked(self.mark)
+            self.mark = ""
+        return returncode
 
 
 def slots_of(spec: WorkerSpec) -> int:
@@ -104,8 +115,9 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
         ours.append(mine)
         theirs.append(other)
     out, err = os.pipe(), os.pipe()
+    mark = os.urandom(8).hex()
     try:
-        process = _popen(spec, main or _worker_main(), theirs, out[1], err[1])
+        process = _popen(spec, main or _worker_main(), theirs, out[1], err[1], mark=mark)
     except OSError as error:
         for end in ours:
             end.close()
@@ -119,18 +131,18 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
         os.close(err[1])
     for pipe in (out[0], err[0]):
         os.set_blocking(pipe, False)
-    child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]))
+    child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]), mark=mark, group=ControlGroup.make(mark, process.pid))
     _send(child, _load_frame(spec))
     return child
 
 
-def _popen(spec: WorkerSpec, main: str, ends: list[socket.socket], out: int, err: int) -> subprocess.Popen[bytes]:
+def _popen(spec: WorkerSpec, main: str, ends: list[socket.socket], out: int, err: int, *, mark: str) -> subprocess.Popen[bytes]:
     numbers = [end.fileno() for end in ends]
     slots = ",".join(map(str, numbers[1:]))
     return subprocess.Popen(
         [spec.python, "-u", main, "--control", str(numbers[0]), "--slots", slots, "--output", "1,2"],
         cwd=spec.root,
-        env=environment_of(spec, os.environ),
+        env={**environment_of(spec, os.environ), VARIABLE: mark},
         stdin=subprocess.DEVNULL,
         stdout=out,
         stderr=err,
