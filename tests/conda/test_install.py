@@ -15,6 +15,7 @@ import pytest
 
 from lading.environments.activation import activation
 from lading.environments.store import list_environments, prune
+from lading.model.conda import CondaPackage
 from lading.model.events import Phase
 from lading.model.problems import ExitCode, LadingError
 from lading.pipeline import Ready
@@ -351,3 +352,82 @@ def test_a_wrong_guess_about_a_name_is_found_when_it_is_installed(cortex: Projec
     assert problem.rule == "environment-incomplete"
     assert problem.why == "Conda was taken to install odd 1.0, and no package does."
     assert not list_environments()
+
+
+def test_the_projects_own_package_and_a_source_distribution_are_built_with_condas_python(project: Project, index: LocalIndex):
+    index.add_sdist("built", "1.0")
+    pyproject = (
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n\n[project]\nname = "mine"\nversion = "0.1"\n'
+    )
+    text = f"dependencies:\n  - python={MINOR}\n  - six\n  - pip:\n    - -e .\n    - built\n"
+    project.write({"environment.yml": text, "pyproject.toml": pyproject, "backend.py": BACKEND, "mine/__init__.py": "import six\n"})
+    place = prefix(project.install())
+    assert pip_list(place)["mine"] == "0.1"
+    assert pip_list(place)["built"] == "1.0"
+    assert run(place, "python", "-c", "import mine; print(mine.__file__)") == str(project.root / "mine" / "__init__.py")
+
+
+BACKEND = '''"""Builds the project without any tool."""
+
+import os
+import zipfile
+
+INFO = "mine-0.1.dist-info"
+
+
+def _wheel(folder, extra):
+    name = "mine-0.1-py3-none-any.whl"
+    files = {
+        f"{INFO}/METADATA": "Metadata-Version: 2.1\\nName: mine\\nVersion: 0.1\\n",
+        f"{INFO}/WHEEL": "Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        **extra,
+    }
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+        archive.writestr(f"{INFO}/RECORD", "".join(f"{path},,\\n" for path in [*files, f"{INFO}/RECORD"]))
+    return name
+
+
+def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
+    return _wheel(wheel_directory, {"mine.pth": os.getcwd() + "\\n"})
+
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    with open("mine/__init__.py") as stream:
+        return _wheel(wheel_directory, {"mine/__init__.py": stream.read()})
+'''
+
+
+@pytest.mark.parametrize("kind", ["conda-lock.yml", "pixi.lock"])
+def test_locks_of_conda_tools_are_installed_as_they_are(project: Project, index: LocalIndex, kind: str):
+    index.add("greets", "1.0", requires=["six"])
+    project.write({"environment.yml": f"dependencies:\n  - python={MINOR}\n  - six\n  - numpy=1.24\n"})
+    packages = conda_of(project.lock()).packages
+    for name in ("environment.yml", "pylock.lading.toml", ".condarc"):
+        (project.root / name).unlink()
+    project.write({kind: _conda_lock(packages) if kind == "conda-lock.yml" else _pixi_lock(packages)})
+    lock = project.lock()
+    assert [(one.name, one.sha256) for one in conda_of(lock).packages] == [(one.name, one.sha256) for one in packages]
+    place = prefix(project.install())
+    assert conda_list(place)["numpy"] == f"1.24.4 {TAG}_0"
+    assert pip_list(place)["greets"] == "1.0"
+
+
+def _conda_lock(packages: tuple[CondaPackage, ...]) -> str:
+    items = [
+        f"- {{name: {one.name}, version: {one.version}, manager: conda, platform: linux-64, url: '{one.url}', hash: {{sha256: {one.sha256}}}}}"
+        for one in packages
+    ]
+    pip = "- {name: greets, version: '1.0', manager: pip, platform: linux-64, url: 'https://h.org/greets-1.0-py3-none-any.whl', hash: {}}"
+    return "\n".join(["version: 1", "package:", *items, pip, ""])
+
+
+def _pixi_lock(packages: tuple[CondaPackage, ...]) -> str:
+    wheel = "https://files.pythonhosted.org/packages/greets-1.0-py3-none-any.whl"
+    head = ["version: 6", "environments:", "  default:", "    channels: []", "    packages:", "      linux-64:"]
+    uses = [f"      - conda: {one.url}" for one in packages]
+    items = [f"- conda: {one.url}\n  sha256: {one.sha256}" for one in packages]
+    return "\n".join(
+        [*head, *uses, f"      - pypi: {wheel}", "packages:", *items, f"- pypi: {wheel}\n  name: greets\n  version: '1.0'", ""]
+    )
