@@ -212,7 +212,8 @@ def _plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repo
     known = _machine_facts(options, accelerator, requirements)
     asked = planned(replace(known, choosing=False))
     stale = stale_reasons(existing, asked) if existing else ()
-    if existing is not None and (options.frozen or (not stale and not options.upgrade)):
+    as_locked = not stale and not options.upgrade and options.as_of is None
+    if existing is not None and (options.frozen or as_locked):
         return Planned(plan=keep_builds(planned, known, existing, asked), interpreter=interpreter, existing=existing, stale=stale)
     offers = _offers(project, chosen, target, known, options)
     made = planned(replace(known, offers=offers))

@@ -69,7 +69,7 @@ def test_another_index_is_said():
 
 def test_another_day_and_an_older_version():
     before, after = lock_of(one("demo", "2.0")), lock_of(one("demo", "1.0"), as_of="2022-01-01T23:59:59Z")
-    assert reasons(before, after) == {"demo": ("downgraded", "it was made as of 2022-01-01T23:59:59Z")}
+    assert reasons(before, after) == {"demo": ("downgraded", "the lock is held to what was there at 2022-01-01T23:59:59Z")}
     assert reasons(lock_of(one("demo", "2.0")), lock_of(one("demo", "1.0")))["demo"] == (
         "downgraded",
         "the newer one does not fit, or is not there any more",

@@ -126,7 +126,9 @@ def as_of_change(before: Lock, after: Lock) -> str | None:
     """How the days differ as of which the locks were made."""
     if before.as_of == after.as_of:
         return None
-    return f"it was made as of {after.as_of or 'the day of making'}" + (f", and before as of {before.as_of}" if before.as_of else "")
+    if after.as_of is None:
+        return f"the lock is not held to {before.as_of} any more"
+    return f"the lock is held to what was there at {after.as_of}" + (f", and was to {before.as_of}" if before.as_of else "")
 
 
 def direction(change: Change) -> str:

@@ -50,9 +50,10 @@ def _became(
         return True, f"{itself} installs the project itself, which is built from it"
     if entry.declares:
         return False, (f"{declaration.path} counts: {because}" if declaration else f"this version of Lading does not read {entry.what}")
-    if entry.name == "dependencies.sh":
-        cortex = config.kind is ProjectKind.CORTEX
-        return False, "scripts are shown, not run" if cortex else "it is for Cortex, and this is no Cortex project"
+    if entry.name == "dependencies.sh" and config.kind is not ProjectKind.CORTEX:
+        return False, "it is for Cortex, and this is no Cortex project"
+    if entry.name in ("dependencies.sh", "postBuild"):
+        return False, "a script is shown, and run only where you allow it"
     if entry.name.endswith(".txt") and "constraint" in entry.name:
         return False, f"nothing names it; a requirements file would, by -c {entry.name}"
     return False, f"{entry.what}, not used here"
