@@ -16,7 +16,7 @@ from lading.frameworks.labels import CPU, cuda_up_to, cuda_version, spoken
 from lading.frameworks.offers import File
 from lading.frameworks.own import own_place
 from lading.frameworks.places import asked_label, every_build
-from lading.frameworks.releases import FAMILY, PARTNERS, known, releases
+from lading.frameworks.releases import FAMILY, PARTNERS, Release, known, releases
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of
@@ -216,6 +216,14 @@ def _newest_by_label(members: tuple[Declared, ...], context: Context, shelf: She
         if allowed.contains(version, prereleases=early) and (label not in found or version > found[label]):
             found[label] = version
     return found if name == "torch" else _as_torch(name, found, shelf)
+
+
+def allowed_releases(members: tuple[Declared, ...], context: Context) -> tuple[Release, ...]:
+    """The known releases that the ranges allow; all where they allow none that is known."""
+    name = _lead_name(members)
+    allowed = SpecifierSet(",".join(_specifiers(name, members, context)))
+    found = [row for row in releases() if (version := row.partner(name)) and allowed.contains(version, prereleases=True)]
+    return tuple(found) or releases()
 
 
 def _specifiers(name: str, members: Iterable[Declared], context: Context) -> list[str]:

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from lading.frameworks.choice import Context
 from lading.frameworks.consistency import Pin, metadata_page, pins_of
-from lading.frameworks.family import lead_of, members_of
+from lading.frameworks.family import allowed_releases, lead_of, members_of
 from lading.frameworks.labels import cuda_up_to
 from lading.frameworks.offers import Page, Status
 from lading.frameworks.own import left_alone, own_page, own_place, own_places, pytorch_options
 from lading.frameworks.places import asked_label, every_build, one_label
-from lading.frameworks.releases import FAMILY, demand, known, releases
+from lading.frameworks.releases import FAMILY, demand, known
 from lading.frameworks.shelf import Shelf
 from lading.model.requirements import Declared, IndexOptions, Via
 
@@ -95,6 +95,6 @@ def _labels_in_question(members: tuple[Declared, ...], context: Context) -> list
         return list(dict.fromkeys(named))
     lead = lead_of(members, context, Shelf(context.offers, context.target))
     row = known(lead.version) if lead else None
-    rows = [row] if row else releases()
+    rows = [row] if row else allowed_releases(members, context)
     labels = cuda_up_to({label for one in rows for label in one.labels}, accelerator)
     return list(dict.fromkeys([accelerator, *labels[:_MOST_LABELS]]))
