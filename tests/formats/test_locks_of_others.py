@@ -171,6 +171,25 @@ def test_pins_carry_their_line_their_hashes_and_their_index():
     assert found["colorama @ https://example.org/colorama-0.4.6.zip"].hashes == ("sha256:0e",)
 
 
+def test_the_credentials_of_an_index_come_from_the_project_file_or_its_variables():
+    pyproject = "[project]\nname = 'app'\n[[tool.uv.index]]\nname = 'pt'\nurl = 'https://download.pytorch.org/whl/cpu/'\nexplicit = true\n"
+    files = {**UV_FILES, "pyproject.toml": pyproject}
+    secret = {"UV_INDEX_PT_USERNAME": "bob", "UV_INDEX_PT_PASSWORD": "s3cret"}
+    found = parse("uv.lock", files, **secret)
+    torch = next(pin for pin in select(found, LINUX) if pin.name == "torch")
+    assert torch.index is not None
+    assert torch.index.reveal() == "https://bob:s3cret@download.pytorch.org/whl/cpu/"
+    assert "s3cret" not in str(found.as_json())
+    inline = parse("uv.lock", {**files, "pyproject.toml": pyproject.replace("https://", "https://eve:pw1234@")})
+    torch = next(pin for pin in select(inline, LINUX) if pin.name == "torch")
+    assert torch.index is not None
+    assert torch.index.reveal() == "https://eve:pw1234@download.pytorch.org/whl/cpu/"
+    poetry = parse("poetry.lock", {"poetry.lock": POETRY_1, "pyproject.toml": PYPROJECT}, POETRY_HTTP_BASIC_CORP_PASSWORD="t0ken")
+    (private,) = [pin for pin in select(poetry, LINUX) if pin.index]
+    assert private.index is not None
+    assert private.index.reveal() == "https://:t0ken@corp/simple"
+
+
 def test_a_src_layout_is_installed_as_uv_does_it_and_told():
     lock = 'version = 1\n[[package]]\nname = "app"\nversion = "1"\nsource = { editable = "." }\n'
     inside = parse("uv.lock", {"uv.lock": lock, "src/app/__init__.py": "", "pyproject.toml": ""})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from lading.formats._origins import from_git, from_path, from_url
 from lading.formats._paths import joined
@@ -11,12 +13,17 @@ from lading.formats._place import Place
 from lading.model.requirements import Declared
 from lading.model.secrets import SecretUrl
 
+NO_INDEXES: Mapping[str, SecretUrl] = MappingProxyType({})
 _PUBLIC = re.compile(r"https?://(pypi\.org|pypi\.python\.org|files\.pythonhosted\.org)(/.*)?")
 _HASH = re.compile(r"(sha256|sha384|sha512):[0-9a-f]+")
 
 
-def indexed(declared: Declared, version: str | None, registry: str | None, place: Place) -> Declared:
+def indexed(
+    declared: Declared, version: str | None, registry: str | None, place: Place, known: Mapping[str, SecretUrl] = NO_INDEXES
+) -> Declared:
     """A version from an index. The public registry is this machine's default index; another one is bound to the package.
+
+    ``known`` are indexes by their address without credentials and without a slash at its end: a lock names them so.
 
     Raises:
         LadingError: if the version is none.
@@ -28,7 +35,12 @@ def indexed(declared: Declared, version: str | None, registry: str | None, place
         return pinned
     if "://" not in registry:  # a folder of files, as uv writes it for find-links
         return replace(pinned, find_links=SecretUrl(joined(place.folder, registry)))
-    return replace(pinned, index=place.url(registry))
+    return replace(pinned, index=known.get(bare(registry)) or place.url(registry))
+
+
+def bare(url: str) -> str:
+    """An index's address as locks and project files may both write it."""
+    return SecretUrl(url).without_credentials().rstrip("/")
 
 
 def known_hashes(hashes: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lading.formats._lock_toml import LockText, read_lock_toml, shaped_as
-from lading.formats._locked import at_commit, at_path, at_url, indexed
+from lading.formats._locked import at_commit, at_path, at_url, bare, indexed
 from lading.formats._markers import either
+from lading.formats._origins import with_credentials
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._poetry import python_marker, read_poetry, read_sources
 from lading.formats._poetry_versions import alternatives
@@ -113,7 +114,7 @@ class _Reading:
             marker=self._marker(package, place),
         )
         needs = () if self.has_groups else tuple(_needs(package))
-        return LockedPackage(pin=_pin(declared, version, package.get("source", {}), place), version=version, needs=needs)
+        return LockedPackage(pin=self._pin(declared, version, package.get("source", {}), place), version=version, needs=needs)
 
     def _hashes_of_old(self, written: str) -> tuple[str, ...]:
         """Poetry 1.0 to 1.2 list all files in ``[metadata.files]``."""
@@ -128,8 +129,14 @@ class _Reading:
             written = either(*(written.get(group) for group in groups))
         return read_pep508(f"x ; {written}", place).marker if written else None
 
+    def _pin(self, declared: Declared, version: str, source: Mapping[str, Any], place: Place) -> Declared:
+        if source.get("type") == "legacy":
+            url = with_credentials(str(source["url"]), "POETRY_HTTP_BASIC", str(source.get("reference", "")), self.environ)
+            return indexed(declared, version, str(source["url"]), place, {bare(url.reveal()): url})
+        return _placed(declared, version, source, place)
 
-def _pin(declared: Declared, version: str, source: Mapping[str, Any], place: Place) -> Declared:
+
+def _placed(declared: Declared, version: str, source: Mapping[str, Any], place: Place) -> Declared:
     kind, url = source.get("type"), str(source.get("url", ""))
     if kind == "git":
         commit = source.get("resolved_reference") or source.get("reference") or ""
@@ -138,7 +145,7 @@ def _pin(declared: Declared, version: str, source: Mapping[str, Any], place: Pla
         return at_url(declared, url, source.get("subdirectory"), place)
     if kind in ("directory", "file"):
         return at_path(declared, url, place, editable=bool(source.get("develop")))
-    return indexed(declared, version, url if kind == "legacy" else None, place)
+    return indexed(declared, version, None, place)
 
 
 def _root(declared: Declared) -> Need:

@@ -11,16 +11,19 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from lading.formats._lock_toml import LockText, not_a_lock, read_lock_toml, shaped_as
-from lading.formats._locked import at_commit, at_path, at_url, indexed
+from lading.formats._locked import at_commit, at_path, at_url, bare, indexed
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.formats._requirement import canonical
+from lading.formats._toml import read_toml
+from lading.formats._toml_reader import TomlReader
+from lading.formats._uv_table import read_uv_table
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet, Need
 from lading.model.problems import LadingError, ProblemCollector
 from lading.model.requirements import Declaration, Declared
-from lading.model.secrets import SecretText
+from lading.model.secrets import SecretText, SecretUrl
 
 name = "uv.lock"
 
@@ -33,8 +36,11 @@ def recognises(path: str) -> bool:
     return path.rsplit("/", 1)[-1] == name or path.endswith(".py.lock")
 
 
-def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:  # noqa: ARG001 -- the seam's signature
+def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:
     """Read the lock: what the project itself needs (and its group ``lading``), and every package with its hashes.
+
+    Credentials of an index come from the pyproject.toml beside it: written there, or as variables by its name
+    (``UV_INDEX_<NAME>_PASSWORD`` in ``environ``).
 
     Raises:
         LadingError: with every problem of the file.
@@ -43,15 +49,30 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
     if lock.data.get("version") != _HIGHEST_VERSION:
         raise not_a_lock(path, f"its version is {lock.data.get('version')}, and this version of Lading reads version 1")
     with shaped_as(path, "uv"):
-        return _Reading(lock, files).declaration()
+        return _Reading(lock, files, _indexes(lock.path, files, environ)).declaration()
+
+
+def _indexes(path: str, files: ProjectFiles, environ: Mapping[str, str]) -> dict[str, SecretUrl]:
+    """The indexes of the pyproject.toml beside the lock, by their bare address; none where it cannot be read."""
+    pyproject = f"{path.rpartition('/')[0]}/pyproject.toml".lstrip("/")
+    if b"tool.uv" not in (files.read(pyproject) or b""):
+        return {}
+    try:
+        reader = TomlReader(read_toml(pyproject, files), files)
+    except LadingError:
+        return {}
+    uv = read_uv_table(reader, environ)
+    urls = [*uv.indexes.values(), *uv.options.extra_index_urls, *([uv.options.index_url] if uv.options.index_url else [])]
+    return {bare(url.reveal()): url for url in urls}
 
 
 class _Reading:
     """One uv.lock while it is read."""
 
-    def __init__(self, lock: LockText, files: ProjectFiles) -> None:
+    def __init__(self, lock: LockText, files: ProjectFiles, indexes: Mapping[str, SecretUrl]) -> None:
         self.lock = lock
         self.files = files
+        self.indexes = indexes
         self.folder = lock.path.rpartition("/")[0]
         self.problems = ProblemCollector()
         self.decisions: list[Decision] = []
@@ -120,7 +141,7 @@ class _Reading:
         declared = Declared(raw=SecretText(raw), origin=origin, name=written, hashes=self.lock.hashes[number])
         place = Place(raw, origin, self.files, folder=self.folder)
         if "registry" in source:
-            return indexed(declared, version, str(source["registry"]), place)
+            return indexed(declared, version, str(source["registry"]), place, self.indexes)
         if "git" in source:
             return at_commit(declared, *_git(str(source["git"])), place)
         if "url" in source:
