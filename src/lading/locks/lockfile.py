@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-import tomli_w
-
+from lading.locks.toml_text import dumps
 from lading.model.conda import CondaLock
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
@@ -47,7 +46,7 @@ def write(lock: Lock) -> str:
     if problems:
         raise LadingError(*problems)
     whole = {**_in_order(document, _DOCUMENT_KEYS), "packages": packages, "tool": _tools(lock)}
-    return _HEADER + tomli_w.dumps(_without_credentials(whole))
+    return _HEADER + dumps(_without_credentials(whole))
 
 
 def _tools(lock: Lock) -> dict[str, Any]:

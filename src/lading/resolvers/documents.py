@@ -38,8 +38,15 @@ def finish(
     Raises:
         LadingError: if no file of a package has a hash that its requirement allows.
     """
-    packages = [_finished(package, plan, root, builds) for package in complete(document.get("packages", ()), witness, places)]
-    problems = [problem for package in packages for problem in _keep_allowed(package, plan)]
+    completed = complete(document.get("packages", ()), witness, places)
+    names = {str(package["name"]) for package in completed}
+    settings: dict[str, dict[str, str]] = {}
+    for declared in plan.requirements:
+        if declared.options and declared.name in names:
+            settings.setdefault(declared.name or "", {}).update(config_settings(declared))
+    packages = [_finished(package, plan, root, builds, settings.get(str(package["name"]), {})) for package in completed]
+    with_hashes = [one for one in (*plan.requirements, *plan.constraints) if one.hashes]
+    problems = [problem for package in packages for problem in _keep_allowed(package, plan, with_hashes)]
     if problems:
         raise LadingError(*problems)
     minor = ".".join(plan.target.python.split(".")[:2])
@@ -47,20 +54,19 @@ def finish(
     return {"lock-version": document["lock-version"], "created-by": "lading", "requires-python": f"=={minor}.*", "packages": packages}
 
 
-def _finished(package: _Table, plan: Plan, root: Path, builds: Mapping[str, Mapping[str, Any]]) -> _Table:
+def _finished(package: _Table, plan: Plan, root: Path, builds: Mapping[str, Mapping[str, Any]], settings: Mapping[str, str]) -> _Table:
     for key in ("vcs", "directory", "archive", "sdist"):
         if key in package:
             package[key] = _located(package[key], root)
     if "wheels" in package:
         package["wheels"] = [_located(wheel, root) for wheel in package["wheels"]]
-    own = _build_facts(package, plan, builds)
+    own = _build_facts(package, plan, builds, dict(settings))
     return {**package, "tool": {"lading": own}} if own else package
 
 
-def _build_facts(package: _Table, plan: Plan, builds: Mapping[str, Mapping[str, Any]]) -> _Table:
+def _build_facts(package: _Table, plan: Plan, builds: Mapping[str, Mapping[str, Any]], settings: dict[str, str]) -> _Table:
     """What building the package takes, where it can come as source."""
     name = str(package["name"])
-    settings = {key: value for declared in plan.requirements if declared.name == name for key, value in config_settings(declared)}
     if not ({"sdist", "vcs", "directory", "archive"} & package.keys()):
         return {"config-settings": settings} if settings else {}
     settings |= {key: value.reveal() for owner, key, value in plan.build.settings if owner in (ALL, name)}
@@ -78,9 +84,9 @@ def _located(file: Mapping[str, Any], root: Path) -> _Table:
     return {"url": SecretUrl(url).without_credentials(), **located} if is_remote(url) else {"path": relative(url, root), **located}
 
 
-def _keep_allowed(package: _Table, plan: Plan) -> Iterable[Problem]:
+def _keep_allowed(package: _Table, plan: Plan, with_hashes: Iterable[Declared]) -> Iterable[Problem]:
     """Keep the files whose hash was declared, where hashes were declared; a problem when none is left."""
-    declared = [one for one in (*plan.requirements, *plan.constraints) if one.hashes and _is_about(one, package)]
+    declared = [one for one in with_hashes if _is_about(one, package)]
     if not declared:
         if plan.options.require_hashes:
             yield _hash_missing(package, plan)

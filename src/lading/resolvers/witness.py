@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,11 +119,15 @@ def _bare(url: SecretUrl) -> str:
     return url.without_credentials()
 
 
+@lru_cache(maxsize=64)
+def _without_user(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # the log masks the password, and shows the user
+
+
 def _index_of(page: str) -> str:
     """The index whose page about a package this is: ``https://host/simple/flask/`` is on ``https://host/simple``."""
-    parts = urlsplit(page)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # the log masks the password, and shows the user
-    return bare.rstrip("/").rpartition("/")[0]
+    return _without_user(page.rstrip("/").rpartition("/")[0])
 
 
 def _common(first: str, second: str) -> int:
