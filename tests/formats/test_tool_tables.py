@@ -244,6 +244,13 @@ Flash_Attn = ["ninja", { requirement = "torch", match-runtime = true }]
 flash-attn = { SKIP = "TRUE" }
 [tool.uv.config-settings-package]
 numpy = { blas = true }
+[[tool.uv.dependency-metadata]]
+name = "Flash_Attn"
+version = "2.6.3"
+requires-dist = ["torch", "einops"]
+provides-extra = ["fast"]
+[[tool.uv.dependency-metadata]]
+name = "empty"
 """
     found = read(text)
     assert [declared.pep508 for declared in (*found.overrides, *found.constraints)] == ["protobuf==4", "numpy<2"]
@@ -260,6 +267,10 @@ numpy = { blas = true }
         (ALL, "flags", "a"),
         (ALL, "flags", "b"),
         ("numpy", "blas", "true"),
+    ]
+    assert [one.as_json() for one in build.metadata] == [
+        {"name": "flash-attn", "version": "2.6.3", "requires-dist": ["torch", "einops"], "provides-extra": ["fast"]},
+        {"name": "empty", "requires-dist": []},
     ]
     assert [one.rule for one in found.decisions] == ["index-strategy-not-kept"]
     everything = read("[project]\ndependencies = ['a']\n[tool.uv]\nno-build-isolation = true\n").build

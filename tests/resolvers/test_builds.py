@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 import uv
 
-from lading.model.build import ALL, BuildOptions
+from lading.model.build import ALL, BuildOptions, KnownMetadata
 from lading.model.lock import Lock
 from lading.model.plan import BoundIndex, Role, Source
 from lading.model.problems import Problem
@@ -150,6 +150,16 @@ def test_the_lock_alone_is_enough_to_install_such_a_package(index: LocalIndex, l
     subprocess.run([program, "pip", "sync", "--python", python, *common, str(tmp_path / "pylock.toml")], check=True, cwd=tmp_path)
     done = subprocess.run([python, "-c", "import flash_attn, torch; print(torch.__version__)"], check=True, capture_output=True, text=True)
     assert done.stdout == "2.0\n"
+
+
+def test_a_package_whose_needs_the_project_tells_is_not_built_to_find_out(index: LocalIndex, lock: Resolve):
+    index.publish(sdist_that_runs("raise SystemExit('it was built')", "flash-attn", "1.0", ("other",)))
+    index.add("torch", "2.0")
+    known = KnownMetadata(name="flash-attn", version="1.0", requires=(declared("torch"),))
+    assert lock(plan_of("flash-attn", index=index.url, build=BuildOptions(metadata=(known,)))).versions == {
+        "flash-attn": "1.0",
+        "torch": "2.0",
+    }
 
 
 def test_settings_for_build_backends_are_locked_with_what_is_built(index: LocalIndex, lock: Resolve):

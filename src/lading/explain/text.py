@@ -181,6 +181,9 @@ def _build_lines(build: BuildOptions, style: Style) -> list[str]:
         (package if package != ALL else "every package", f"is built with the setting {name}={value}")
         for package, name, value in build.settings
     ]
+    for one in build.metadata:
+        needs = ", ".join(declared.pep508 for declared in one.requires) or "nothing"
+        rows.append((f"{one.name} {one.version or ''}".strip(), f"needs {needs}, says the project, whatever its own files say"))
     width = _width(name for name, _ in rows)
     return [_row(row, width, style) for row in rows]
 

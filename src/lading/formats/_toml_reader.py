@@ -42,7 +42,7 @@ class TomlReader:
 
     def items(self, *key: str | int, value: Any = None) -> Iterator[tuple[Any, Key]]:
         """The items of a list with their keys. ``value`` is the list, where it does not stand below keys alone."""
-        found = value if value is not None else self.toml.get(*(str(part) for part in key))
+        found = value if value is not None or not all(isinstance(part, str) for part in key) else self.toml.get(*map(str, key))
         if found is None:
             return
         if not isinstance(found, list):

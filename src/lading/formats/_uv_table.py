@@ -17,7 +17,7 @@ from lading.formats._requirement import canonical
 from lading.formats._text import decode
 from lading.formats._toml import Key
 from lading.formats._toml_reader import TomlReader
-from lading.model.build import ALL, BuildOptions
+from lading.model.build import ALL, BuildOptions, KnownMetadata
 from lading.model.decisions import Decision, Kind
 from lading.model.problems import LadingError, Problem
 from lading.model.requirements import Declared, IndexOptions, Via
@@ -30,7 +30,7 @@ _NOT_READ = {
     "fork-strategy": ("requires-python", "fewest"),
 }
 """Keys whose other values would lead to other versions than Lading chooses, with the values that do not."""
-_REFUSED = ("dependency-metadata", "exclude-newer-package", "no-sources-package")
+_REFUSED = ("exclude-newer-package", "no-sources-package")
 
 
 @dataclass(slots=True)
@@ -147,7 +147,29 @@ def _build(table: Mapping[str, Any], reader: TomlReader) -> BuildOptions:
         constraints=tuple(reader.requirements("tool", "uv", "build-constraint-dependencies")),
         variables=tuple(_values(reader, "extra-build-variables")),
         settings=(*_settings(ALL, reader.table("tool", "uv", "config-settings")), *_values(reader, "config-settings-package")),
+        metadata=tuple(_metadata(reader)),
     )
+
+
+def _metadata(reader: TomlReader) -> Iterable[KnownMetadata]:
+    """``dependency-metadata``: what packages need, so that they need not be built to find out."""
+    for item, key in reader.items(*_UV, "dependency-metadata"):
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
+            reader.problem(
+                "wrong-type", reader.toml.origin(*key), "Each dependency-metadata names a package.", 'Write name = "flash-attn".'
+            )
+            continue
+        requires = [
+            one for text, at in reader.items(*key, "requires-dist", value=item.get("requires-dist")) for one in reader.requirement(text, at)
+        ]
+        extras = [str(extra) for extra, _ in reader.items(*key, "provides-extra", value=item.get("provides-extra"))]
+        yield KnownMetadata(
+            name=canonical(item["name"]),
+            version=reader.text(item, *key, "version"),
+            requires=tuple(requires),
+            requires_python=reader.text(item, *key, "requires-python"),
+            extras=tuple(canonical(extra) for extra in extras),
+        )
 
 
 def _packages(reader: TomlReader, key: str) -> Iterable[tuple[str, tuple[str, ...]]]:

@@ -16,7 +16,7 @@ from typing import Any
 import tomli_w
 from packaging.utils import canonicalize_name
 
-from lading.model.build import ALL, BuildOptions
+from lading.model.build import ALL, BuildOptions, KnownMetadata
 from lading.model.lock import Lock
 from lading.model.requirements import Declared
 from lading.resolvers.lines import Vault, line
@@ -111,11 +111,12 @@ def _text(declared: Declared, root: Path) -> str:
     return text
 
 
-def uv_toml(table: Mapping[str, Mapping[str, Any]]) -> str:
-    """Uv's own configuration file for these builds; empty when there is nothing to say."""
+def uv_toml(table: Mapping[str, Mapping[str, Any]], metadata: Iterable[KnownMetadata] = ()) -> str:
+    """A configuration file of uv's for these builds; empty when there is nothing to say."""
     requires = {package: list(facts["build-requires"]) for package, facts in table.items() if facts.get("build-requires")}
     variables = {package: dict(facts["build-variables"]) for package, facts in table.items() if facts.get("build-variables")}
-    settings = {"extra-build-dependencies": requires, "extra-build-variables": variables}
+    known = [{**one.as_json(), "requires-dist": [declared.reveal() for declared in one.requires]} for one in metadata]
+    settings = {"dependency-metadata": known, "extra-build-dependencies": requires, "extra-build-variables": variables}
     return tomli_w.dumps({key: value for key, value in settings.items() if value})
 
 

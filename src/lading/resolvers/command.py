@@ -81,7 +81,7 @@ def prepare(plan: Plan, call: Call, folder: Path) -> tuple[list[str], dict[str, 
         "overrides.txt": lines(plan.overrides),
         "excludes.txt": "".join(f"{name}\n" for name in _excluded(plan, call)),
         "build-constraints.txt": lines(plan.build.constraints),
-        _CONFIG: uv_toml(build_table(plan.build, call.stage, call.root, call.failing)),
+        _CONFIG: uv_toml(build_table(plan.build, call.stage, call.root, call.failing), plan.build.metadata),
     }
     if call.previous is not None:
         files[OUTPUT] = call.previous
@@ -146,7 +146,7 @@ def _frame(plan: Plan, call: Call, folder: Path) -> Iterable[str]:
         ("--overrides", "overrides.txt", plan.overrides),
         ("--excludes", "excludes.txt", _excluded(plan, call)),
         ("--build-constraints", "build-constraints.txt", plan.build.constraints),
-        ("--config-file", _CONFIG, plan.build.requirements or plan.build.variables or plan.build.no_isolation),
+        ("--config-file", _CONFIG, bool(plan.build)),
     ):
         yield from (flag, str(folder / name)) if wanted else ()
 
