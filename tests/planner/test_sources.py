@@ -190,6 +190,13 @@ def test_files_beside_the_predictor_come_before_those_at_the_root():
     assert used(plan({**files, "service/requirements.txt": "numpy==2.0.0"}, named="service/predict.py")) == ["service/requirements.txt"]
 
 
+def test_files_beside_a_source_in_a_folder_are_compared_and_listed():
+    files = {"service/predict.py": PREDICT, "service/requirements.txt": "numpy==2.0.0", "service/Pipfile": '[packages]\npandas = "*"\n'}
+    made = plan(files, named="service/predict.py")
+    assert files_of(made)["service/Pipfile"].startswith("ignored: service/requirements.txt counts")
+    assert decision(made, "sources-differ").subject == "service/Pipfile"
+
+
 def test_files_that_only_configure_tools_are_no_source():
     files = {"pyproject.toml": "[tool.black]\nline-length = 100\n", "setup.cfg": "[flake8]\nmax-line-length = 100\n"}
     assert used(plan({**files, "setup.py": LATER["setup.py"]})) == ["setup.py"]

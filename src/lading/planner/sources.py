@@ -270,6 +270,7 @@ def _found_files(
     declaration, because = found.declaration, found.because
     used = _used(declaration, because, files) if declaration else ()
     listed = list_others(config, declaration, because, files, readers)
+    listed += _elsewhere(found, {source.path for source in (*used, *listed)})
     if declaration is None:
         return {"sources": listed, "decisions": (_nothing_declared(config, None),)}
     decisions = [] if _installs(declaration) else [_nothing_declared(config, declaration)]
@@ -284,6 +285,14 @@ def _found_files(
         ignored_advice(source, declaration, because) for source in listed if is_passed_over(source, readers) and source.path not in said
     ]
     return {"sources": (*used, *listed), "decisions": tuple(decisions)}
+
+
+def _elsewhere(found: _Found, listed: set[str]) -> tuple[Source, ...]:
+    """Files beside the source that are not in the project's own folder."""
+    others = [other for other in found.others if other.path not in listed and "/" in other.path]
+    path = found.declaration.path if found.declaration else ""
+    because = f"{path} counts: {found.because}"
+    return tuple(Source(path=other.path, role=Role.IGNORED, format=other.known.what, because=because) for other in others)
 
 
 def _installs(declaration: Declaration) -> bool:
