@@ -300,8 +300,9 @@ def _conda_interpreter(python: PythonChoice, version: str | None) -> Interpreter
     import sys
 
     from lading.model.target import Interpreter
-    from lading.planner.conda import expected_python
+    from lading.planner.conda import expected_python, refuse_path
 
+    refuse_path(python)
     return Interpreter(path=sys.executable, version=version or expected_python(python.specifier), found_by="conda packages")
 
 
@@ -560,7 +561,11 @@ def _conda_first(
 
     kept = planned.existing.conda if planned.existing else None
     conda = CondaOptions(
-        caches=caches(home(options.environ), options.environ), offline=options.offline, previous=kept, upgrade=options.upgrade
+        caches=caches(home(options.environ), options.environ),
+        offline=options.offline,
+        previous=kept,
+        upgrade=options.upgrade,
+        as_of=how.as_of,
     )
     solution = solve(planned.plan, project.root, conda, reporter)
 

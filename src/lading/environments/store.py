@@ -304,7 +304,17 @@ def _sweep(store: str, own: str | None) -> None:
         else:
             with try_claim(store, name) as free:
                 if free:
+                    _remove_link(os.path.join(store, ENVIRONMENTS, name))
                     _remove_tree(folder)
+
+
+def _remove_link(place: str) -> None:
+    """Delete the link under which a prefix that conda comes first in is seen while it is built."""
+    try:
+        if os.path.islink(place):
+            os.unlink(place)
+    except OSError:
+        return
 
 
 def _remove_tree(folder: str) -> None:
