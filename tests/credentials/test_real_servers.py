@@ -143,12 +143,28 @@ def test_a_lock_with_a_token_in_a_variable_is_installed_with_it_and_not_without(
 def test_a_script_and_a_secret_of_the_command_line(tmp_path: Path, lading_home: Path, index: LocalIndex, monkeypatch: pytest.MonkeyPatch):
     index.add("demo", "1.0")
     monkeypatch.setenv("CI_TOKEN", SECRET)
+    monkeypatch.setenv("CI_HUB", WRONG)
     folder = write_files(
         tmp_path / "model",
-        {"predict.py": PREDICTOR, "requirements.txt": f"--index-url {index.url}\ndemo\n", "postBuild": "echo using $MODEL_TOKEN\nfalse\n"},
+        {
+            "predict.py": PREDICTOR,
+            "requirements.txt": f"--index-url {index.url}\ndemo\n",
+            "postBuild": "echo using $MODEL_TOKEN and $HUB\nfalse\n",
+        },
     )
-    ran = lading("install", folder, "--allow-scripts", "--secret", "id=model-token,env=CI_TOKEN", "--progress", "json", "--json")
-    assert (ran.code, ran.problem["rule"], ran.problem["detail"]) == (6, "script-failed", "using ****")
+    ran = lading(
+        "install",
+        folder,
+        "--allow-scripts",
+        "--secret",
+        "id=model-token,env=CI_TOKEN",
+        "--secret",
+        "id=hub,env=CI_HUB",
+        "--progress",
+        "json",
+        "--json",
+    )
+    assert (ran.code, ran.problem["rule"], ran.problem["detail"]) == (6, "script-failed", "using **** and ****")
     assert hides(shown(ran))
     assert found_in(folder, lading_home) == []
     assert os.environ["CI_TOKEN"] == SECRET

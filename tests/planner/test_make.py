@@ -56,7 +56,7 @@ def test_after_locking_the_advice_names_the_versions_and_where_to_write_them():
         if one.rule == "versions-float"
     )
     assert advice.chose == "numpy==2.0.0, pandas==2.2.2"
-    assert advice.instead == "write these pins into requirements.txt and more.txt"
+    assert advice.instead == "`lading pin` writes these pins into requirements.txt and more.txt"
 
 
 def test_a_lock_that_lacks_a_package_is_not_invented():

@@ -14,6 +14,8 @@ from lading.explain.scripts import render_scripts
 from lading.model.plan import Plan
 from lading.model.scripts import Script, When
 
+_OURS = ("PATH", "VIRTUAL_ENV")
+
 
 class Scripts(Enum):
     """What a verb does about scripts that have not run: run them, ask once on a terminal, or only tell."""
@@ -29,13 +31,15 @@ def settle_scripts(plans: Iterable[Plan], when: When, mode: Scripts, output: Out
     Raises:
         LadingError: if one fails. What follows it is then not done.
     """
+    # What the command line added to this process's variables came by --secret.
+    hidden = tuple(value for name, value in environ.items() if name not in _OURS and os.environ.get(name) != value)
     for plan in plans:
         variables = {**environ, **{name: value for api in plan.apis for name, value in api.env}}
         for script in plan.scripts:
             if script.harmless or script.when is not when or has_run(script, root):
                 continue
             if _may_run(script, mode, output):
-                run_script(script, root, variables, output.reporter, output.say)
+                run_script(script, root, variables, output.reporter, output.say, hidden=hidden)
             else:
                 output.say(f"{script.path} was not run. `lading install --allow-scripts` runs it, `lading plan` shows it.")
 

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,16 +66,19 @@ def has_run(script: Script, root: Path) -> bool:
     return str(root) in consent_to(script).ran
 
 
-def run_script(script: Script, root: Path, environ: Mapping[str, str], reporter: Reporter, heard: Callable[[str], None]) -> None:
+def run_script(
+    script: Script, root: Path, environ: Mapping[str, str], reporter: Reporter, heard: Callable[[str], None], *, hidden: Iterable[str] = ()
+) -> None:
     """Run a script in the project's folder with bash, its output line by line to ``heard``; remember that it has run.
 
+    Values of variables that are named like credentials are masked in the output, and so are those in ``hidden``.
     pip refuses to install outside of a virtual environment meanwhile, so that the script cannot fill the machine's own Python.
 
     Raises:
         LadingError: if it cannot be started, or ends with another status than 0.
     """
     reporter(Event(step=STEP, phase=Phase.STARTED, message=script.path))
-    redact = Redactor(_secrets(environ))
+    redact = Redactor((*_secrets(environ), *(Secret(value) for value in hidden)))
     lines: list[str] = []
 
     def told(line: str) -> None:

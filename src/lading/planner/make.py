@@ -291,4 +291,4 @@ def _named(decision: Decision, plan: Plan, lock: Lock) -> Decision:
         return decision
     pins = dict.fromkeys(f"{declared.name}=={versions[str(declared.name)]}" for declared in floating)
     places = dict.fromkeys(declared.origin.path for declared in floating)
-    return replace(decision, chose=", ".join(pins), instead=f"write these pins into {' and '.join(places)}")
+    return replace(decision, chose=", ".join(pins), instead=f"`lading pin` writes these pins into {' and '.join(places)}")
