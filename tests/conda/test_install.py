@@ -431,3 +431,19 @@ def _pixi_lock(packages: tuple[CondaPackage, ...]) -> str:
     return "\n".join(
         [*head, *uses, f"      - pypi: {wheel}", "packages:", *items, f"- pypi: {wheel}\n  name: greets\n  version: '1.0'", ""]
     )
+
+
+def test_a_lock_is_taken_as_it_is_even_where_nothing_asks_for_conda_any_more(both: Project):
+    both.lock()
+    (both.root / "environment.yml").unlink()
+    place = prefix(both.install(frozen=True))
+    assert run(place, "greet") == "hello 1.16.0"
+
+
+def test_what_a_killed_builder_left_under_the_final_name_is_swept(both: Project, lading_home: Path):
+    gone = lading_home / "building" / "py399-gone" / "env"
+    gone.mkdir(parents=True)
+    (lading_home / "envs").mkdir()
+    (lading_home / "envs" / "py399-gone").symlink_to(gone)
+    both.install()
+    assert [path.name for path in (lading_home / "envs").iterdir()] == [prefix(both.install()).name]

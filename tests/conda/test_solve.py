@@ -187,3 +187,21 @@ def test_a_channel_that_does_not_answer_is_named(project: Project, line: str):
         ExitCode.NETWORK,
     )
     assert line in problem.what
+
+
+def test_an_interpreter_of_the_machine_cannot_take_condas_place(project: Project):
+    project.write(environment("numpy"))
+    problem = project.problem(python="/usr/bin/python3")
+    assert (problem.rule, str(problem.origin)) == ("conda-python-path", "--python")
+
+
+def test_a_version_of_python_on_the_command_line_must_agree_with_the_list(project: Project):
+    project.write(environment("numpy", f"python={MINOR}"))
+    assert project.problem(python="3.7").rule == "python-requests-disagree"
+    assert conda_of(project.lock(python=MINOR)).python == PYTHON
+
+
+def test_conda_is_resolved_as_of_a_day_as_well(project: Project):
+    project.write(environment("six", f"python={MINOR}"))
+    assert project.problem(as_of="2020-01-01").rule in ("conda-requirements-conflict", "conda-version-not-found")
+    assert conda(project.lock(as_of="2099-01-01"))["six"] == "1.16.0 0"

@@ -88,8 +88,6 @@ class _Early:
 async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _Early) -> None:
     import rattler  # noqa: PLC0415 -- an optional part
 
-    plan = work.plan.conda
-    assert plan is not None
     kind = type("Progress", (_Progress, rattler.InstallerReporter), {})  # with the hooks that nothing is made of
     reporter = kind(work.reporter, len(conda.packages), early.ask)
     reporter.report(Phase.STARTED, f"{len(conda.packages)} packages")
@@ -102,7 +100,7 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _
             platform=rattler.Subdir(conda.platform),
             execute_link_scripts=False,
             show_progress=False,
-            client=client(plan),
+            client=client(work.plan.conda),
             reporter=reporter,
             alternative_target_prefix=final,
         )

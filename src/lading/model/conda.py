@@ -12,6 +12,7 @@ from lading.model.origin import Origin
 from lading.model.secrets import MASK, Secret, SecretText, SecretUrl, redact_urls
 
 _TOKEN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://[^\s]*?)/t/(?P<token>[^/\s]+)/")
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL", re.IGNORECASE)
 _PLATFORMS = {
     ("x86_64", "linux"): "linux-64",
     ("aarch64", "linux"): "linux-aarch64",
@@ -347,14 +348,15 @@ class CondaPlan:
         }
 
     def secrets(self) -> tuple[Secret, ...]:
-        """Every credential and the value of every variable, for a `Redactor`."""
+        """Every credential, and the values of variables whose names say that they are secret, for a `Redactor`."""
         urls = (
             *self.channels,
             *(url for _, url in self.mirrors),
             *(spec.channel for spec in self.specs),
             *(spec.url for spec in self.specs),
         )
-        return (*(url for url in urls if url is not None and url.has_credentials), *(value for _, value in self.variables))
+        hidden = (value for name, value in self.variables if _SECRET_NAME.search(name))
+        return (*(url for url in urls if url is not None and url.has_credentials), *hidden)
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON data, credentials and the values of variables masked; keys without a value are left out."""

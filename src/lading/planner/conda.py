@@ -105,6 +105,25 @@ def expected_python(specifier: str) -> str:
     return f"3.{_NEWEST}.0"
 
 
+def refuse_path(choice: PythonChoice) -> None:
+    """Conda brings the interpreter, so none of this machine can be used in its place.
+
+    Raises:
+        LadingError: if the user named one by its path.
+    """
+    if choice.path is None:
+        return
+    raise LadingError(
+        Problem(
+            rule="conda-python-path",
+            what="The project's Python comes from conda, and --python (or UV_PYTHON) names an interpreter of this machine.",
+            origin=Origin("--python"),
+            why="Conda's packages are made for the Python that conda installs with them.",
+            instead="Name a version, as --python 3.11, or leave it out.",
+        )
+    )
+
+
 def python_decision(choice: PythonChoice, version: str | None) -> Decision:
     """The record of the interpreter that conda brings; ``version`` is None until it is solved."""
     asked = choice.request.specifier or choice.request.text

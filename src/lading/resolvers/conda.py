@@ -10,17 +10,19 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lading.model.conda import ChannelUrl, CondaLock, CondaPackage, CondaPlan, CondaText, MatchSpec
-from lading.model.decisions import Decision, Kind
+from lading.model.decisions import Decision
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.origin import Origin
 from lading.model.plan import Plan
-from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
+from lading.model.problems import LadingError, ProblemCollector
 from lading.resolvers.conda_client import Caches, client, gateway, require_rattler, unreachable
+from lading.resolvers.conda_decisions import build_dropped, no_python, no_such_file, not_here, relaxed
 from lading.resolvers.conda_names import provided
 from lading.resolvers.conda_unsolved import missing, unsolved
 
@@ -36,6 +38,7 @@ class CondaOptions:
 
     ``offline``: from the cache alone. ``previous``: a lock whose packages are kept where they still fit. ``upgrade``: do not keep them, or
     not these. ``constraints`` are further conditions on packages (name and conda version expression) that bring none in by themselves.
+    ``as_of`` is the moment (RFC 3339) after which nothing that was built counts.
     """
 
     caches: Caches
@@ -43,6 +46,7 @@ class CondaOptions:
     previous: CondaLock | None = None
     upgrade: bool | frozenset[str] = False
     constraints: tuple[tuple[str, str], ...] = ()
+    as_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +103,7 @@ class _Session:
         packages.sort(key=lambda package: package.name)
         python = next((package for package in packages if package.name == "python"), None)
         if python is None:
-            raise LadingError(_no_python(self.conda, self.specs))
+            raise LadingError(no_python(self.conda, self.specs))
         lock = CondaLock(
             platform=self.conda.platform,
             python=python.version,
@@ -140,7 +144,7 @@ class _Session:
                 problems.add(missing(spec, where, known, pip=any(one.name == spec.name for one in self.plan.requirements)))
         problems.raise_if_any()
         if absent:
-            self.decisions.append(_not_here(absent, self.conda))
+            self.decisions.append(not_here(absent, self.conda))
             self.specs = tuple(spec for spec in self.specs if spec not in absent)
 
     def _channel_origin(self, channel: str) -> Origin | None:
@@ -159,7 +163,7 @@ class _Session:
         except SolverError as error:
             if self.priority == "flexible" and "strict channel priority" in str(error):
                 self.priority = "disabled"
-                self.decisions.append(_relaxed(self.channels, self.conda))
+                self.decisions.append(relaxed(self.channels, self.conda))
                 return await self._solved()
             loosened = await self._without_foreign_builds()
             if loosened is not None:
@@ -170,7 +174,7 @@ class _Session:
     async def _solve(self, specs: tuple[MatchSpec, ...]) -> list[RepoDataRecord]:
         import rattler  # noqa: PLC0415 -- as above
 
-        kept = [] if self.options.upgrade is True else _kept(self.options, self.root)
+        kept = [] if self.options.upgrade is True else _kept(self.options, self.conda.platform, self.root)
         priority = rattler.ChannelPriority.Disabled if self.priority == "disabled" else rattler.ChannelPriority.Strict
         return await rattler.solve(
             self.channels,
@@ -180,6 +184,8 @@ class _Session:
             virtual_packages=[_virtual(one) for one in self.conda.virtual],
             locked_packages=kept,
             channel_priority=priority,
+            exclude_newer=datetime.fromisoformat(self.options.as_of) if self.options.as_of else None,
+            timestamp_policy="allow-missing",
             constraints=[rattler.MatchSpec(f"{name} {version}", strict=False) for name, version in self.options.constraints],
         )
 
@@ -199,7 +205,7 @@ class _Session:
         if not foreign:
             return None
         for spec in foreign:
-            self.decisions.append(_build_dropped(spec, records[spec.name], self.conda.platform))
+            self.decisions.append(build_dropped(spec, _other_builds(spec, records[spec.name]), self.conda.platform))
         return tuple(spec.without_build() if spec in foreign else spec for spec in self.specs)
 
     async def _versions(self, text: str) -> dict[str, list[str]]:
@@ -237,7 +243,7 @@ class _Session:
         for record in (record for records in answer for record in records):
             if record.url == url:
                 return self._package(record)
-        raise LadingError(_no_such_file(spec))
+        raise LadingError(no_such_file(spec))
 
     def _package(self, record: RepoDataRecord) -> CondaPackage:
         data: Mapping[str, Any] = json.loads(record.to_json())
@@ -293,9 +299,9 @@ def _virtual(text: str) -> Any:
     return rattler.GenericVirtualPackage(rattler.PackageName(name), rattler.Version(version), rattler.BuildString(build))
 
 
-def _kept(options: CondaOptions, root: Path) -> list[RepoDataRecord]:
+def _kept(options: CondaOptions, platform: str, root: Path) -> list[RepoDataRecord]:
     forgotten = options.upgrade if isinstance(options.upgrade, frozenset) else frozenset()
-    packages = options.previous.packages if options.previous else ()
+    packages = options.previous.packages if options.previous and options.previous.platform == platform else ()
     return [record_of(package, root) for package in packages if package.name not in forgotten]
 
 
@@ -336,52 +342,15 @@ def _lines(specs: tuple[MatchSpec, ...], packages: Iterable[CondaPackage]) -> di
     return found
 
 
+def _other_builds(spec: MatchSpec, records: Iterable[RepoDataRecord]) -> list[str]:
+    """The builds of the version that a specification asks for."""
+    any_build = _match_spec(replace(spec.without_build(), channel=None))
+    return sorted({str(record.build) for record in records if any_build.matches(record)})
+
+
 def _only_other_builds(spec: MatchSpec, records: Iterable[RepoDataRecord]) -> bool:
-    any_build = _match_spec(replace(spec.without_build(), channel=None))
-    fitting = [record for record in records if any_build.matches(record)]
-    return bool(fitting) and spec.build not in {str(record.build) for record in fitting}
-
-
-def _build_dropped(spec: MatchSpec, records: Iterable[RepoDataRecord], platform: str) -> Decision:
-    any_build = _match_spec(replace(spec.without_build(), channel=None))
-    builds = sorted({str(record.build) for record in records if any_build.matches(record)})
-    return Decision(
-        rule="conda-builds-dropped",
-        kind=Kind.CHOSEN,
-        subject=spec.name,
-        asked=str(spec.raw).strip(),
-        chose=f"{spec.name} {spec.version} in a build for {platform}",
-        because=f"no channel has the build {spec.build} for {platform}; there are {', '.join(builds[:5])}",
-        origin=spec.origin,
-        instead=f"{spec.name}={spec.version.removeprefix('==')}={builds[0]}",
-    )
-
-
-def _not_here(absent: list[MatchSpec], conda: CondaPlan) -> Decision:
-    names = ", ".join(spec.name for spec in absent)
-    return Decision(
-        rule="conda-packages-of-another-platform",
-        kind=Kind.CHOSEN,
-        subject="conda",
-        asked=names,
-        chose="they are left out",
-        because=f"the list was made on {conda.frozen_on}, and no channel has packages of these names for {conda.platform}",
-        origin=absent[0].origin,
-        instead=f"the names of their counterparts on {conda.platform}, if the predictor needs them",
-    )
-
-
-def _relaxed(channels: list[str], conda: CondaPlan) -> Decision:
-    return Decision(
-        rule="conda-priority-relaxed",
-        kind=Kind.CHOSEN,
-        subject="channels",
-        asked=", then ".join(str(ChannelUrl(channel)) for channel in channels),
-        chose="packages of weaker channels too, where the first one that has them has no version that fits",
-        because="channel_priority is flexible, as it is for conda unless it is configured otherwise",
-        origin=conda.specs[0].origin if conda.specs else None,
-        instead="channel_priority: strict in a .condarc, and CHANNEL::PACKAGE for what must come from one channel",
-    )
+    builds = _other_builds(spec, records)
+    return bool(builds) and spec.build not in builds
 
 
 def _trailing_number(build: str) -> int:
@@ -392,24 +361,3 @@ def _trailing_number(build: str) -> int:
 def _looks_like_python(spec: MatchSpec) -> bool:
     """An explicit list does not say what a package needs; builds for one Python carry it in their name, and `noarch` ones mostly are."""
     return spec.build.startswith("py") or "py3" in spec.build or spec.subdir == "noarch"
-
-
-def _no_python(conda: CondaPlan, specs: tuple[MatchSpec, ...]) -> Problem:
-    return Problem(
-        rule="conda-without-python",
-        what=f"The list of conda packages for {conda.platform} holds no Python.",
-        origin=specs[0].origin if specs else None,
-        why="After @EXPLICIT nothing is added, and the predictor needs an interpreter.",
-        instead="Make the list from an environment that has python in it.",
-        code=ExitCode.RESOLUTION,
-    )
-
-
-def _no_such_file(spec: MatchSpec) -> Problem:
-    return Problem(
-        rule="conda-package-not-found",
-        what=f"The channel does not have {spec.url} any more, and the list tells no hash of it.",
-        origin=spec.origin,
-        instead="Make the list anew with `conda list --explicit --sha256`.",
-        code=ExitCode.RESOLUTION,
-    )

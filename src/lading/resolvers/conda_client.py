@@ -58,8 +58,8 @@ def require_rattler(origin: Origin | None) -> None:
         ) from error
 
 
-def client(plan: CondaPlan) -> Client:
-    """A client that knows the credentials of the plan's channels and their mirrors.
+def client(plan: CondaPlan | None) -> Client:
+    """A client that knows the credentials of the plan's channels and their mirrors; without a plan, those of this machine alone.
 
     Channels are asked for by their bare URLs, which is what records and locks name: a token goes into the path on the way out, a password
     into a header. Credentials of ``RATTLER_AUTH_FILE``, the keyring and netrc count as well.
@@ -73,10 +73,12 @@ def client(plan: CondaPlan) -> Client:
         S3Middleware,
     )
 
-    places = (*plan.channels, *(spec.channel for spec in plan.specs), *(spec.url for spec in plan.specs))
+    specs = plan.specs if plan else ()
+    places = (*(plan.channels if plan else ()), *(spec.channel for spec in specs), *(spec.url for spec in specs))
     urls = [url for url in places if url is not None]
-    mirrors = _mirrors(plan, urls)
-    headers = _headers([*urls, *(url for _, url in plan.mirrors)])
+    known = plan.mirrors if plan else ()
+    mirrors = _mirrors(known, urls)
+    headers = _headers([*urls, *(url for _, url in known)])
     return Client(
         [
             *([MirrorMiddleware(mirrors)] if mirrors else []),
@@ -88,9 +90,9 @@ def client(plan: CondaPlan) -> Client:
     )
 
 
-def _mirrors(plan: CondaPlan, urls: Iterable[ChannelUrl]) -> dict[str, list[str]]:
+def _mirrors(known: Iterable[tuple[str, ChannelUrl]], urls: Iterable[ChannelUrl]) -> dict[str, list[str]]:
     mirrors: dict[str, list[str]] = {}
-    for channel, place in plan.mirrors:
+    for channel, place in known:
         mirrors.setdefault(channel, []).append(_without_user(place))
     for url in urls:
         if url.token is not None:

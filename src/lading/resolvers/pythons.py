@@ -88,6 +88,4 @@ def _support(declared: Declared, pages: list[Page], offers: Offers, platform: st
 
 def _has(listing: Listing, declared: Declared) -> bool:
     version = exact_version(declared)
-    return any(version in (file.version, file.release) for file in listing.files) or any(
-        one.version == version for one in listing.sources
-    )
+    return any(version in (file.version, file.release) for file in listing.files) or any(one.version == version for one in listing.sources)
