@@ -216,3 +216,7 @@ class ConcatenateIterator(typing.Iterator[_Item]):
 
 class AsyncConcatenateIterator(typing.AsyncIterator[_Item]):
     """The output of an ``async def run`` that yields text in pieces, which are shown joined."""
+
+
+Weights = typing.Union[File, Path, str]
+"""What ``setup(weights)`` gets, for predictors that import the name (Cog 0.9 to 0.16 had it)."""
