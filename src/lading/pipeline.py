@@ -325,7 +325,17 @@ def _machine_facts(options: Options, accelerator: str, requirements: tuple[Decla
 def _offers(project: Project, chosen: Chosen, target: Target, known: Known, options: Options) -> Offers:
     """What the indexes offer of the frameworks that the project declares; nothing is asked for a project without any."""
     context = _context(project, chosen, target, known, options)
-    return _ask(chosen.declaration.requirements if chosen.declaration else (), context, project, options)
+    return _ask(_by_pip(chosen), context, project, options)
+
+
+def _by_pip(chosen: Chosen) -> tuple[Declared, ...]:
+    """The requirements but for those on frameworks that the list of conda packages names."""
+    if chosen.declaration is None or chosen.declaration.conda is None:
+        return chosen.declaration.requirements if chosen.declaration else ()
+    from lading.frameworks.conda_builds import pip_names
+
+    names = pip_names(chosen.declaration.conda.specs)
+    return tuple(declared for declared in chosen.declaration.requirements if declared.name not in names)
 
 
 def _context(project: Project, chosen: Chosen, target: Target, known: Known, options: Options) -> Context:
