@@ -13,7 +13,6 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +138,7 @@ class _Session:
             target=self.plan.target.as_json(),
             sources={source.path: source.sha256 for source in self.plan.sources if source.role is Role.USED and source.sha256},
             decisions=tuple(dict.fromkeys((*self.plan.decisions, *self._decisions(finished, document)))),
-            tools={"lading": __version__, "uv": version("uv")},
+            tools={"lading": __version__, "uv": _uv_version()},
             requirements=tuple(_lines(self.plan)),
             as_of=self.options.as_of,
             conda=replace(self.options.conda, shared=shared) if self.options.conda else None,
@@ -312,6 +311,16 @@ def _program() -> str:
         return uv.find_uv_bin()
     except FileNotFoundError as error:
         raise LadingError(_not_started(error)) from error
+
+
+def _uv_version() -> str:
+    """The version of uv, from the name of its record: asking importlib for it costs more than the rest of a small lock."""
+    records = [record.name for record in Path(uv.__file__).parent.parent.glob("uv-*.dist-info")]
+    if len(records) == 1:
+        return records[0].removeprefix("uv-").removesuffix(".dist-info")
+    from importlib.metadata import version  # noqa: PLC0415 -- see above
+
+    return version("uv")
 
 
 def _no_room(error: OSError) -> Problem:
