@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from typing import Any
 
 from tests.service.test_streams import EVENTS, read_events
 
@@ -183,7 +184,10 @@ def test_the_older_generation_runs_as_it_is(project, served, index):
 
 def test_the_newer_generation_runs_as_it_is(project, served, index):
     index.add("shout", "1.0")
-    body = {"input": {"messages": [{"role": "user", "content": "one two three"}], "mode": "good"}, "context": {"user": "Ada"}}
+    body: dict[str, Any] = {
+        "input": {"messages": [{"role": "user", "content": "one two three"}], "mode": "good"},
+        "context": {"user": "Ada"},
+    }
     with served(project(NEWER)) as service:
         answer = service.client.post("/predictions", json=body).json()
         assert answer["output"] == [{"text": word, "index": index, "who": "Ada"} for index, word in enumerate(("One", "Two", "Three"))]
@@ -197,7 +201,7 @@ def test_the_newer_generation_runs_as_it_is(project, served, index):
         assert outputs[1] - outputs[0] > 0.2
         assert arrivals[-1][0] == "completed"
 
-        together: list[dict] = []
+        together: list[dict[str, Any]] = []
         threads = [
             threading.Thread(target=lambda: together.append(service.client.post("/predictions", json=slow).json())) for _ in range(4)
         ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 import time
@@ -140,7 +139,7 @@ def test_a_client_that_does_not_read_its_answer_is_let_go(server: Server):
         head = b"POST /predictions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
         connection.sendall(head + body)
         until = time.monotonic() + 10
-        while connections_of(server) > baseline(server):
+        while connections_of(server) > 1:  # the test's own client keeps one
             assert time.monotonic() < until
             time.sleep(0.05)
     assert server.predict(value=1).json()["output"] == 1
@@ -149,16 +148,11 @@ def test_a_client_that_does_not_read_its_answer_is_let_go(server: Server):
 def connections_of(server: Server) -> int:
     """Established connections of the server's process, by its open sockets that have a peer."""
     count = 0
-    own = {os.readlink(f"/proc/{server.process.pid}/fd/{name}") for name in os.listdir(f"/proc/{server.process.pid}/fd")}
+    own = {str(place.readlink()) for place in Path(f"/proc/{server.process.pid}/fd").iterdir()}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         words = line.split()
         count += words[3] == "01" and f"socket:[{words[9]}]" in own
     return count
-
-
-def baseline(server: Server) -> int:
-    """The connection that the test's own client keeps."""
-    return 1
 
 
 def test_a_head_without_end_of_size_is_a_431(server: Server):
@@ -218,10 +212,9 @@ def wait_for(server: Server, id_: str, status: str) -> None:
 
 def test_more_connections_than_there_are_files_for_are_told_503(tmp_path):
     with running(tmp_path, files=340) as server:
-        held = []
+        held: list[socket.socket] = []
         try:
-            for _ in range(90):
-                held.append(connect(server))
+            held.extend(connect(server) for _ in range(90))
             time.sleep(0.2)
             answer = httpx.get(f"{server.url}/livez", timeout=5)
             assert answer.status_code == 503
