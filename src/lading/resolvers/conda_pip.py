@@ -85,7 +85,7 @@ def resolve_both(plan: Plan, how: Resolving) -> Lock:
                 wishes = list(_from_error(error, made, solution))
                 if not wishes:
                     raise
-        refused = LadingError(*(_contradiction(wish, solution) for wish in wishes))
+        refused = LadingError(*(_contradiction(wish, solution, conditions.values()) for wish in wishes))
         added = {condition: wish for wish in wishes for condition in _conditions(wish, solution)}
         if not added or added.keys() <= conditions.keys():
             raise refused
@@ -161,7 +161,7 @@ def _allows(specifier: str, version: str) -> bool:
         return True
 
 
-def _contradiction(wish: _Wish, solution: Solution) -> Problem:
+def _contradiction(wish: _Wish, solution: Solution, conditions: Iterable[_Wish]) -> Problem:
     line = solution.lines.get(wish.package.name)
     by_conda = f"{wish.name} {dict(wish.package.provides)[wish.name]} by conda{_because_of(line, wish.package)}"
     own = wish.declared is not None and wish.declared.name == wish.name
@@ -180,11 +180,20 @@ def _contradiction(wish: _Wish, solution: Solution) -> Problem:
         rule="conda-pip-conflict",
         what=f"Conda and pip contradict each other about {wish.name}: {by_conda}, and {asks}.",
         origin=where or (line.origin if line else None),
-        why="Conda's packages are installed first and pip may not replace them; the conda lines leave no version that both accept.",
+        why=_why(wish, conditions),
         instead=f"{ways[0][:1].upper()}{ways[0][1:]}; or {'; or '.join(ways[1:])}." if len(ways) > 1 else f"{ways[0].capitalize()}.",
         code=ExitCode.RESOLUTION,
         detail="\n".join(f"{one.origin}: {str(one.raw).strip()}" for one in (line, wish.declared) if one is not None),
     )
+
+
+def _why(wish: _Wish, conditions: Iterable[_Wish]) -> str:
+    other = next((one for one in conditions if one.name == wish.name), None)
+    if other is None:
+        return "Conda's packages are installed first and pip may not replace them; the conda lines leave no version that both accept."
+    where = f"{other.declared.origin}: {str(other.declared.raw).strip()}" if other.declared else "pip's requirements"
+    needs = f", which needs {other.name}{other.specifier} of conda" if other.who == "pip" else f" ({other.who} needs {other.name}{other.specifier})"
+    return f"Conda's version was chosen for {where}{needs}; no version suits both."
 
 
 def _because_of(line: MatchSpec | None, package: CondaPackage) -> str:
