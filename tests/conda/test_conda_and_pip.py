@@ -196,3 +196,22 @@ CORTEX_OTHER = """\
   kind: RealtimeAPI
   predictor: {type: python, path: predictor.py, dependencies: {conda: other/conda.txt}}
 """
+
+
+def test_two_pip_lines_that_disagree_about_what_conda_provides_are_both_named(cortex: Project, index: LocalIndex):
+    index.add("wants-new", "1.0", requires=["numpy>=1.26"])
+    cortex.write(both("numpy\n", "needs-old\nwants-new\n"))
+    problem = cortex.problem()
+    assert problem.rule == "conda-pip-conflict"
+    text = f"{problem.what} {problem.why}"
+    assert "requirements.txt:1: needs-old" in text
+    assert "wants-new (requirements.txt:2) needs numpy>=1.26" in text
+
+
+def test_constraints_of_pip_count_as_its_requirements_do(cortex: Project):
+    files = {**both("numpy=1.26\n", "-c limits.txt\nneeds-any\n"), "limits.txt": "numpy==1.25\n"}
+    cortex.write(files)
+    problem = cortex.problem()
+    assert "limits.txt:1 asks for numpy==1.25" in problem.what
+    cortex.write({"conda-packages.txt": "numpy\n", "limits.txt": "numpy<1.26\n"})
+    assert conda(cortex.lock())["numpy"] == f"1.24.4 {TAG}_0"

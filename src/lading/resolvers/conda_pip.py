@@ -150,7 +150,9 @@ def _from_error(error: LadingError, plan: Plan, solution: Solution) -> Iterable[
             specifier = found["spec"].rstrip(",.")
             if found["name"] in provides and not _allows(specifier, provides[found["name"]]):
                 who = found["who"] if "who" in found.groupdict() else "pip"
-                declared = next((one for one in (*_written(plan), *plan.constraints) if one.origin == problem.origin), None)
+                lines = (*_written(plan), *plan.constraints)
+                own = next((one for one in lines if one.name == who), None)
+                declared = own or next((one for one in lines if one.origin == problem.origin), None)
                 yield _Wish(_package(found["name"], solution), found["name"], specifier, who, declared)
 
 
@@ -192,7 +194,11 @@ def _why(wish: _Wish, conditions: Iterable[_Wish]) -> str:
     if other is None:
         return "Conda's packages are installed first and pip may not replace them; the conda lines leave no version that both accept."
     where = f"{other.declared.origin}: {str(other.declared.raw).strip()}" if other.declared else "pip's requirements"
-    needs = f", which needs {other.name}{other.specifier} of conda" if other.who == "pip" else f" ({other.who} needs {other.name}{other.specifier})"
+    needs = (
+        f", which needs {other.name}{other.specifier} of conda"
+        if other.who == "pip"
+        else f" ({other.who} needs {other.name}{other.specifier})"
+    )
     return f"Conda's version was chosen for {where}{needs}; no version suits both."
 
 
