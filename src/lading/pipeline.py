@@ -813,10 +813,29 @@ def describe_service(ready: Ready, *, host: str = "127.0.0.1", port: int = 5000,
     """
     from lading.model.service import ServiceSpec
 
+    later = ("BatchAPI", "TaskAPI")
     served = tuple(_served_api(ready, api, ready.environments[api.name]) for api in ready.config.apis)
-    training = describe_training(ready)
-    spec = ServiceSpec(kind=ready.config.kind, title=ready.root.name, apis=served, training=training, host=host, port=port)
+    spec = ServiceSpec(
+        kind=ready.config.kind,
+        title=ready.root.name,
+        apis=tuple(api for api in served if api.worker.cortex.get("kind") not in later),
+        job_apis=tuple(api for api in served if api.worker.cortex.get("kind") in later),
+        splitters=ready.config.splitters,
+        jobs_folder=str(jobs_folder(ready.root, os.environ)),
+        training=describe_training(ready),
+        host=host,
+        port=port,
+    )
     return replace(spec, **{name: value for name, value in limits.items() if value is not None})  # type: ignore[arg-type] # by contract
+
+
+def jobs_folder(root: Path, environ: Mapping[str, str]) -> Path:
+    """Where the jobs of a project are kept: ``LADING_JOBS``, else a folder of the store with a name made of the project's."""
+    from lading.environments.home import home
+    from lading.model.files import content_hash
+
+    named = environ.get("LADING_JOBS")
+    return Path(named) if named else Path(home(environ)) / "jobs" / content_hash(str(root).encode())[:16]
 
 
 def describe_training(ready: Ready) -> ServedApi | None:
@@ -860,7 +879,8 @@ def _served_api(ready: Ready, api: Api, environment: Environment, *, training: b
 def with_variables(spec: ServiceSpec, variables: Mapping[str, str]) -> ServiceSpec:
     """The service with variables added to every worker's environment; they win over the configuration's."""
     apis = tuple(with_worker_variables(api, variables) for api in spec.apis)
-    return replace(spec, apis=apis, training=with_worker_variables(spec.training, variables) if spec.training else None)
+    later = tuple(with_worker_variables(api, variables) for api in spec.job_apis)
+    return replace(spec, apis=apis, job_apis=later, training=with_worker_variables(spec.training, variables) if spec.training else None)
 
 
 def with_worker_variables(api: ServedApi, variables: Mapping[str, str]) -> ServedApi:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lading.model.cortex import Splitter
 from lading.model.project import ProjectKind
 
 
@@ -50,6 +51,9 @@ class ServedApi:
 class ServiceSpec:
     """Everything that one server serves on one port.
 
+    ``job_apis`` are Cortex's batch and task APIs, whose workers are started with each job; ``jobs_folder`` keeps the jobs. ``splitters``
+    share requests out among ``apis``.
+
     A body may have ``max_body_bytes``; the bodies of all requests that wait or run together ``max_held_bytes``. ``patience`` is how many
     seconds a client may take for its request's head, for each stretch of its body, and for reading a stretch of the answer.
     ``ignore_sigterm``: only ``POST /shutdown`` and SIGINT end the server. ``training`` is what ``/trainings`` runs: its worker is started when the first training is asked for.
@@ -58,6 +62,9 @@ class ServiceSpec:
     kind: ProjectKind
     title: str
     apis: tuple[ServedApi, ...]
+    job_apis: tuple[ServedApi, ...] = ()
+    splitters: tuple[Splitter, ...] = ()
+    jobs_folder: str = ""
     host: str = "127.0.0.1"
     port: int = 5000
     max_body_bytes: int = 100 * 1024 * 1024

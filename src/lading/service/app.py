@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,8 +18,12 @@ from lading.service.exchange import Direct, Exchange
 from lading.service.log import ServiceLog, printable
 from lading.service.openapi import cortex_endpoints
 from lading.service.prediction import PredictionService
+from lading.service.splitter import SplitterRoutes
 from lading.service.v2_http import V2Routes
 from lading.service.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from lading.service.jobs_http import Jobs
 
 Handler = Callable[[Request], Awaitable[None]]
 _FAILED = b'{"error":"The server failed to answer; its log says more.","status":"failed"}'
@@ -32,6 +37,7 @@ class App:
         self.methods: dict[str, dict[str, Handler]] = {}
         self.whole: dict[str, Handler] = {}
         self.cog: dict[str, CogRoutes] = {}
+        self.children: dict[str, Callable[[Request, str], Awaitable[None]]] = {}
         self.direct = Direct(max_body, room, counters, log, self._failed)
         self.v2: V2Routes | None = None
         self.plain_404 = False
@@ -82,6 +88,10 @@ class App:
 
     async def _by_segments(self, request: Request) -> None:
         """Paths with an id in them: cut before decoding, so that an id may hold anything, a slash too."""
+        above, _, last = request.path.rpartition("/")
+        if above in self.children and last:
+            await self.children[above](request, last)
+            return
         segments = request.segments()
         if self.v2 is not None and len(segments) > 2 and segments[:2] == [b"v2", b"models"]:
             await self.v2.model(request, segments[2:])
@@ -107,6 +117,7 @@ def create_app(
     log: ServiceLog | None = None,
     shutdown: Callable[[], None] | None = None,
     training: PredictionService | None = None,
+    jobs: Jobs | None = None,
 ) -> App:
     """The application for ``spec``, with one service for each of its APIs, in the same order, and one for its training if it has one.
 
@@ -117,11 +128,19 @@ def create_app(
     app = App(spec.max_body_bytes, counters, log, Budget(spec.max_held_bytes))
     hooks = webhooks or Webhooks(log)
     _add_common(app, CommonRoutes(spec, services, counters, shutdown))
+    alone = len(services) + len(spec.job_apis) + len(spec.splitters) == 1
+    targets: dict[str, CortexRoutes] = {}
     for service in services:
-        if service.api.worker.style == Style.CORTEX:
-            _add_cortex(app, service, alone=len(services) == 1)
+        if service.api.worker.cortex.get("kind") == "AsyncAPI":
+            _add_async(app, service, jobs)
+        elif service.api.worker.style == Style.CORTEX:
+            targets[service.api.name] = _add_cortex(app, service, alone=alone)
         else:
             _add_cog(app, service, hooks, spec)
+    _add_jobs(app, spec, jobs)
+    for splitter in spec.splitters:
+        routes = SplitterRoutes(splitter, targets, app.max_body)
+        app.whole[splitter.endpoint], app.whole[f"{splitter.endpoint}/"] = routes.endpoint, routes.redirect
     if training is not None:
         _add_cog(app, training, hooks, spec, "trainings")
     _add_v2(app, services)
@@ -168,9 +187,28 @@ def _add_v2(app: App, services: Sequence[PredictionService]) -> None:
     app.methods.update({path: {"GET": handler} for path, handler in gets.items()})
 
 
-def _add_cortex(app: App, service: PredictionService, *, alone: bool) -> None:
+def _add_jobs(app: App, spec: ServiceSpec, jobs: Jobs | None) -> None:
+    if jobs is None or not spec.job_apis:
+        return
+    from lading.service.jobs_http import JobRoutes  # noqa: PLC0415 - few servers have jobs
+
+    for api in spec.job_apis:
+        app.whole[jobs.endpoints[api.name]] = JobRoutes(jobs, api).endpoint
+
+
+def _add_async(app: App, service: PredictionService, jobs: Jobs | None) -> None:
+    from lading.service.jobs_http import AsyncRoutes  # noqa: PLC0415 - as above
+
+    assert jobs is not None
+    routes = AsyncRoutes(jobs, service, app.max_body)
+    endpoint = "/" + (service.api.endpoint or service.api.name).strip("/")
+    app.whole[endpoint], app.children[endpoint] = routes.endpoint, routes.one
+
+
+def _add_cortex(app: App, service: PredictionService, *, alone: bool) -> CortexRoutes:
     routes = CortexRoutes(service, app.max_body)
     for endpoint in cortex_endpoints(service.api, alone=alone):
         app.whole[endpoint] = routes.endpoint
         app.direct.handlers[endpoint.encode("utf-8")] = routes
         app.whole[f"{endpoint}/"] = routes.redirect
+    return routes

@@ -67,14 +67,17 @@ class CommonRoutes:
             places["trainings_idempotent_url"] = "/trainings/{training_id}"
             places["trainings_cancel_url"] = "/trainings/{training_id}/cancel"
         cortex = [api for api in self.spec.apis if api.worker.style == Style.CORTEX]
+        cortex += self.spec.job_apis
         if cortex:
-            places["apis"] = {api.name: cortex_endpoints(api, alone=len(self.spec.apis) == 1)[0] for api in cortex}
+            places["apis"] = {api.name: cortex_endpoints(api, alone=False)[0] for api in cortex}
+            places["apis"] |= {splitter.name: splitter.endpoint for splitter in self.spec.splitters}
         await request.respond(200, _encode(places))
 
     async def health_check(self, request: Request) -> None:
         """``GET /health-check``: always 200; what counts is the body."""
         reports = await asyncio.gather(*(service.health() for service in self.services))
-        body = _health_body(_worst(reports))
+        # A server of nothing but batch and task APIs is ready: their workers come with each job.
+        body: dict[str, Any] = _health_body(_worst(reports)) if reports else {"status": str(Health.READY)}
         if len(reports) > 1:
             body["apis"] = {service.api.name: _health_body(report) for service, report in zip(self.services, reports, strict=True)}
         await request.respond(200, _encode(body))

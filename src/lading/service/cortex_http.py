@@ -33,6 +33,11 @@ class CortexRoutes:
     def __init__(self, service: PredictionService, max_body: int) -> None:
         self.service, self.max_body = service, max_body
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether the predictor answers every method itself: a Handler of Cortex 0.34 and 0.35."""
+        return self.service.api.worker.object == "Handler"
+
     def takes(self, headers: Mapping[bytes, bytes]) -> bool:  # noqa: ARG002 - whatever they are
         """See `lading.service.exchange.Handler`."""
         return True
@@ -53,14 +58,19 @@ class CortexRoutes:
     async def endpoint(self, request: Request) -> None:
         """The API's endpoint, every method."""
         request.api = self.service.api.name
-        if request.method == "POST":
+        if request.method == "POST" or (self.takes_all and request.method != "OPTIONS"):
             await self._predict(request)
-        elif request.method == "GET":
-            await request.respond(200, _MESSAGE, headers=_CORS)
+        elif request.method in ("GET", "HEAD"):
+            await request.respond(200, self._summary(), headers=_CORS)
         elif request.method == "OPTIONS":
             await request.respond(204, headers=_preflight(request))
         else:
             await request.respond(405, b"Method Not Allowed", None, [(b"allow", _METHODS)])
+
+    def _summary(self) -> bytes:
+        """What ``GET`` tells, with what a client of models tells of them."""
+        metadata = next((worker.ready.model_metadata for worker in self.service.pool.workers if worker.ready), None)
+        return _MESSAGE if metadata is None else _MESSAGE[:-1] + b',"model_metadata":' + _encode(metadata) + b"}"
 
     async def redirect(self, request: Request) -> None:
         """The endpoint with a slash too many."""
@@ -72,8 +82,15 @@ class CortexRoutes:
     async def _predict(self, request: Request) -> None:
         try:
             body = await request.body(self.max_body)
-            head = _head(request.path, request.query, request.scope["headers"], request.headers)
-            call = self.service.new_call(body, head=head)
+        except ClientGoneError:
+            return
+        await self.answer(request, body)
+
+    async def answer(self, request: Request, body: bytes) -> None:
+        """Predict with a body that was read, and answer the request."""
+        request.api = self.service.api.name
+        call = self.service.new_call(body, head=head_of(request))
+        try:
             watch = HangUpWatch(request, lambda: self.service.pool.cancel(call))
             try:
                 result = await self.service.submit(call)
@@ -81,17 +98,20 @@ class CortexRoutes:
                 watch.stop()
         except RefusedError as error:
             await request.respond(*_composed(error))
-        except ClientGoneError:
-            return
         else:
             await request.respond(*_composed(result))
 
 
-def _head(path: str, query: bytes, lines: Iterable[tuple[bytes, bytes]], headers: Mapping[bytes, bytes]) -> bytes:
+def head_of(request: Request) -> bytes:
+    """What a worker is told of a request."""
+    return _head(request.path, request.query, request.scope["headers"], request.headers, method=request.method)
+
+
+def _head(path: str, query: bytes, lines: Iterable[tuple[bytes, bytes]], headers: Mapping[bytes, bytes], *, method: str = "POST") -> bytes:
     content_type = headers.get(b"content-type")
     return _encode(
         {
-            "method": "POST",
+            "method": method,
             "path": path,
             "query": query.decode("latin-1"),
             "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines],

@@ -26,6 +26,7 @@ from lading.service.process import Child, spawn
 if TYPE_CHECKING:
     import asyncio
 
+    from lading.service.jobs_http import Jobs
     from lading.service.prediction import PredictionService
 
 _BACKLOG = 2048
@@ -166,6 +167,7 @@ class _Server:
         self.counters = Counters()
         self.services: list[PredictionService] = []
         self.training: PredictionService | None = None
+        self.jobs: Jobs | None = None
         self.signals = 0
         self.last_signal: int | None = None
         self.http: Any = None
@@ -203,6 +205,8 @@ class _Server:
             await self._start(children)
             return await self._serve()
         finally:
+            if self.jobs is not None:
+                await self.jobs.stop()
             for service in self._all:
                 await service.stop()
             self.log.close()
@@ -218,8 +222,27 @@ class _Server:
             self.services.append(service)
             self.log.report(Event(step="Setting up", phase=Phase.STARTED, message=api.name))
             await service.start(started)
+        await self._start_jobs()
         if self.spec.training is not None:
             self.training = self._service(self.spec.training)
+
+    async def _start_jobs(self) -> None:
+        later = [service for service in self.services if service.api.worker.cortex.get("kind") == "AsyncAPI"]
+        if not later and not self.spec.job_apis:
+            return
+        from lading.service.jobs_http import Jobs  # noqa: PLC0415 - few servers have jobs
+
+        root = Path((self.spec.job_apis or self.spec.apis)[0].worker.root)
+        self.jobs = Jobs(
+            self.spec.job_apis,
+            later,
+            Path(self.spec.jobs_folder),
+            root=root,
+            log=self.log,
+            counters=self.counters,
+            worker_main=self.worker_main,
+        )
+        await self.jobs.start()
 
     def _service(self, api: ServedApi) -> PredictionService:
         from lading.service.prediction import PredictionService  # noqa: PLC0415 - after the workers
@@ -250,6 +273,7 @@ class _Server:
             log=self.log,
             shutdown=self.stop if self.allow_shutdown else None,
             training=self.training,
+            jobs=self.jobs,
         )
         self.http = make_server(app, self.spec.drain_seconds + 5, self.spec.patience)
         serving = asyncio.create_task(self.http.serve(sockets=[self.listener]))

@@ -1,0 +1,242 @@
+"""Works jobs off: items are leased from the store, run by a crew, and written down together, so that a commit serves many of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lading.jobs.store import Item, ItemState, Job, JobStatus, JobStore, Leased, Outcome
+from lading.jobs.submission import SubmissionError
+
+LEASE_SECONDS = 60.0
+"""How long an item belongs to who leased it; the engine prolongs what still runs."""
+CRASHES = 3
+"""An item whose worker ended so often is at fault itself, and fails."""
+_PROLONG_SECONDS = 15.0
+_AHEAD = 16  # items on their way for each lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What came of one item. ``crashed``: its worker ended."""
+
+    ok: bool
+    result: bytes = b""
+    error: str | None = None
+    seconds: float = 0.0
+    crashed: bool = False
+
+
+class CrewLostError(Exception):
+    """The crew can work no more: its setup failed, or its workers end again and again. ``memory``: they were killed for memory."""
+
+    def __init__(self, message: str, *, memory: bool = False) -> None:
+        super().__init__(message)
+        self.memory = memory
+
+
+class Crew(Protocol):
+    """Workers that run a job's items. ``lanes`` is how many run at a time."""
+
+    lanes: int
+
+    async def start(self) -> None:
+        """Start the workers, and wait for their setup.
+
+        Raises:
+            CrewLostError: if it fails.
+        """
+
+    async def work(self, action: str, item: Leased | None = None) -> Done:
+        """Run ``predict`` or ``task`` with an item, or ``on_job_complete``.
+
+        Raises:
+            CrewLostError: if there are no workers any more.
+        """
+
+    async def stop(self) -> None:
+        """End the workers."""
+
+
+class JobEngine:
+    """Runs the jobs of one server. Belongs to the event loop's thread; the store is used in a thread of its own.
+
+    ``make_crew`` makes the workers of a job, ``enqueue`` its items; ``tell`` hears what becomes of jobs.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        make_crew: Callable[[Job], Crew],
+        enqueue: Callable[[Job], Iterator[Item]],
+        tell: Callable[[Job, str], None] = lambda _job, _text: None,
+    ) -> None:
+        self.store, self._make_crew, self._enqueue, self._tell = store, make_crew, enqueue, tell
+        self._thread = ThreadPoolExecutor(1, "lading-jobs")
+        self._runs: dict[str, asyncio.Task[None]] = {}
+        self._stopping: set[str] = set()
+
+    async def in_store(self, function: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        """Call the store in its thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*values, **named))
+
+    async def resume(self, apis: Sequence[str]) -> int:
+        """Go on with every job of these APIs that is not over; returns how many there are."""
+        found = await self.in_store(self.store.jobs, None, limit=1_000_000, unfinished=True)
+        jobs = [job for job in reversed(found) if job.api in apis]
+        for job in jobs:
+            self.begin(job)
+        return len(jobs)
+
+    def begin(self, job: Job) -> None:
+        """Run a job that the store has."""
+        task = asyncio.get_running_loop().create_task(self._run(job), name=f"job-{job.id}")
+        self._runs[job.id] = task
+        task.add_done_callback(lambda _task: self._runs.pop(job.id, None))
+
+    async def stop(self, job: str) -> bool:
+        """End a job before it is over; False if it was over already."""
+        stopped: bool = await self.in_store(self.store.update, job, status=JobStatus.STOPPED)
+        run = self._runs.get(job)
+        if run is not None:
+            self._stopping.add(job)
+            run.cancel()
+            await asyncio.wait([run])
+            self._stopping.discard(job)
+        return stopped
+
+    async def close(self) -> None:
+        """End every run; the jobs go on when a server opens the store again."""
+        runs = list(self._runs.values())
+        for run in runs:
+            run.cancel()
+        if runs:
+            await asyncio.wait(runs)
+        self._thread.shutdown(wait=True)
+
+    # One job
+
+    async def _run(self, job: Job) -> None:
+        try:
+            left = None if job.timeout is None else max(0.01, job.started + job.timeout - time.time())
+            async with asyncio.timeout(left):
+                status, error = await self._work(job)
+        except TimeoutError:
+            status, error = JobStatus.TIMED_OUT, f"it took longer than {job.timeout:g} s"
+        except SubmissionError as problem:
+            status, error = JobStatus.ENQUEUE_FAILED, str(problem)
+        except CrewLostError as lost:
+            status, error = (JobStatus.WORKER_OOM if lost.memory else JobStatus.WORKER_ERROR), str(lost)
+        except asyncio.CancelledError:
+            return
+        except Exception as problem:  # noqa: BLE001 - whatever it was, the job must not stay for ever in a state that means work
+            status, error = JobStatus.UNEXPECTED_ERROR, f"{type(problem).__name__}: {problem}"
+        await self.in_store(self.store.update, job.id, status=status, error=error)
+        self._tell(job, status.words + (f": {error}" if error else ""))
+
+    async def _work(self, job: Job) -> tuple[JobStatus, str | None]:
+        if job.status is JobStatus.ENQUEUING:
+            # In another thread: a long list must not keep the store from other jobs.
+            total = await asyncio.to_thread(self.store.add, job.id, self._enqueue(job))
+            await self.in_store(self.store.update, job.id, status=JobStatus.RUNNING, total=total)
+        crew = self._make_crew(job)
+        try:
+            await crew.start()
+            await Shift(self, job, crew, "task" if job.kind == "TaskAPI" else "predict").work_off()
+            return await self._end(job, crew)
+        finally:
+            await asyncio.shield(asyncio.ensure_future(crew.stop()))
+
+    async def _end(self, job: Job, crew: Crew) -> tuple[JobStatus, str | None]:
+        now: Job = await self.in_store(self.store.job, job.id)
+        if job.kind == "TaskAPI":
+            failed = await self.in_store(self.store.items, job.id, ItemState.FAILED)
+            return (JobStatus.WORKER_ERROR, failed[0].error) if failed else (JobStatus.SUCCEEDED, None)
+        done = await crew.work("on_job_complete")
+        if not done.ok:
+            return JobStatus.WORKER_ERROR, f"on_job_complete: {done.error}"
+        return (JobStatus.COMPLETED_WITH_FAILURES if now.failed else JobStatus.SUCCEEDED), None
+
+
+class Shift:
+    """Works the items of one job off, with one crew. ``forever``: waits for more items when there are none."""
+
+    def __init__(self, engine: JobEngine, job: Job, crew: Crew, action: str, *, forever: bool = False) -> None:
+        self._engine, self._job, self._crew, self._action, self._forever = engine, job, crew, action, forever
+        self._running: dict[asyncio.Task[None], Leased] = {}
+        self._done: list[Outcome] = []
+        self._lost: CrewLostError | None = None
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There are new items."""
+        self._wake.set()
+
+    async def work_off(self) -> None:
+        """Until every item has ended.
+
+        Raises:
+            CrewLostError: if the crew can work no more.
+        """
+        prolonging = asyncio.create_task(self._prolong())
+        try:
+            while await self._step():
+                pass
+        finally:
+            prolonging.cancel()
+            for task in self._running:
+                task.cancel()
+            if self._running:
+                await asyncio.wait(self._running)
+
+    async def _step(self) -> bool:
+        """Write down what has ended, lease more, wait for something to end; False when nothing is left."""
+        self._wake.clear()
+        await self._write_down()
+        if self._lost is not None:
+            raise self._lost
+        most = self._crew.lanes * _AHEAD
+        claimed: Sequence[Leased] = ()
+        if len(self._running) <= most // 2:
+            store = self._engine.store
+            claimed = await self._engine.in_store(store.claim, self._job.id, most - len(self._running), LEASE_SECONDS)
+            for leased in claimed:
+                self._running[asyncio.create_task(self._one(leased))] = leased
+        if self._running or self._forever:
+            if not self._done:
+                await self._wake.wait()
+            return True
+        return bool(claimed or self._done)
+
+    async def _write_down(self) -> None:
+        if self._done:
+            outcomes, self._done = self._done, []
+            await self._engine.in_store(self._engine.store.finish, outcomes)
+
+    async def _one(self, leased: Leased) -> None:
+        try:
+            done = await self._crew.work(self._action, leased)
+            self._done.append(self._outcome(leased, done))
+        except CrewLostError as lost:
+            self._lost = self._lost or lost
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._running.pop(task, None)
+            self._wake.set()
+
+    def _outcome(self, leased: Leased, done: Done) -> Outcome:
+        tries = leased.attempt - leased.crashes
+        again = not done.ok and (leased.crashes + 1 < CRASHES if done.crashed else tries < self._job.attempts)
+        return Outcome(
+            leased=leased, ok=done.ok, result=done.result, error=done.error, seconds=done.seconds, again=again, crash=done.crashed
+        )
+
+    async def _prolong(self) -> None:
+        while True:
+            await asyncio.sleep(_PROLONG_SECONDS)
+            await self._engine.in_store(self._engine.store.extend, list(self._running.values()), LEASE_SECONDS)

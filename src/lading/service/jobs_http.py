@@ -1,0 +1,326 @@
+"""Cortex's HTTP API of jobs: BatchAPI and TaskAPI take submissions, AsyncAPI requests; the answers come when they are asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import msgspec
+
+from lading.jobs.engine import CrewLostError, JobEngine, Shift
+from lading.jobs.sqlite import SqliteJobStore
+from lading.jobs.store import Item, ItemState, Job, JobStatus, new_id
+from lading.jobs.submission import Submission, SubmissionError, batches_of, files_of, read_batch, read_task
+from lading.model.cortex import merged
+from lading.model.service import ServedApi
+from lading.service.asgi import TEXT, ClientGoneError, Request, TooLargeError
+from lading.service.counters import Counters
+from lading.service.crews import JobCrew, JobLog, ServiceCrew, endpoints_of, iso, job_spec, job_status
+from lading.service.log import ServiceLog
+from lading.service.prediction import PredictionService
+
+MAX_SUBMISSION = 4 << 30
+"""The largest submission, in bytes; it lies on disk, not in memory. (Cortex: 10 MiB.)"""
+KEPT_SECONDS = 7 * 24 * 3600.0
+"""How long the result of an asynchronous request can be asked for."""
+_CORS = [(b"access-control-allow-origin", b"*")]
+_METHODS = b"GET, POST, DELETE, OPTIONS"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_encode = msgspec.json.Encoder().encode
+
+
+class Jobs:
+    """The jobs of one server. ``folder`` holds the store, submissions that are still to be read, and the logs of jobs."""
+
+    def __init__(
+        self,
+        apis: Sequence[ServedApi],
+        asynchronous: Sequence[PredictionService],
+        folder: Path,
+        *,
+        root: Path,
+        log: ServiceLog,
+        counters: Counters,
+        worker_main: str | None = None,
+    ) -> None:
+        self.apis = {api.name: api for api in apis}
+        self.endpoints = endpoints_of(apis)
+        self.folder, self.root = folder, root
+        self._log, self._counters, self._main = log, counters, worker_main
+        self.store = SqliteJobStore(folder)
+        self.engine = JobEngine(self.store, self._crew, self._items, self._told)
+        self._crews: dict[str, JobCrew] = {}
+        self.asynchronous = {service.api.name: service for service in asynchronous}
+        self._shifts: dict[str, Shift] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Go on with what the last server left."""
+        (self.folder / "submissions").mkdir(exist_ok=True, mode=0o700)
+        count = await self.engine.resume(list(self.apis))
+        if count:
+            self._log.say("info", f"going on with {count} {'jobs' if count > 1 else 'job'}")
+        for name, service in self.asynchronous.items():
+            self._tasks.append(asyncio.create_task(self._serve_async(name, service)))
+
+    async def stop(self) -> None:
+        """End the work; what is not done stays in the store."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        await self.engine.close()
+        self.store.close()
+
+    def _crew(self, job: Job) -> JobCrew:
+        log = JobLog(self.log_path(job))
+        crew = JobCrew(self.apis[job.api], job, log=self._log, job_log=log, counters=self._counters, worker_main=self._main)
+        self._crews[job.id] = crew
+        return crew
+
+    def log_path(self, job: Job) -> Path:
+        """Where a job's log is."""
+        return self.folder / "logs" / job.api / f"{job.id}.log"
+
+    def _items(self, job: Job) -> Iterator[Item]:
+        if job.kind == "TaskAPI":
+            yield Item(number=0, payload=json.dumps(dict(job.submission["task_config"])).encode())
+            return
+        path = self.submission_path(job.id)
+        yield from batches_of(Submission(fields=job.submission), path, self.root)
+
+    def submission_path(self, job: str) -> Path:
+        """Where a submission lies until its items are in the store."""
+        return self.folder / "submissions" / f"{job}.json"
+
+    def _told(self, job: Job, text: str) -> None:
+        self._crews.pop(job.id, None)
+        self.submission_path(job.id).unlink(missing_ok=True)
+        self._log.say("info", f"job {job.id} of {job.api} {text}", api=job.api)
+
+    def status(self, job: Job) -> dict[str, object]:
+        """What a client is told of a job."""
+        crew = self._crews.get(job.id)
+        return job_status(job, crew.states() if crew else None, self.endpoints.get(job.api, ""))
+
+    # Asynchronous requests: a job for each API that never ends
+
+    async def _serve_async(self, name: str, service: PredictionService) -> None:
+        job = Job(id=f"async-{name}", api=name, kind="AsyncAPI", status=JobStatus.RUNNING, started=time.time())
+        await self.engine.in_store(self.store.create, job)
+        await self.engine.in_store(self.store.forget, job.id, time.time() - KEPT_SECONDS)
+        crew = ServiceCrew(service, own=False)
+        try:
+            await crew.start()
+            self._shifts[name] = Shift(self.engine, job, crew, "predict", forever=True)
+            await self._shifts[name].work_off()
+        except CrewLostError as lost:
+            if not service.draining:
+                self._log.say("error", f"{name} works no more requests off: {lost}", api=name)
+
+    async def enqueue_async(self, name: str, key: str, body: bytes, content_type: str) -> None:
+        """Keep a request; it holds when this returns."""
+        await self.engine.in_store(self.store.append, f"async-{name}", key, body, content_type)
+        shift = self._shifts.get(name)
+        if shift is not None:
+            shift.wake()
+
+
+class JobRoutes:
+    """The routes of one BatchAPI or TaskAPI."""
+
+    def __init__(self, jobs: Jobs, api: ServedApi) -> None:
+        self.jobs, self.api = jobs, api
+        self.kind = str(api.worker.cortex["kind"])
+
+    async def endpoint(self, request: Request) -> None:
+        """The API's endpoint, every method."""
+        request.api = self.api.name
+        query = {name: values[-1] for name, values in parse_qs(request.query.decode("latin-1")).items()}
+        handlers = {"POST": self._submit, "GET": self._status, "DELETE": self._stop}
+        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+        if request.method == "OPTIONS":
+            await preflight(request)
+        elif handler is None:
+            await request.respond(405, b"Method Not Allowed", None, [(b"allow", _METHODS)])
+        else:
+            try:
+                await handler(request, query)
+            except SubmissionError as error:
+                await request.respond(400, _encode({"kind": error.kind, "message": str(error)}), headers=_CORS)
+            except ClientGoneError:
+                return
+
+    async def _submit(self, request: Request, query: dict[str, str]) -> None:
+        name = new_id()
+        path = self.jobs.submission_path(name)
+        kept = False
+        try:
+            await spool(request, path)
+            read = read_task if self.kind == "TaskAPI" else read_batch
+            submission = await asyncio.to_thread(read, path)
+            if query.get("dryRun", query.get("dry_run")) == "true":
+                await self._dry_run(request, submission)
+                return
+            await asyncio.to_thread(self._check_files, submission)
+            kept = True
+            job = self._job(name, submission)
+            await self.jobs.engine.in_store(self.jobs.store.create, job)
+            self.jobs.engine.begin(job)
+            await request.respond(200, _encode(job_spec(job)), headers=_CORS)
+        finally:
+            if not kept:
+                path.unlink(missing_ok=True)
+
+    def _check_files(self, submission: Submission) -> None:
+        """Say now, and not in the job's state, that there are no files."""
+        if self.kind == "BatchAPI":
+            files_of(submission, self.jobs.root)
+
+    def _job(self, name: str, submission: Submission) -> Job:
+        fields = dict(submission.fields)
+        total = 0
+        if self.kind == "TaskAPI":
+            fields["task_config"] = merged(self.api.worker.config, submission.config)
+            total = 1
+        elif "item_list" in fields:
+            given = fields["item_list"]
+            total = -(-given["items"] // given["batch_size"])
+        return Job(
+            id=name,
+            api=self.api.name,
+            kind=self.kind,
+            workers=submission.workers,
+            timeout=submission.timeout,
+            attempts=submission.attempts or 1,
+            config=submission.config,
+            submission=fields,
+            started=time.time(),
+            total=total,
+        )
+
+    async def _dry_run(self, request: Request, submission: Submission) -> None:
+        files = await asyncio.to_thread(files_of, submission, self.jobs.root) if self.kind == "BatchAPI" else None
+        lines = [*(files or ()), "validations passed"]
+        await request.respond(200, ("\n".join(lines) + "\n").encode(), TEXT, _CORS)
+
+    async def _status(self, request: Request, query: dict[str, str]) -> None:
+        name = query.get("jobID", query.get("job_id"))
+        if name is None:
+            found = await self.jobs.engine.in_store(self.jobs.store.jobs, self.api.name)
+            await request.respond(200, _encode({"jobs": [self.jobs.status(job)["job_status"] for job in found]}), headers=_CORS)
+            return
+        job = await self._job_of(name)
+        if query.get("deadLetters") == "true":
+            await self._dead_letters(request, job)
+            return
+        await request.respond(200, _encode(self.jobs.status(job)), headers=_CORS)
+
+    async def _dead_letters(self, request: Request, job: Job) -> None:
+        """The batches that failed, one JSON object a line."""
+        await request.start_stream(b"application/x-ndjson", _CORS)
+        after = -1
+        while found := await self.jobs.engine.in_store(self.jobs.store.items, job.id, ItemState.FAILED, after=after):
+            lines = [_encode({"batch_id": str(one.number), "error": one.error, "payload": msgspec.Raw(one.payload)}) for one in found]
+            await request.write(b"\n".join(lines) + b"\n")
+            after = found[-1].number
+        await request.end_stream()
+
+    async def _stop(self, request: Request, query: dict[str, str]) -> None:
+        job = await self._job_of(query.get("jobID", query.get("job_id", "")))
+        if not await self.jobs.engine.stop(job.id):
+            raise SubmissionError(f"job {job.id} is not running", "job.not_running")
+        self.jobs.submission_path(job.id).unlink(missing_ok=True)
+        await request.respond(200, _encode({"message": f"stopped job {job.id}"}), headers=_CORS)
+
+    async def _job_of(self, name: str) -> Job:
+        job: Job | None = await self.jobs.engine.in_store(self.jobs.store.job, name)
+        if job is None or job.api != self.api.name:
+            raise SubmissionError(f"unable to find job {name} of {self.api.name}" if name else "jobID must be given", "job.not_found")
+        return job
+
+
+class AsyncRoutes:
+    """The routes of one AsyncAPI."""
+
+    def __init__(self, jobs: Jobs, service: PredictionService, max_body: int) -> None:
+        self.jobs, self.service, self.max_body = jobs, service, max_body
+
+    async def endpoint(self, request: Request) -> None:
+        """Take a request: answered with its id once it is kept."""
+        name = request.api = self.service.api.name
+        if request.method == "OPTIONS":
+            await preflight(request)
+            return
+        if request.method != "POST":
+            await request.respond(405, b"Method Not Allowed", None, [(b"allow", b"POST, OPTIONS")])
+            return
+        content_type = request.headers.get(b"content-type")
+        if content_type is None:
+            await request.respond(400, _encode({"error": "the Content-Type header must be given"}), headers=_CORS)
+            return
+        try:
+            body = await request.body(self.max_body)
+        except ClientGoneError:
+            return
+        given = request.headers.get(b"x-request-id", b"").decode("latin-1")
+        key = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
+        await self.jobs.enqueue_async(name, key, body, content_type.decode("latin-1"))
+        await request.respond(200, _encode({"id": key}), headers=_CORS)
+
+    async def one(self, request: Request, key: str) -> None:
+        """What became of a request."""
+        name = request.api = self.service.api.name
+        if request.method not in ("GET", "HEAD"):
+            await request.respond(405, b"Method Not Allowed", None, [(b"allow", b"GET")])
+            return
+        kept = await self.jobs.engine.in_store(self.jobs.store.item, f"async-{name}", key)
+        if kept is None:
+            await request.respond(404, _encode({"error": f"there is no request {key} of {name}"}), headers=_CORS)
+            return
+        answer: dict[str, object] = {"id": key, "status": str(kept.state)}
+        if kept.state is ItemState.SUCCEEDED:
+            answer["result"] = msgspec.Raw(kept.result or b"null")
+        if kept.error is not None:
+            answer["error"] = kept.error
+        if kept.ended is not None:
+            answer["timestamp"] = iso(kept.ended)
+        await request.respond(200, _encode(answer), headers=_CORS)
+
+
+async def preflight(request: Request) -> None:
+    """Answer a browser's question whether another site's page may ask."""
+    asked = request.headers.get(b"access-control-request-headers", b"*")
+    allowed = [(b"access-control-allow-methods", _METHODS), (b"access-control-allow-headers", asked)]
+    await request.respond(204, headers=[*_CORS, *allowed, (b"allow", _METHODS)])
+
+
+async def spool(request: Request, path: Path, limit: int = MAX_SUBMISSION) -> None:
+    """Write a request's body to a file, piece by piece.
+
+    Raises:
+        TooLargeError: if it is over ``limit`` bytes.
+        ClientGoneError: if the client hangs up.
+    """
+    size = 0
+    with path.open("wb") as stream:
+        while True:
+            message = await request.receive()
+            if message["type"] != "http.request":
+                raise ClientGoneError
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > limit:
+                raise TooLargeError(limit)
+            stream.write(piece)
+            if not message.get("more_body"):
+                break
+        stream.flush()
+        await asyncio.to_thread(os.fsync, stream.fileno())
