@@ -150,10 +150,19 @@ def _from_error(error: LadingError, plan: Plan, solution: Solution) -> Iterable[
             specifier = found["spec"].rstrip(",.")
             if found["name"] in provides and not _allows(specifier, provides[found["name"]]):
                 who = found["who"] if "who" in found.groupdict() else "pip"
-                lines = (*_written(plan), *plan.constraints)
-                own = next((one for one in lines if one.name == who), None)
-                declared = own or next((one for one in lines if one.origin == problem.origin), None)
+                declared = _line_of(found["name"], specifier, who, problem, plan)
                 yield _Wish(_package(found["name"], solution), found["name"], specifier, who, declared)
+
+
+def _line_of(name: str, specifier: str, who: str, problem: Problem, plan: Plan) -> Declared | None:
+    """The user's line behind a demand: one on the package itself (a constraint is told as its dependent's), else the dependent's own."""
+    lines = (*_written(plan), *plan.constraints)
+    fits: tuple[Callable[[Declared], bool], ...] = (
+        lambda one: one.name == name and SpecifierSet(one.specifier) == SpecifierSet(specifier),
+        lambda one: one.name == who,
+        lambda one: one.origin == problem.origin,
+    )
+    return next((one for fit in fits for one in lines if fit(one)), None)
 
 
 def _allows(specifier: str, version: str) -> bool:
