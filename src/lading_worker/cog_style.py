@@ -7,6 +7,7 @@ from time import perf_counter
 from types import GeneratorType
 
 from lading_worker import inputs
+from lading_worker.coders import decoders
 from lading_worker.encode import EncodeError, encode
 from lading_worker.files import InputFiles
 from lading_worker.loading import trace
@@ -26,6 +27,7 @@ class CogStyle:
         self._predictor = None
         self._function = None
         self._enums = {}
+        self._decoders = {}
         signature = self._signature or {}
         self.asynchronous = bool(signature.get("asynchronous"))
         self.streaming = bool(signature.get("streaming"))
@@ -56,7 +58,9 @@ class CogStyle:
 
     def _find_enums(self):
         if self._signature is not None:
-            self._enums = inputs.enum_classes(self._signature, _unwrapped(self._function))
+            function = _unwrapped(self._function)
+            self._enums = inputs.enum_classes(self._signature, function)
+            self._decoders = decoders(self._signature, function)
 
     def _weights(self):
         """The ``weights`` of ``setup``: what ``COG_WEIGHTS`` says, else the folder or file ``weights``, else None, as in Cog."""
@@ -102,13 +106,19 @@ class CogStyle:
             note = f"The predictor has no input {name!r}; it was left out.\n"
             call.output.write("stderr", note.encode("utf-8", "backslashreplace"))
         if not self._loads_files:
-            return inputs.bind(self._signature, value, files, self._enums)
+            return self._decoded(inputs.bind(self._signature, value, files, self._enums))
         call.expose()  # downloads take their time
         try:
             files.fetch(self._signature, value)
-            return inputs.bind(self._signature, value, files, self._enums)
+            return self._decoded(inputs.bind(self._signature, value, files, self._enums))
         finally:
             call.shield()
+
+    def _decoded(self, arguments):
+        for name, decode in self._decoders.items():
+            if arguments.get(name) is not None:
+                arguments[name] = decode(arguments[name])
+        return arguments
 
     def _run(self, call, arguments):
         call.expose()

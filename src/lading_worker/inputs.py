@@ -34,7 +34,7 @@ The signature
 
     TYPE = {"kind": "bool" | "int" | "float" | "str" | "path" | "file" | "secret" | "any" | "null"}
          | {"kind": "list", "items": TYPE}
-         | {"kind": "dict", "values": TYPE}
+         | {"kind": "dict", "values": TYPE}   with "coder": {"name", "module"}: a class of the model's own, see `coders`
          | {"kind": "object", "name": "Point", "fields": [{"name", "type", "required", "default"?}]}
          | {"kind": "literal", "values": [JSON]}
          | {"kind": "enum", "name": "Size", "module": "shapes", "members": {"SMALL": "s"}}

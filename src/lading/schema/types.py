@@ -100,9 +100,9 @@ class TypeReader:
     def _named(self, module: Module, node: ast.expr, origin: Origin) -> Type:
         found = module.sources.resolve(module, node)
         if isinstance(found, External):
-            return self._external(found.name, node, origin)
+            return self._external(module, found.name, node, origin)
         if isinstance(found, Defined) and isinstance(found.node, ast.ClassDef):
-            return self._class(found, node, origin)
+            return self._class(module, found, node, origin)
         if isinstance(found, Assigned) and found.value is not None:
             return self._alias(found, node, origin)
         if isinstance(found, Assigned):
@@ -126,7 +126,7 @@ class TypeReader:
             raise self._unsupported(node, origin, f"it is made by a call at line {found.line} of {found.module.path}")
         return deeper.read(found.module, value, origin)
 
-    def _external(self, name: str, node: ast.expr, origin: Origin) -> Type:
+    def _external(self, module: Module, name: str, node: ast.expr, origin: Origin) -> Type:
         if name in _PLAIN:
             return {"kind": _PLAIN[name]}
         if name in _LISTS or (self.output and name in _OUTPUT_LISTS):
@@ -139,6 +139,8 @@ class TypeReader:
             raise self._unsupported(
                 node, origin, "it does not say what it yields", f"write {ast.unparse(node)}[str], with the yielded type"
             )
+        if name.partition(".")[0] not in ("builtins", "typing", "cog") and has_coder(module):
+            return _coded(module, node)
         raise self._outside(name, node, origin)
 
     def _outside(self, name: str, node: ast.expr, origin: Origin) -> LadingError:
@@ -242,7 +244,7 @@ class TypeReader:
                 why = "a text that arrives could be either of the types; Path, File and Secret cannot share an input with another type"
                 raise self._unsupported(node, origin, why, "use two inputs, each Optional")
 
-    def _class(self, found: Defined, node: ast.expr, origin: Origin) -> Type:
+    def _class(self, module: Module, found: Defined, node: ast.expr, origin: Origin) -> Type:
         key = f"class {found.module.path}:{found.node.lineno}"
         if key in self.inside:
             return {"kind": "any"}  # a class that contains itself; Cog leaves it open at this point, too
@@ -254,6 +256,8 @@ class TypeReader:
             return {"kind": "path"}
         if shape == "typed-dict" or (shape == "record" and self.output):
             return deeper._object(found, shape)
+        if has_coder(module):
+            return _coded(module, node)
         if shape == "record":
             why = "an input arrives as JSON, and nothing makes a class of it"
             raise self._unsupported(node, origin, why, "use a TypedDict or dict, and make the object in the predictor")
@@ -349,6 +353,25 @@ class TypeReader:
         if self.output:
             return "return str, int, float, bool, Path, list[...], dict, a BaseModel or TypedDict, Iterator[...] or Any"
         return f"use str, int, float, bool, Path, list[...], dict, Optional[...] or Any, or write Annotated[{_shown(node)}, Opaque]"
+
+
+def has_coder(module: Module) -> bool:
+    """Whether a file, or one that it imports, defines a ``cog.Coder``: then classes of the model's own can be inputs and outputs."""
+    found = [module.lookup(name) for name in module.bindings]
+    return any(_is_coder(one) for one in found) or any(
+        _is_coder(one.lookup(name)) for one in found if isinstance(one, Module) for name in one.bindings
+    )
+
+
+def _is_coder(found: object) -> bool:
+    if not isinstance(found, Defined) or not isinstance(found.node, ast.ClassDef):
+        return False
+    bases = (found.module.sources.resolve(found.module, base) for base in found.node.bases)
+    return any(isinstance(base, External) and base.name in ("cog.Coder", "cog.coder.Coder") for base in bases)
+
+
+def _coded(module: Module, node: ast.expr) -> Type:
+    return {"kind": "dict", "values": {"kind": "any"}, "coder": {"name": ast.unparse(node), "module": module_name(module)}}
 
 
 def _parts(kind: Type) -> Iterator[Type]:
