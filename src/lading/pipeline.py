@@ -898,11 +898,12 @@ def openapi(project: Project) -> Mapping[str, object]:
     from lading.schema.openapi import make_cortex_openapi, make_openapi
     from lading.schema.static import read_signature
 
-    first = project.config.apis[0]
-    if first.style is Style.CORTEX:
-        return make_cortex_openapi([(api.name, api.endpoint or f"/{api.name}") for api in project.config.apis])
-    signature = read_signature(project.files, first.file, first.object, python_path=first.python_path)
-    made = make_openapi(signature.as_json(), project.root.name, _OPENAPI_VERSION)
+    apis = project.config.apis
+    if not apis or apis[0].style is Style.CORTEX:
+        made = make_cortex_openapi([(api.name, api.endpoint or f"/{api.name}") for api in apis])
+    else:
+        signature = read_signature(project.files, apis[0].file, apis[0].object, python_path=apis[0].python_path)
+        made = make_openapi(signature.as_json(), project.root.name, _OPENAPI_VERSION)
     train = project.config.train
     if train is None:
         return made

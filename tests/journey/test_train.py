@@ -82,3 +82,20 @@ def test_the_server_trains_in_a_process_of_its_own(project, served):
         assert "TrainingInput" in document["components"]["schemas"]
         assert document["components"]["schemas"]["TrainingInput"]["required"] == ["style"]
         assert service.client.post("/predictions", json={"input": {"name": "Ada"}}).json()["output"] == "untrained Ada"
+
+
+def test_a_project_that_only_trains_has_a_schema_and_an_environment(project, lading):
+    folder = project({**PROJECT, "cog.yaml": PROJECT["cog.yaml"].replace("predict: predict.py:Predictor\n", "")})
+    document = lading("schema", folder).data
+    assert "/trainings" in document["paths"]
+    assert "/predictions" not in document["paths"]
+    assert {"TrainingInput", "HTTPValidationError"} <= set(document["components"]["schemas"])
+    assert lading("exec", "python", "-c", "print(40 + 2)", cwd=folder).out == "42\n"
+    assert lading("train", folder, "-i", "style=plain", cwd=folder).code == 0
+
+
+def test_a_project_that_names_nothing_still_has_an_environment(project, lading):
+    folder = project({"cog.yaml": 'build:\n  python_version: "3.11"\n'})
+    assert lading("exec", "python", "-c", "print(40 + 2)", cwd=folder).out == "42\n"
+    told = lading("schema", folder)
+    assert (told.code, "names no predictor" in told.err) == (2, True)

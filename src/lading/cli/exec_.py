@@ -29,9 +29,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if not command:
         raise LadingError(Problem(rule="usage", what="No command was given.", instead="Write `lading exec python --version`."))
     ready = prepare(pipeline_options(arguments), output)
-    environment = ready.environments.get(arguments.api or ready.config.apis[0].name)
+    # Without a predictor there is one environment all the same: that of the dependencies.
+    environment = ready.environments.get(arguments.api) if arguments.api else ready.variants[0].environment
     if environment is None:
-        names = ", ".join(ready.environments)
+        names = ", ".join(ready.environments) or "none"
         raise LadingError(Problem(rule="usage", what=f"There is no API {arguments.api}.", instead=f"The APIs are {names}."))
     from lading.environments.claims import hold
 

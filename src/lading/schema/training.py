@@ -14,7 +14,7 @@ _RENAMED = {
     "PredictionRequest": "TrainingRequest",
     "PredictionResponse": "TrainingResponse",
 }
-_SHARED = frozenset(("Status", "HTTPValidationError", "ValidationError"))
+_SHARED = ("Status", "HTTPValidationError", "ValidationError")
 _REFERENCE = "#/components/schemas/"
 
 
@@ -26,6 +26,8 @@ def add_training(document: Mapping[str, Any], signature: Mapping[str, Any]) -> d
     for name, new in names.items():
         schema = _renamed(training["components"]["schemas"][name], names)
         made["components"]["schemas"][new] = {**schema, "title": new} if "title" in schema else schema
+    for name in _SHARED:
+        made["components"]["schemas"].setdefault(name, training["components"]["schemas"][name])
     for path, operations in training["paths"].items():
         if path.startswith("/predictions"):
             made["paths"][path.replace("prediction", "training")] = _of_training(_renamed(operations, names))
