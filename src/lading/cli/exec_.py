@@ -67,15 +67,22 @@ def _run(command: list[str], environ: dict[str, str], cwd: str) -> int:
             )
         )
     process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
 
     def passed_on(number: int, _frame: object) -> None:
-        if process is not None and number != signal.SIGINT:  # the terminal sends Ctrl-C to both
+        if number == signal.SIGINT:  # the terminal sends Ctrl-C to both
+            return
+        if process is None:
+            early.append(number)
+        else:
             process.send_signal(number)
 
     # Handlers, unlike ignored signals, are not inherited: the command starts with the system's own.
     before = {number: signal.signal(number, passed_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         process = subprocess.Popen([program, *command[1:]], env=environ, cwd=cwd)
+        for number in early:
+            process.send_signal(number)
         status = process.wait()
     finally:
         for number, handler in before.items():
