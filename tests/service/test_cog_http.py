@@ -312,7 +312,7 @@ def test_context_reaches_the_worker_and_the_scratch_folder_is_named_by_us(server
         ("DELETE", "/predictions/x", 405),
         ("GET", "/predictions/x/cancel", 405),
         ("POST", "/health-check", 405),
-        ("POST", "/shutdown", 404),
+        ("GET", "/shutdown", 405),
         ("GET", "/predictions/../../etc/passwd", 404),
     ],
 )
@@ -332,7 +332,7 @@ def test_malformed_http_is_refused_and_the_server_goes_on(server: Server):
 def test_discovery_names_the_routes_and_they_answer(server: Server):
     places = server.client.get("/").json()
     assert places["predictions_url"] == "/predictions"
-    assert "shutdown_url" not in places
+    assert places["shutdown_url"] == "/shutdown"
     for name in ("docs_url", "openapi_url", "healthcheck_url", "metrics_url"):
         assert server.client.get(places[name]).status_code == 200
 

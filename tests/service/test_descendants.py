@@ -89,11 +89,12 @@ def test_a_process_without_variables_ends_by_its_control_group(tmp_path):
     with serving(tmp_path, _CODE) as server:
         predict(server, do="bare")
         wait_until(lambda: len(daemons() - before) == 1)
-        assert any(group.glob("lading-*"))
+        groups = {place for place in group.glob("lading-*") if str(server.workers()[0]) in (place / "cgroup.procs").read_text().split()}
+        assert len(groups) == 1
         predict(server, do="exit")
         wait_until(lambda: not daemons() - before)
         assert server.stop(signal.SIGTERM) == 0
-    assert not any(group.glob("lading-*"))
+    assert not any(place.exists() for place in groups)
 
 
 def test_other_workers_and_their_descendants_live_on(tmp_path):

@@ -159,7 +159,7 @@ def test_setup_that_exits_or_hangs_is_a_failed_setup(tmp_path, how: str, said: s
 
 
 def test_before_setup_is_done_requests_are_told_to_come_back(tmp_path):
-    with running(tmp_path, api(tmp_path, setup_sleep=0.7), ready=False) as server:
+    with running(tmp_path, api(tmp_path, setup_sleep=2), ready=False) as server:
         assert server.health()["status"] == "STARTING"
         assert server.health()["setup"]["status"] == "starting"
         answer = server.predict()

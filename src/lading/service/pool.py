@@ -144,10 +144,12 @@ class WorkerPool:
         """
         self.scratch = tempfile.mkdtemp(prefix="lading-")
         self.setup.started = time.time()
-        for child in children:
+        # Until a worker is attached it is one to come: the first may be ready before the last is attached, and must not have it replaced.
+        self._coming = self.processes
+        for number in range(self.processes):
+            child = children[number] if number < len(children) else spawn(self.spec, self._main)
+            self._coming -= 1
             await self._attach(child)
-        for _ in range(self.processes - len(children)):
-            await self._attach(spawn(self.spec, self._main))
 
     async def _attach(self, child: Child) -> None:
         worker = Worker(child, self)
