@@ -105,3 +105,25 @@ def test_binary_output_of_a_cortex_api(project, lading, tmp_path):
     done = lading("predict", project(files), "--json", "{}", "-o", "bytes.bin")
     assert done.code == 0
     assert (tmp_path / "bytes.bin").read_bytes() == bytes(range(5))
+
+
+def test_pieces_of_a_text_are_shown_as_one_text_while_they_come(project, lading, tmp_path):
+    code = """\
+import time
+from cog import BasePredictor, ConcatenateIterator
+
+class Predictor(BasePredictor):
+    def predict(self, text: str, wrong: bool = False) -> ConcatenateIterator[str]:
+        yield "hello, "
+        if wrong:
+            raise ValueError("no more words")
+        yield text
+"""
+    folder = project({"cog.yaml": 'build:\n  python_version: "3.11"\npredict: predict.py:Predictor\n', "predict.py": code})
+    assert lading("predict", folder, "-i", "text=Ada").out == "hello, Ada\n"
+    assert lading("predict", folder, "-i", "text=Ada", "-o", tmp_path / "said.txt").out == ""
+    assert (tmp_path / "said.txt").read_text() == "hello, Ada\n"
+    assert lading("predict", folder, "-i", "text=Ada", "--json").data["output"] == ["hello, ", "Ada"]
+    failed = lading("predict", folder, "-i", "text=Ada", "-i", "wrong=true")
+    assert (failed.code, failed.out) == (1, "hello, \n")
+    assert "no more words" in failed.err

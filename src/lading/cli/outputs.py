@@ -9,23 +9,56 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from lading.cli.output import Output
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
+if TYPE_CHECKING:
+    from lading.model.service import ServedApi
+
 _DATA_URL = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+)(;[\w.-]+=[^;,]*)*(?P<base64>;base64)?,")
 
 
-def write_output(result: Any, path: str | None, output: Output) -> None:
-    """Write a successful result: files to files, text and JSON to standard output or to ``path``.
+class Pieces:
+    """Shows texts that are meant to be joined (``ConcatenateIterator``) as the model yields them."""
+
+    def __init__(self, served: ServedApi, output: Output) -> None:
+        self._joined, self._output, self._shown = is_joined(served), output, False
+
+    def show(self, piece: bytes) -> None:
+        """One piece, as JSON."""
+        if self._joined:
+            if not self._shown:
+                self._output.pause()
+            self._shown = True
+            sys.stdout.write(str(json.loads(piece)))
+            sys.stdout.flush()
+
+    def end(self) -> bool:
+        """End the line; whether anything was shown."""
+        if self._shown:
+            self._output.data("")
+        return self._shown
+
+
+def is_joined(served: ServedApi) -> bool:
+    """Whether the pieces of an output are one text."""
+    declared = (served.worker.signature or {}).get("output") or {}
+    return bool(declared.get("concatenate"))
+
+
+def write_output(result: Any, path: str | None, output: Output, *, joined: bool = False) -> None:
+    """Write a successful result: files to files, text and JSON to standard output or to ``path``; ``joined`` pieces as one text.
 
     A file output without ``-o`` becomes ``output.<suffix>`` in the current folder (several: ``output.0.png``, ``output.1.png``).
     """
     if result.body is not None:
         _write_bytes(result.body, path, output)
+    elif joined and isinstance(result.output, list):
+        _write_value("".join(map(str, result.output)), path, output)
     else:
         _write_value(result.output, path, output)
 

@@ -13,7 +13,7 @@ from lading import pipeline
 from lading.cli.install import prepare
 from lading.cli.options import add_project, pipeline_options
 from lading.cli.output import Output
-from lading.cli.outputs import write_output
+from lading.cli.outputs import Pieces, is_joined, write_output
 from lading.cli.serve import add_environment, add_timeouts, no_predictor, variables
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -63,18 +63,28 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     payload = inputs_of(arguments, project, api)
     ready = prepare(options, output)
     served = next(one for one in pipeline.describe_service(ready).apis if one.name == api.name)
-    result = once(served, ready.environments[api.name], payload, arguments, output)
+    pieces = Pieces(served, output) if not output.as_json and arguments.output is None else None
+    result = once(served, ready.environments[api.name], payload, arguments, output, pieces=pieces)
+    shown = pieces is not None and pieces.end()
     if output.as_json:
         output.json(result.as_json())
-    elif result.ok:
-        write_output(result, arguments.output, output)
+    elif result.ok and not shown:
+        write_output(result, arguments.output, output, joined=is_joined(served))
     if not result.ok and not output.as_json:
         raise LadingError(failed(result.error or "it failed", api))
     return 0 if result.ok else int(ExitCode.MODEL)
 
 
-def once(served: ServedApi, environment: Environment, payload: Any, arguments: argparse.Namespace, output: Output) -> Outcome:
-    """Run one prediction or training in a worker of its own.
+def once(
+    served: ServedApi,
+    environment: Environment,
+    payload: Any,
+    arguments: argparse.Namespace,
+    output: Output,
+    *,
+    pieces: Pieces | None = None,
+) -> Outcome:
+    """Run one prediction or training in a worker of its own; ``pieces`` shows the output as it comes.
 
     Its URLs may name any address: they are the user's own, not a stranger's.
     """
@@ -85,7 +95,14 @@ def once(served: ServedApi, environment: Environment, payload: Any, arguments: a
     served = pipeline.with_worker_variables(served, {"LADING_DOWNLOAD_ALLOW": "all", **variables(arguments.env)})
     setup_seconds = arguments.setup_timeout or setup_timeout(os.environ)
     with hold(environment):
-        return predict_once(served, payload, output.reporter, setup_timeout=setup_seconds, predict_timeout=arguments.timeout)
+        return predict_once(
+            served,
+            payload,
+            output.reporter,
+            setup_timeout=setup_seconds,
+            predict_timeout=arguments.timeout,
+            on_chunk=pieces.show if pieces else None,
+        )
 
 
 def sort_out_json(arguments: argparse.Namespace) -> None:
