@@ -15,6 +15,7 @@ from lading.cli.options import add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.outputs import Pieces, is_joined, write_output
 from lading.cli.serve import add_environment, add_timeouts, no_predictor, variables
+from lading.model.cortex import ApiKind
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import Api, Style
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
     add_project(parser)
+    parser.add_argument(
+        "sample",
+        nargs="?",
+        metavar="SAMPLE",
+        help="ask the running server's API of the name PROJECT, with this JSON file (- is standard input)",
+    )
+    parser.add_argument("--url", metavar="URL", help="with SAMPLE: the server's address (default: that of the project in this folder)")
     add_inputs(parser)
     parser.add_argument("-o", "--output", metavar="PATH", help="write the output to PATH")
     parser.add_argument("--api", metavar="NAME", help="the API to ask, when the project has several")
@@ -53,6 +61,8 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     sort_out_json(arguments)
+    if arguments.sample is not None:
+        return _ask_server(arguments, output)
     from lading.cli import images
 
     if images.names_image(arguments.project, arguments.directory):
@@ -60,6 +70,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     options = pipeline_options(arguments, arguments.project)
     project = pipeline.read(options)
     api = _api(project, arguments.api)
+    if api.cortex.kind is not ApiKind.REALTIME:
+        raise LadingError(_job_needed(api))
     payload = inputs_of(arguments, project, api)
     ready = prepare(options, output)
     served = next(one for one in pipeline.describe_service(ready).apis if one.name == api.name)
@@ -73,6 +85,26 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if not result.ok and not output.as_json:
         raise LadingError(failed(result.error or "it failed", api))
     return 0 if result.ok else int(ExitCode.MODEL)
+
+
+def _job_needed(api: Api) -> Problem:
+    return Problem(
+        rule="api-needs-server",
+        what=f"{api.name} is a {api.cortex.kind}, and answers no single prediction.",
+        origin=api.origin,
+        instead=f"Run `lading serve`, then `lading batch submit {api.name} job.json`"
+        if api.cortex.kind is not ApiKind.ASYNC
+        else f"Run `lading serve`, then `lading predict {api.name} sample.json`.",
+    )
+
+
+def _ask_server(arguments: argparse.Namespace, output: Output) -> int:
+    """``lading predict API sample.json``, as Cortex's command line had it."""
+    from lading.cli.server import connect, read_input
+
+    answer = connect(arguments).predict(arguments.project, json.loads(read_input(arguments.sample)))
+    output.data(answer) if isinstance(answer, str) else output.json(answer)
+    return 0
 
 
 def once(

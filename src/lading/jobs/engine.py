@@ -166,7 +166,7 @@ class Shift:
     """Works the items of one job off, with one crew. ``forever``: waits for more items when there are none."""
 
     def __init__(self, engine: JobEngine, job: Job, crew: Crew, action: str, *, forever: bool = False) -> None:
-        self._engine, self._job, self._crew, self._action, self._forever = engine, job, crew, action, forever
+        self._engine, self._job, self.crew, self._action, self._forever = engine, job, crew, action, forever
         self._running: dict[asyncio.Task[None], Leased] = {}
         self._done: list[Outcome] = []
         self._lost: CrewLostError | None = None
@@ -199,7 +199,7 @@ class Shift:
         await self._write_down()
         if self._lost is not None:
             raise self._lost
-        most = self._crew.lanes * _AHEAD
+        most = self.crew.lanes * _AHEAD
         claimed: Sequence[Leased] = ()
         if len(self._running) <= most // 2:
             store = self._engine.store
@@ -219,7 +219,7 @@ class Shift:
 
     async def _one(self, leased: Leased) -> None:
         try:
-            done = await self._crew.work(self._action, leased)
+            done = await self.crew.work(self._action, leased)
             self._done.append(self._outcome(leased, done))
         except CrewLostError as lost:
             self._lost = self._lost or lost

@@ -59,6 +59,7 @@ class Jobs:
         self._crews: dict[str, JobCrew] = {}
         self.asynchronous = {service.api.name: service for service in asynchronous}
         self._shifts: dict[str, Shift] = {}
+        self._changed: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -116,14 +117,28 @@ class Jobs:
         job = Job(id=f"async-{name}", api=name, kind="AsyncAPI", status=JobStatus.RUNNING, started=time.time())
         await self.engine.in_store(self.store.create, job)
         await self.engine.in_store(self.store.forget, job.id, time.time() - KEPT_SECONDS)
-        crew = ServiceCrew(service, own=False)
-        try:
-            await crew.start()
-            self._shifts[name] = Shift(self.engine, job, crew, "predict", forever=True)
-            await self._shifts[name].work_off()
-        except CrewLostError as lost:
-            if not service.draining:
-                self._log.say("error", f"{name} works no more requests off: {lost}", api=name)
+        while True:
+            changed = self._changed[name] = asyncio.Event()
+            crew = ServiceCrew(service, own=False)
+            try:
+                await crew.start()
+                self._shifts[name] = Shift(self.engine, job, crew, "predict", forever=True)
+                await self._shifts[name].work_off()
+            except CrewLostError as lost:
+                if not service.draining:
+                    self._log.say("error", f"{name} works no more requests off: {lost}", api=name)
+            # Until its API is started anew; what comes in meanwhile is kept.
+            await changed.wait()
+            service = self.asynchronous[name]
+
+    def hand_over(self, name: str, service: PredictionService) -> None:
+        """Let another service work the requests of an AsyncAPI off."""
+        if name in self.asynchronous:
+            self.asynchronous[name] = service
+            self._changed[name].set()
+            shift = self._shifts.get(name)
+            if shift is not None:
+                shift.crew = ServiceCrew(service, own=False)
 
     async def enqueue_async(self, name: str, key: str, body: bytes, content_type: str) -> None:
         """Keep a request; it holds when this returns."""

@@ -11,7 +11,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -36,6 +36,8 @@ class ServiceLog:
         self._dropped = 0
         self._partial: dict[tuple[str, str, str], str] = {}
         self._thread: threading.Thread | None = None
+        self.tee: Callable[[str, str], None] | None = None
+        """Hears what each API's model prints, whatever is shown."""
 
     @classmethod
     def from_environment(cls, reporter: Reporter, environ: Mapping[str, str] | None = None) -> ServiceLog:
@@ -68,6 +70,8 @@ class ServiceLog:
 
     def model(self, api: str, prediction: str, text: str, source: str) -> None:
         """The model printed something, during a prediction (its id) or outside of any (empty). Shown line by line."""
+        if self.tee is not None:
+            self.tee(api, text)
         if not self.wants("info"):
             return
         key = (api, prediction, source)

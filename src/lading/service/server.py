@@ -26,6 +26,8 @@ from lading.service.process import Child, spawn
 if TYPE_CHECKING:
     import asyncio
 
+    from lading.service.app import App
+    from lading.service.control import Control
     from lading.service.jobs_http import Jobs
     from lading.service.prediction import PredictionService
 
@@ -168,6 +170,7 @@ class _Server:
         self.services: list[PredictionService] = []
         self.training: PredictionService | None = None
         self.jobs: Jobs | None = None
+        self.control: Control | None = None
         self.signals = 0
         self.last_signal: int | None = None
         self.http: Any = None
@@ -205,6 +208,8 @@ class _Server:
             await self._start(children)
             return await self._serve()
         finally:
+            if self.control is not None:
+                await self.control.close()
             if self.jobs is not None:
                 await self.jobs.stop()
             for service in self._all:
@@ -275,6 +280,7 @@ class _Server:
             training=self.training,
             jobs=self.jobs,
         )
+        self._open_control(app)
         self.http = make_server(app, self.spec.drain_seconds + 5, self.spec.patience)
         serving = asyncio.create_task(self.http.serve(sockets=[self.listener]))
         reports = [asyncio.create_task(self._report_setup(service)) for service in self.services]
@@ -287,10 +293,23 @@ class _Server:
         await self._drain(serving, webhooks)
         return self._status()
 
-    def _announce(self) -> None:
+    def _open_control(self, app: App) -> None:
+        if self.spec.kind is not ProjectKind.CORTEX or not self.spec.jobs_folder:
+            return
+        from lading.service.control import Control  # noqa: PLC0415 - after the workers
+
+        self.control = Control(Path(self.spec.jobs_folder), self.services, self._service, self.log, drain_seconds=self.spec.drain_seconds)
+        splits = {one.name: tuple(share.name for share in one.shares) for one in self.spec.splitters}
+        self.control.attach(app, self.jobs, splits)
+        self.control.open(self._address().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
+
+    def _address(self) -> str:
         host, port = self.listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
-        self.log.report(Event(step="Serving", phase=Phase.FINISHED, message=f"{self.spec.title} on http://{shown}:{port}"))
+        return f"http://{shown}:{port}"
+
+    def _announce(self) -> None:
+        self.log.report(Event(step="Serving", phase=Phase.FINISHED, message=f"{self.spec.title} on {self._address()}"))
 
     async def _report_setup(self, service: PredictionService) -> None:
         """Say once how setup went, with the user's own traceback."""
