@@ -15,12 +15,13 @@ from lading.model.files import MemoryFiles
 from lading.model.plan import Plan, Role
 from lading.model.problems import LadingError, Problem
 from lading.model.target import Target
-from lading.pipeline import Options, _declared_accelerator
+from lading.pipeline import Options
 from lading.planner.conda import expected_python, python_decision
 from lading.planner.find import find_config
 from lading.planner.make import make_plan
 from lading.planner.python import choose_python
 from lading.planner.sources import choose_sources
+from lading.stages.planning import declared_accelerator
 
 PREDICT = "def predict(number: int = 1) -> int:\n    return 2 * number\n"
 PYTHONS = ("3.8.18", "3.9.18", "3.10.13", "3.11.7", "3.12.1", "3.13.0")
@@ -48,7 +49,7 @@ def plans(
     wrong = [problem for api in config.apis for problem in check_predictor(api, project)]
     if wrong:
         raise LadingError(*wrong)
-    declared = _declared_accelerator(config, Options())
+    declared = declared_accelerator(config, Options())
     made = []
     for one in chosen:
         choice = choose_python(config, one.declaration, project, asked=python, locked=locked)

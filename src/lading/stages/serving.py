@@ -1,0 +1,126 @@
+"""From environments to what is served: workers, signatures, schemas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lading.stages.values import Project, Ready
+
+if TYPE_CHECKING:
+    from lading.model.environment import Environment
+    from lading.model.project import Api
+    from lading.model.service import ServedApi, ServiceSpec
+
+_OPENAPI_VERSION = "0.1.0"
+"""The version of a predictor's own API that documents state, as Cog's do."""
+
+
+def describe_service(ready: Ready, *, host: str = "127.0.0.1", port: int = 5000, **limits: object) -> ServiceSpec:
+    """What to serve: each API with the environment it runs in, its signature and its schema, read without importing the model.
+
+    ``limits`` are fields of `ServiceSpec` (``setup_timeout``, ``predict_timeout``, in seconds, ...); None leaves the usual value.
+    """
+    from lading.model.service import ServiceSpec
+
+    later = ("BatchAPI", "TaskAPI")
+    served = tuple(_served_api(ready, api, ready.environments[api.name]) for api in ready.config.apis)
+    spec = ServiceSpec(
+        kind=ready.config.kind,
+        title=ready.root.name,
+        apis=tuple(api for api in served if api.worker.cortex.get("kind") not in later),
+        job_apis=tuple(api for api in served if api.worker.cortex.get("kind") in later),
+        splitters=ready.config.splitters,
+        jobs_folder=str(jobs_folder(ready.root, os.environ)),
+        training=describe_training(ready),
+        host=host,
+        port=port,
+    )
+    return replace(spec, **{name: value for name, value in limits.items() if value is not None})  # type: ignore[arg-type] # by contract
+
+
+def jobs_folder(root: Path, environ: Mapping[str, str]) -> Path:
+    """Where the jobs of a project are kept: ``LADING_JOBS``, else a folder of the store with a name made of the project's."""
+    from lading.environments.home import home
+    from lading.model.files import content_hash
+
+    named = environ.get("LADING_JOBS")
+    return Path(named) if named else Path(home(environ)) / "jobs" / content_hash(str(root).encode())[:16]
+
+
+def describe_training(ready: Ready) -> ServedApi | None:
+    """What ``train`` of the configuration names, with the environment that it runs in; None if it names nothing."""
+    train = ready.config.train
+    return None if train is None else _served_api(ready, train, ready.variants[0].environment, training=True)
+
+
+def _served_api(ready: Ready, api: Api, environment: Environment, *, training: bool = False) -> ServedApi:
+    from lading.environments.activation import activation
+    from lading.model.project import Style
+    from lading.model.service import ServedApi, WorkerSpec
+
+    activated = activation(environment.path, os.environ)
+    signature = openapi = None
+    if api.style is Style.COG:
+        from lading.schema.openapi import make_openapi
+        from lading.schema.static import PREDICT, TRAIN, read_signature
+
+        methods = TRAIN if training else PREDICT
+        signature = read_signature(ready.files, api.file, api.object, python_path=api.python_path, methods=methods).as_json()
+        openapi = make_openapi(signature, ready.root.name, _OPENAPI_VERSION)
+    worker = WorkerSpec(
+        python=environment.python,
+        root=str(ready.root),
+        style=str(api.style),
+        file=api.file,
+        object=api.object,
+        config=api.config,
+        env={**activated.variables, **dict(api.env)},
+        unset=activated.removed,
+        python_path=api.python_path,
+        signature=signature,
+        log_level=api.log_level,
+        threads=api.threads,
+        cortex=api.cortex.as_json() if api.style is Style.CORTEX else {},
+    )
+    return ServedApi(name=api.name, worker=worker, endpoint=api.endpoint, processes=api.processes, openapi=openapi)
+
+
+def with_variables(spec: ServiceSpec, variables: Mapping[str, str]) -> ServiceSpec:
+    """The service with variables added to every worker's environment; they win over the configuration's."""
+    apis = tuple(with_worker_variables(api, variables) for api in spec.apis)
+    later = tuple(with_worker_variables(api, variables) for api in spec.job_apis)
+    return replace(spec, apis=apis, job_apis=later, training=with_worker_variables(spec.training, variables) if spec.training else None)
+
+
+def with_worker_variables(api: ServedApi, variables: Mapping[str, str]) -> ServedApi:
+    """One API with variables added to its workers' environment."""
+    return replace(api, worker=replace(api.worker, env={**api.worker.env, **variables}))
+
+
+def openapi(project: Project) -> Mapping[str, object]:
+    """The project's OpenAPI document, without an environment and without importing the model.
+
+    Raises:
+        LadingError: if a signature cannot be read.
+    """
+    from lading.model.project import Style
+    from lading.schema.openapi import make_cortex_openapi, make_openapi
+    from lading.schema.static import read_signature
+
+    apis = project.config.apis
+    if not apis or apis[0].style is Style.CORTEX:
+        made = make_cortex_openapi([(api.name, api.endpoint or f"/{api.name}") for api in apis])
+    else:
+        signature = read_signature(project.files, apis[0].file, apis[0].object, python_path=apis[0].python_path)
+        made = make_openapi(signature.as_json(), project.root.name, _OPENAPI_VERSION)
+    train = project.config.train
+    if train is None:
+        return made
+    from lading.schema.static import TRAIN
+    from lading.schema.training import add_training
+
+    return add_training(made, read_signature(project.files, train.file, train.object, methods=TRAIN).as_json())
