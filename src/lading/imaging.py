@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lading.images.recipe import Recipe
     from lading.images.store import Store
 
+_OF_CONTAINERS = {"jobs_folder": "/tmp/lading-jobs"}  # noqa: S108 -- the folder that every container may write to; a volume makes it last
 _LABEL = re.compile(r"cu(\d+)(\d)")
 _CUDA_PACKAGES = re.compile(r"nvidia-.*-cu\d+|nvidia-c\w+|jax-cuda\d+-.*")
 
@@ -172,7 +173,7 @@ def _service(environments: Any, locked: tuple[pipeline.Locked, ...], project: pi
         replace(api, worker=replace(api.worker, root=f"/{ROOT}"), openapi=_titled(api.openapi, project, title)) for api in spec.apis
     )
     training = replace(spec.training, worker=replace(spec.training.worker, root=f"/{ROOT}")) if spec.training else None
-    return as_json(replace(spec, title=title, apis=apis, training=training))
+    return {**as_json(replace(spec, title=title, apis=apis, training=training)), **_OF_CONTAINERS}
 
 
 def _openapi(project: pipeline.Project, title: str) -> Mapping[str, Any] | None:

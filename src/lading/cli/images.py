@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def names_image(project: str | None, directory: str | None) -> bool:
     """Whether PROJECT is the name of an image: no such folder or file is there, and the store has it or it names a registry."""
-    if project is None or (Path(directory or ".") / project.partition(":")[0]).exists() or (Path(directory or ".") / project).exists():
+    if project is None:
+        return False
+    place = Path(directory or ".")
+    if (place / project).exists() or (place / project.partition(":")[0]).is_file():
         return False
     from lading.images.stored import is_stored
 

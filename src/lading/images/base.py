@@ -208,7 +208,12 @@ def _no_platform(text: str, platform: str, there: str) -> Problem:
 
 def _from_registry(text: str, platform: str, store: Store, reporter: Reporter) -> Base:
     reference = parse_reference(text, Origin("--base"))
-    registry = Registry(reference)
+    with Registry(reference) as registry:
+        return _pulled(registry, text, platform, store, reporter)
+
+
+def _pulled(registry: Registry, text: str, platform: str, store: Store, reporter: Reporter) -> Base:
+    reference = registry.reference
     content, media_type = registry.manifest(reference.target)
     record = json.loads(content)
     if media_type in INDEXES or "manifests" in record:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -284,11 +285,8 @@ class _Build:
             minor, python = new[0].place.python, replace(new[0].python, layer=None)
         else:
             known = [minor for minor in self.base.pythons if _numbers(minor) >= front.OLDEST]
-            minor = (
-                max(known, key=_numbers)
-                if known
-                else next((one.minor for one in self.recipe.pythons if _numbers(one.minor) >= front.OLDEST), "3.11")
-            )
+            here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+            minor = max(known, key=_numbers) if known else here
             python = place_interpreter(self.base, minor, self._host(minor), self.store, self.recipe.compression)
         return minor, python, Place(prefix=front.PREFIX, python=minor)
 

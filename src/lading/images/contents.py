@@ -15,7 +15,7 @@ from lading.images.media import Image, Layer
 from lading.images.store import Store
 from lading.images.unpacked import open_entries
 
-_FORMAT = "1"
+_FORMAT = "2"
 _RECORD = re.compile(r"(?P<site>(?:.+/)?(?:site|dist)-packages)/(?P<info>[^/]+)\.dist-info/RECORD")
 _LIST = re.compile(r"var/lib/dpkg/info/(?P<name>[^/:]+)(?::\w+)?\.list")
 _SORTS = {
@@ -49,10 +49,12 @@ def contents(image: Image, store: Store) -> list[Share]:
     """
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda layer: _layer(image, layer, store), image.layers))
+    # Bytecode is in layers of its own, whose records of packages are in other layers.
+    tops = {top: owner for one in found for top, owner in one["tops"].items()}
     shares = [
-        Share(layer, owner, int(record["bytes"]), record["sorts"])
-        for layer, owners in zip(image.layers, found, strict=True)
-        for owner, record in owners.items()
+        Share(layer, tops.get(owner, owner), int(record["bytes"]), record["sorts"])
+        for layer, one in zip(image.layers, found, strict=True)
+        for owner, record in one["owners"].items()
     ]
     return sorted(shares, key=lambda share: (-share.bytes, share.owner))
 
@@ -83,7 +85,8 @@ def _scan(image: Image, layer: Layer) -> dict[str, Any]:
         for sort, pattern in _SORTS.items():
             if pattern.fullmatch(name):
                 record["sorts"][sort] += size
-    return {owner: {"bytes": record["bytes"], "sorts": dict(record["sorts"])} for owner, record in found.items()}
+    tops = {_top(path): owner for path, owner in owners.items() if _top(path) and "dist-info" not in path}
+    return {"owners": {owner: {"bytes": record["bytes"], "sorts": dict(record["sorts"])} for owner, record in found.items()}, "tops": tops}
 
 
 def _owned(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> Iterable[tuple[str, str]]:
@@ -109,11 +112,17 @@ def _owner(name: str, owners: Mapping[str, str]) -> str:
     known = owners.get(name)
     if known:
         return known
-    site = re.match(r"(?:.+/)?(?:site|dist)-packages/(?P<top>[^/]+)", name)
-    if site:
-        return site["top"].partition("-")[0].partition(".")[0].removesuffix("_libs").replace("_", "-").lower()
+    top = _top(name)
+    if top:
+        return top
     parts = name.split("/")
     return "/" + "/".join(parts[: 1 if parts[0] == "src" else 2] if len(parts) > 2 else parts[:1])
+
+
+def _top(name: str) -> str:
+    """The package's folder or module; empty outside of Python's packages."""
+    site = re.match(r"(?:.+/)?(?:site|dist)-packages/(?P<top>[^/]+)", name)
+    return site["top"].partition("-")[0].partition(".")[0].removesuffix("_libs").replace("_", "-").lower() if site else ""
 
 
 def by_owner(shares: Iterable[Share]) -> dict[str, int]:

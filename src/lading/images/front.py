@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,8 +32,7 @@ PREFIX = "opt/lading"
 OLDEST = (3, 11)
 """The oldest Python that the server runs on (minor version)."""
 
-_SERVING = ("model", "schema", "service")
-"""The parts of Lading that serving needs: a change elsewhere in it changes no image."""
+_IMPORT = re.compile(rb"^ *(?:from|import) lading\.(\w+)", re.MULTILINE)
 
 _PINS = Path(__file__).with_name("front.txt")
 _ENTRY = Origin("front.txt")
@@ -93,8 +93,17 @@ def own_code(place: Place) -> list[Found]:
     worker = Path(str(lading_worker.__file__)).parent
     found = walk(worker, f"{place.site}/{lading_worker.__name__}", _kept)
     here = Path(str(lading.__file__)).parent
-    for part in _SERVING:
-        found += walk(here / part, f"{place.site}/{lading.__name__}/{part}", _kept)
+    # What the server imports, and what that imports: a change elsewhere in Lading changes no image.
+    parts, waiting = set[str](), ["service"]
+    while waiting:
+        part = waiting.pop()
+        if part not in parts and (here / part).is_dir():
+            parts.add(part)
+            files = walk(here / part, f"{place.site}/{lading.__name__}/{part}", _kept)
+            waiting += [
+                name.decode() for one in files if one.path.endswith(".py") for name in _IMPORT.findall(Path(one.source).read_bytes())
+            ]
+            found += files
     init = here / "__init__.py"
     found.append(Found(path=f"{place.site}/{lading.__name__}/{init.name}", source=str(init), size=init.stat().st_size))
     return sorted(found, key=lambda one: one.path.encode())

@@ -114,7 +114,7 @@ def _write(
         f"{target}/lib/python{minor}/site-packages/README.txt": (b"Packages are in environments of their own.\n", 0o644, ""),
     }
     for name, library in libraries.items():
-        made[f"{target}/lib/{name}"] = (library.read_bytes(), 0o755, "")
+        made[f"{target}/lib/{name}"] = (_beside(library.read_bytes(), b"$ORIGIN"), 0o755, "")
     for path, data in compile_sources(python, file_sources(found, f"{target}/lib/python{minor}")).items():
         made[path] = (data, 0o644, "")
     for one in found:
@@ -130,6 +130,9 @@ def _content(one: Found, prefix: str, target: str) -> bytes:
     if one.target or one.folder:
         return b""
     content = Path(one.source).read_bytes()
+    if one.path.endswith(".so"):
+        depth = one.path.count("/") - target.count("/") - 2
+        return _beside(content, b"$ORIGIN/" + b"/".join([b".."] * depth))
     if "_sysconfigdata" in one.path:
         return content.replace(prefix.encode(), f"/{target}".encode())
     return content
@@ -174,6 +177,11 @@ def _movable(program: Path, libraries: Mapping[str, Path], base: Base, minor: st
     if patched is None:
         raise LadingError(_not_to_be_had(base, minor, f"and {program} cannot be moved to another place"))
     return patched
+
+
+def _beside(content: bytes, path: bytes) -> bytes:
+    """A library or module that has a path of its own for its libraries, with ours in its place: its own would win over the program's."""
+    return set_rpath(content, path) or content
 
 
 def _glibc_of(path: Path) -> int:

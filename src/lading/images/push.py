@@ -34,14 +34,13 @@ class Pushing:
             LadingError: if the registry refuses, or cannot be reached.
         """
         target = parse_reference(reference, Origin("-t"))
-        registry = Registry(target, insecure=self.insecure)
         blobs = list(_blobs(images).items())
         self._total = sum(descriptor.size for descriptor, _ in blobs)
         self.reporter(Event(step=STEP, phase=Phase.STARTED, message=str(target)))
         try:
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
+            with Registry(target, insecure=self.insecure) as registry, ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(lambda one: self._push(registry, target, images, *one), blobs))
-            digest = self._manifests(registry, images, target)
+                digest = self._manifests(registry, images, target)
         except BaseException:
             self.reporter(Event(step=STEP, phase=Phase.FAILED))
             raise

@@ -7,7 +7,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterable
-from typing import BinaryIO
+from typing import BinaryIO, Self
 from urllib.parse import quote, urlencode, urljoin
 
 from lading.images.credentials import Login, find_login
@@ -39,6 +39,12 @@ class Registry:
         self._wire = Wire(login or find_login(reference))
         plain = reference.local if insecure is None else insecure
         self._root = f"{'http' if plain else 'https'}://{reference.host}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._wire.close()
 
     def manifest(self, target: str) -> tuple[bytes, str]:
         """A manifest or index by tag or digest: its bytes and its media type.

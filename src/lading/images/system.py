@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 from lading.images.base import Base, copy_entry
 from lading.images.layers import LayerWriter
@@ -37,6 +38,7 @@ _HARMLESS = re.compile(
     r"\s*(#.*|set -\w+|exit 0|:|fi|then|else|esac|;;|if \[ .*|ldconfig|(if|elif) .*; then|dpkg-maintscript-helper .*|case \"?\$1\"?( in)?|"
     r"(configure|triggered|abort-\w+|upgrade|install|remove|purge|\*)([|][\w-]+)*\).*|rm -f /var/cache/.*|.*\|\| true)\s*"
 )
+_LYING = re.compile(r"^'file:([^']+)'", re.MULTILINE)
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
@@ -125,9 +127,11 @@ class _Apt:
         """
         self._call("update")
         self._call("install", "--download-only", "--yes", *packages)
-        return [_look(path) for path in sorted((self.folder / "archives").glob("*.deb"))]
+        # Those of a source on this machine's own disk are not copied, but used where they lie.
+        lying = [Path(unquote(uri)) for uri in _LYING.findall(self._call("install", "--print-uris", "--yes", *packages))]
+        return [_look(path) for path in sorted((*(self.folder / "archives").glob("*.deb"), *lying), key=lambda path: path.name)]
 
-    def _call(self, *words: str) -> None:
+    def _call(self, *words: str) -> str:
         architecture = "arm64" if self.base.platform.startswith("linux/arm64") else "amd64"
         folder = self.folder
         settings = {
@@ -152,6 +156,7 @@ class _Apt:
         done = subprocess.run(["apt-get", "-qq", *options, *words], capture_output=True, text=True, check=False, env=env)
         if done.returncode:
             raise LadingError(_apt_failed(words, done.stderr))
+        return done.stdout
 
 
 def _release(facts: Mapping[str, str]) -> tuple[str, str]:

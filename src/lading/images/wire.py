@@ -48,6 +48,7 @@ class Wire:
         self._local = threading.local()
         self._tokens: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._all: list[http.client.HTTPConnection] = []
 
     def request(
         self,
@@ -180,7 +181,17 @@ class Wire:
                 kept[key] = http.client.HTTPSConnection(netloc, timeout=_SECONDS, context=ssl.create_default_context(), blocksize=1 << 20)
             else:
                 kept[key] = http.client.HTTPConnection(netloc, timeout=_SECONDS, blocksize=1 << 20)
+            with self._lock:
+                self._all.append(kept[key])
         return kept[key]
+
+    def close(self) -> None:
+        """Close every thread's connections."""
+        with self._lock:
+            for connection in self._all:
+                with contextlib.suppress(OSError):
+                    connection.close()
+            self._all.clear()
 
     def drop(self) -> None:
         """Close this thread's connections: after a failure none of them is in a known state."""

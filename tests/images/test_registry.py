@@ -1,0 +1,411 @@
+"""Pushing to a real registry: only what is missing, with a password, with a token, and over connections that break."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import io
+import json
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lading.images import registry as registry_module
+from lading.images.media import Descriptor, digest_of
+from lading.images.reference import local_name, parse_reference
+from lading.images.registry import Registry
+from lading.model.problems import LadingError
+from tests.images import support
+from tests.images.support import Command, RunningRegistry, podman
+
+
+class Memory:
+    """Blobs in memory."""
+
+    def __init__(self, *blobs: bytes) -> None:
+        self.blobs = {digest_of(blob): blob for blob in blobs}
+
+    def open(self, digest: str) -> Any:
+        return io.BytesIO(self.blobs[digest])
+
+    def descriptor(self) -> Descriptor:
+        ((digest, blob),) = self.blobs.items()
+        return Descriptor(media_type="application/octet-stream", digest=digest, size=len(blob))
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("python:3.11-slim", "docker.io/library/python:3.11-slim"),
+        ("me/model", "docker.io/me/model:latest"),
+        ("ghcr.io/me/model:v1", "ghcr.io/me/model:v1"),
+        ("localhost/model", "localhost/model:latest"),
+        ("127.0.0.1:5000/a/b:c", "127.0.0.1:5000/a/b:c"),
+        ("[::1]:5000/a", "[::1]:5000/a:latest"),
+    ],
+)
+def test_names_are_taken_apart_as_docker_does(text: str, spelled: str) -> None:
+    assert str(parse_reference(text)) == spelled
+
+
+@pytest.mark.parametrize("text", ["", "UPPER/case", "a:b:c", "a//b", "-x", "a@sha256:12", "a:", "http://x/y"])
+def test_what_is_no_name_is_refused(text: str) -> None:
+    with pytest.raises(LadingError) as caught:
+        parse_reference(text)
+    assert caught.value.problems[0].rule == "image-name-invalid"
+
+
+def test_the_store_keeps_names_as_they_were_given() -> None:
+    assert [local_name(name) for name in ("a", "a:b", "x/a", "ghcr.io/x/a:b")] == ["a:latest", "a:b", "x/a:latest", "ghcr.io/x/a:b"]
+
+
+def test_push_sends_what_is_missing_then_nothing_then_mounts(
+    lading: Command, build: Callable[..., Any], project: Path, registry: RunningRegistry
+) -> None:
+    name = f"{registry.host}/first/model:v1"
+    built = build(project, "-t", name)
+    first = lading("push", name, "--json").data
+    assert first["digest"] == built["digest"]
+    assert first["sent"] > 3
+    again = lading("push", name, "--json").data
+    assert (again["sent"], again["mounted"]) == (0, 0)
+    other = lading("push", name, f"{registry.host}/second/model:v1", "--json").data
+    assert (other["sent"], other["there"]) == (0, 0)
+    (project / "predict.py").write_text("# changed\n" + (project / "predict.py").read_text())
+    changed = build(project, "-t", name, "--push")
+    assert changed["digest"] != built["digest"]
+    with Registry(parse_reference(name)) as served_by:
+        served = served_by.manifest("v1")[0]
+    assert digest_of(served) == changed["digest"]
+
+
+@pytest.mark.slow
+def test_an_image_for_two_platforms_is_one_name(
+    lading: Command, project: Path, registry: RunningRegistry, base: Path, tmp_path: Path
+) -> None:
+    """Made from a base that is in the registry for both; nothing of the other platform runs here."""
+    (project / "requirements.txt").write_text("greeting==1.0\n")
+    with_python = shutil.copytree(base, tmp_path / "base", symlinks=True)
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    (with_python / f"usr/bin/python{version}").write_text("never run")
+    for platform in ("linux/amd64", "linux/arm64"):
+        _push_base(registry, with_python, platform, tmp_path)
+    name = f"{registry.host}/both:v1"
+    content = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": _BASES}).encode()
+    with Registry(parse_reference(f"{registry.host}/bases:all")) as bases:
+        bases.put_manifest(content, _INDEX, "all")
+    ran = lading(
+        "build",
+        project,
+        "-t",
+        name,
+        "--base",
+        f"{registry.host}/bases:all",
+        "--platform",
+        "linux/amd64,linux/arm64",
+        "--json",
+        "--push",
+        check=False,
+    )
+    assert ran.code == 0, ran.out + ran.err
+    with Registry(parse_reference(name)) as served:
+        index = json.loads(served.manifest("v1")[0])
+    assert [entry["platform"]["architecture"] for entry in index["manifests"]] == ["amd64", "arm64"]
+
+
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_BASES: list[dict[str, Any]] = []
+
+
+def _push_base(registry: RunningRegistry, base: Path, platform: str, tmp_path: Path) -> None:
+    from lading.images.base import load_base
+    from lading.images.manifest import make_manifest
+    from lading.images.media import CONFIG, MANIFEST, canonical
+    from lading.images.store import Store
+
+    store = Store(tmp_path / "base-store")
+    loaded = load_base(str(base), platform, store)
+    config = canonical({**loaded.config, "rootfs": {"type": "layers", "diff_ids": [loaded.layers[0].diff_id]}})
+    store.add(config)
+    manifest = make_manifest(config, loaded.layers, {})
+    with Registry(parse_reference(f"{registry.host}/bases:all")) as repository:
+        repository.push(loaded.layers[0].descriptor, store)
+        repository.push(Descriptor(media_type=CONFIG, digest=digest_of(config), size=len(config)), store)
+        repository.put_manifest(manifest, MANIFEST, digest_of(manifest))
+    system, _, architecture = platform.partition("/")
+    entry = {
+        "mediaType": MANIFEST,
+        "digest": digest_of(manifest),
+        "size": len(manifest),
+        "platform": {"os": system, "architecture": architecture},
+    }
+    _BASES.append(entry)
+
+
+def test_a_registry_with_a_password(lading: Command, build: Callable[..., Any], project: Path, tmp_path: Path) -> None:
+    with RunningRegistry(tmp_path / "guarded", login=True) as guarded:
+        name = f"{guarded.host}/model:v1"
+        built = build(project, "-t", name)
+        refused = lading("push", name, "--json", check=False)
+        assert refused.data["problems"][0]["rule"] == "registry-refused"
+        token = base64.b64encode(b"alice:wonder land").decode()
+        config = tmp_path / "docker" / "config.json"
+        support.write(tmp_path, {"docker/config.json": json.dumps({"auths": {guarded.host: {"auth": token}}})})
+        pushed = lading("push", name, "--json", DOCKER_CONFIG=str(config.parent))
+        assert pushed.data["digest"] == built["digest"]
+        helper = tmp_path / "bin" / "docker-credential-test"
+        support.write(
+            tmp_path, {"bin/docker-credential-test": '#!/bin/sh\ncat >/dev/null; echo \'{"Username": "alice", "Secret": "wonder land"}\'\n'}
+        )
+        helper.chmod(0o755)
+        support.write(tmp_path, {"docker/config.json": json.dumps({"credHelpers": {guarded.host: "test"}})})
+        again = lading("push", name, "--json", DOCKER_CONFIG=str(config.parent), PATH=f"{helper.parent}:{support.SBIN}")
+        assert again.data["there"] > 3
+
+
+class _Front(BaseHTTPRequestHandler):
+    """In front of a registry: asks for a Bearer token whose scope fits, and passes on what has one."""
+
+    protocol_version = "HTTP/1.1"
+    upstream = ""
+    asked: list[list[str]]
+
+    def _any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path.startswith("/token"):
+            from urllib.parse import parse_qs, urlsplit
+
+            scopes = parse_qs(urlsplit(self.path).query).get("scope", [])
+            self.asked.append(scopes)
+            self._answer(200, json.dumps({"token": base64.urlsafe_b64encode(" ".join(scopes).encode()).decode()}).encode())
+            return
+        needed = self._needed()
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        given = base64.urlsafe_b64decode(token or b"").decode().split() if token else []
+        if not set(needed) <= set(given):
+            challenge = f'Bearer realm="http://{self.headers["Host"]}/token",service="test",scope="{" ".join(needed)}"'
+            self._answer(401, b"{}", {"WWW-Authenticate": challenge})
+            return
+        upstream = http.client.HTTPConnection(self.upstream)
+        headers = {name: value for name, value in self.headers.items() if name != "Authorization"}
+        upstream.request(self.command, self.path, body, headers)
+        answer = upstream.getresponse()
+        data = answer.read()
+        self._answer(
+            answer.status,
+            data,
+            {name: value for name, value in answer.getheaders() if name.lower() not in ("content-length", "transfer-encoding")},
+            length=answer.getheader("Content-Length"),
+        )
+        upstream.close()
+
+    def _needed(self) -> list[str]:
+        repository = self.path.removeprefix("/v2/").partition("/blobs/")[0].partition("/manifests/")[0]
+        actions = "pull" if self.command in ("GET", "HEAD") else "pull,push"
+        further = [f"repository:{self.path.rpartition('from=')[2].replace('%2F', '/')}:pull"] if "from=" in self.path else []
+        return [f"repository:{repository}:{actions}", *further]
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None, *, length: str | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", length if self.command == "HEAD" and length else str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def _with_tokens(upstream: str) -> Iterator[tuple[str, list[list[str]]]]:
+    asked: list[list[str]] = []
+    with _serving(type("Front", (_Front,), {"upstream": upstream, "asked": asked})) as host:
+        yield host, asked
+
+
+def test_a_registry_with_tokens_is_asked_for_each_scope(
+    build: Callable[..., Any], lading: Command, project: Path, registry: RunningRegistry
+) -> None:
+    with _with_tokens(registry.host) as (host, asked):
+        name = f"{host}/tokens/one:v1"
+        build(project, "-t", name, "--push")
+        other = lading("push", name, f"{host}/tokens/two:v1", "--json").data
+        assert other["mounted"] > 3
+        assert ["repository:tokens/one:pull"] in asked
+        assert ["repository:tokens/two:pull,push", "repository:tokens/one:pull"] in asked
+
+
+@contextlib.contextmanager
+def _cutting(  # noqa: C901 -- threads of one small thing
+    upstream: str, up: list[int], down: list[int] | None = None
+) -> Iterator[str]:
+    """A way to a registry that breaks: each connection is cut once it has carried so many bytes (0: never; the last number holds on)."""
+    answers = down or [0]
+    listener = socket.create_server(("127.0.0.1", 0))
+    ends: list[socket.socket] = [listener]
+    pumps: list[threading.Thread] = []
+    host, port = upstream.split(":")
+
+    def pump(source: socket.socket, target: socket.socket, limit: int) -> None:
+        with contextlib.suppress(OSError):
+            carried = 0
+            while data := source.recv(65536):
+                carried += len(data)
+                if limit and carried > limit:
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection((host, int(port)))
+                ends.extend((client, server))
+                limits = [numbers.pop(0) if len(numbers) > 1 else numbers[0] for numbers in (up, answers)]
+                for pair in ((client, server, limits[0]), (server, client, limits[1])):
+                    pumps.append(threading.Thread(target=pump, args=pair, daemon=True))
+                    pumps[-1].start()
+
+    pumps.append(threading.Thread(target=accept, daemon=True))
+    pumps[0].start()
+    try:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in pumps:
+            thread.join(10)
+        for end in ends:
+            end.close()
+
+
+class _Resuming(BaseHTTPRequestHandler):
+    """A registry that keeps what has arrived of an upload, and tells how much that is, as the specification has it."""
+
+    protocol_version = "HTTP/1.1"
+    upload: bytearray
+    blobs: dict[str, bytes]
+
+    def _any(self) -> None:
+        if self.command == "HEAD":
+            self._answer(200 if self.path.rpartition("/")[2] in self.blobs else 404)
+        elif self.command == "POST":
+            self._answer(202, Location="/v2/x/blobs/uploads/1")
+        elif self.command == "GET":
+            self._answer(204, Location="/v2/x/blobs/uploads/1", Range=f"0-{len(self.upload) - 1}")
+        elif self.command == "PATCH":
+            start = int(self.headers["Content-Range"].partition("-")[0])
+            if start != len(self.upload):
+                self._answer(416)
+                return
+            left = int(self.headers["Content-Length"])
+            while left and (piece := self.rfile.read1(min(left, 65536))):
+                self.upload += piece
+                left -= len(piece)
+            self._answer(202, Location="/v2/x/blobs/uploads/1", Range=f"0-{len(self.upload) - 1}")
+        else:
+            self.blobs[self.path.partition("digest=")[2].replace("%3A", ":")] = bytes(self.upload)
+            self._answer(201)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+    def _answer(self, status: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": "0"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_broken_push_goes_on_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "CHUNK", 4 << 20)
+    content = bytes(range(256)) * (5 << 13)
+    blobs = Memory(content)
+    kept: dict[str, bytes] = {}
+    counted: list[int] = []
+    handler = type("Resuming", (_Resuming,), {"upload": bytearray(), "blobs": kept})
+    with (
+        _serving(handler) as upstream,
+        _cutting(upstream, [2_600_000, 1_700_000, 0]) as host,
+        Registry(parse_reference(f"{host}/x:v1")) as pushing,
+    ):
+        assert pushing.push(blobs.descriptor(), blobs, heard=counted.append) == "sent"
+    assert kept == {blobs.descriptor().digest: content}
+    assert sum(counted) < 1.6 * len(content)  # what had arrived was not sent again
+
+
+def test_a_registry_that_forgets_broken_uploads_gets_them_anew(registry: RunningRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docker-registry gives up an upload whose piece did not come whole."""
+    monkeypatch.setattr(registry_module, "CHUNK", 1 << 20)
+    content = bytes(range(256)) * (5 << 12)
+    blobs = Memory(content)
+    with _cutting(registry.host, [2_600_000, 1_700_000, 0]) as host, Registry(parse_reference(f"{host}/broken:v1")) as pushing:
+        assert pushing.push(blobs.descriptor(), blobs) == "sent"
+    back = io.BytesIO()
+    with Registry(parse_reference(f"{registry.host}/broken:v1")) as stored:
+        assert stored.has(blobs.descriptor().digest)
+        stored.fetch(blobs.descriptor(), back)
+    assert back.getvalue() == content
+
+
+def test_a_broken_pull_goes_on_where_it_broke(registry: RunningRegistry) -> None:
+    content = bytes(range(256)) * (5 << 13)
+    blobs = Memory(content)
+    with Registry(parse_reference(f"{registry.host}/pulled:v1")) as pushing:
+        pushing.push(blobs.descriptor(), blobs)
+    counted: list[int] = []
+    back = io.BytesIO()
+    with _cutting(registry.host, [0], [3_000_000, 4_000_000, 0]) as host, Registry(parse_reference(f"{host}/pulled:v1")) as pulling:
+        pulling.fetch(blobs.descriptor(), back, counted.append)
+    assert back.getvalue() == content
+    assert sum(counted) == len(content)
+
+
+def test_a_registry_that_is_gone_is_named() -> None:
+    port = support.free_port()
+    blobs = Memory(b"x" * 100)
+    with Registry(parse_reference(f"127.0.0.1:{port}/x")) as gone, pytest.raises(LadingError) as caught:
+        gone.push(blobs.descriptor(), blobs)
+    assert caught.value.problems[0].rule == "registry-unreachable"
+
+
+def test_podman_pulls_what_was_pushed(
+    build: Callable[..., Any], project: Path, registry: RunningRegistry, podman_environ: dict[str, str]
+) -> None:
+    name = f"{registry.host}/pulled:v1"
+    build(project, "-t", name, "--push")
+    podman(podman_environ, "pull", "-q", "--tls-verify=false", name)
+    shown = json.loads(podman(podman_environ, "image", "inspect", name).stdout)[0]
+    assert shown["Config"]["User"] == "65532:65532"

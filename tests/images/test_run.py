@@ -1,0 +1,177 @@
+"""Containers of an image: by podman, and straight from the store; predictions over HTTP, and by ``lading predict IMAGE``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from tests.images.support import PREDICTOR, PROJECT, Command, container, free_port, podman, which, write
+
+Build = Callable[..., Any]
+
+
+def _wait_ready(port: int, seconds: float = 60) -> float:
+    start = time.monotonic()
+    while time.monotonic() - start < seconds:
+        try:
+            status = httpx.get(f"http://127.0.0.1:{port}/health-check", timeout=5).json()["status"]
+        except (httpx.HTTPError, ValueError):
+            status = None
+        if status in ("READY", "SETUP_FAILED"):
+            assert status == "READY"
+            return time.monotonic() - start
+        time.sleep(0.05)
+    raise AssertionError("not ready")
+
+
+@pytest.fixture
+def loaded(lading: Command, project: Path, base: Path, tmp_path: Path, podman_environ: dict[str, str]) -> str:
+    """The image in podman, by way of a docker-archive."""
+    archive = tmp_path / "image.tar"
+    lading("build", project, "-t", "my-model:v1", "--base", base, "-o", f"docker-archive:{archive}")
+    podman(podman_environ, "load", "-q", "-i", str(archive))
+    return "my-model:v1"
+
+
+def test_a_container_serves_read_only_as_nobody_and_drains(loaded: str, podman_environ: dict[str, str]) -> None:
+    with container(podman_environ, loaded, "--read-only") as (name, port):
+        _wait_ready(port)
+        answer = httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"name": "bee", "times": 2}}).json()
+        assert (answer["status"], answer["output"]) == ("succeeded", "hello bee 1.0 hello bee 1.0 ")
+        assert "/predictions" in httpx.get(f"http://127.0.0.1:{port}/openapi.json").json()["paths"]
+        assert podman(podman_environ, "exec", name, "id", "-u").stdout.strip() == "65532"
+        check = ["exec", name, "/opt/lading/bin/python", "-I", "-m", "lading.service.healthcheck"]
+        assert podman(podman_environ, *check).returncode == 0
+        start = time.monotonic()
+        podman(podman_environ, "stop", "-t", "20", name)
+        assert time.monotonic() - start < 15
+        assert podman(podman_environ, "inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip() == "0"
+
+
+def test_the_records_of_every_package_hold_in_the_container(loaded: str, podman_environ: dict[str, str]) -> None:
+    """RECORD of each distribution, checked where it lies, in both environments; no one sees the other's packages."""
+    for python, others in (("/opt/venv/bin/python", "uvicorn"), ("/opt/lading/bin/python", "greeting")):
+        done = podman(podman_environ, "run", "--rm", "--entrypoint", python, loaded, "-I", "-c", _CHECK, others)
+        assert done.stdout.strip() == "0 wrong, apart", done.stdout
+
+
+_CHECK = """
+import base64, hashlib, importlib.metadata as metadata, importlib.util as util, sys
+wrong = 0
+for dist in metadata.distributions():
+    for path in dist.files or ():
+        if path.hash:
+            digest = hashlib.new(path.hash.mode, dist.locate_file(path).read_bytes()).digest()
+            wrong += base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != path.hash.value
+print(wrong, "wrong,", "mixed" if util.find_spec(sys.argv[1]) else "apart")
+"""
+
+
+def test_predict_and_serve_take_an_image(
+    lading: Command, project: Path, base: Path, podman_environ: dict[str, str], tmp_path: Path
+) -> None:
+    lading("build", project, "-t", "my-model:v1", "--base", base)
+    lading.environ.update(podman_environ)
+    assert lading("predict", "my-model:v1", "-i", "name=cat").out == "hello cat 1.0 \n"
+    refused = lading("predict", "my-model:v1", "-i", "times=0", "-i", "name=x", check=False)
+    assert refused.code == 2
+    assert "Running the image" not in refused.err
+    _serves(lading, tmp_path, podman_environ)
+
+
+def _serves(lading: Command, tmp_path: Path, environ: dict[str, str]) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "lading", "serve", "my-model:v1", "-p", str(port)]
+    variables = {**os.environ, "LADING_HOME": str(lading.home), **environ}
+    with (tmp_path / "serve.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=log, stderr=log)
+        try:
+            _wait_ready(port)
+            assert httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"name": "dog"}}).json()["output"] == "hello dog 1.0 "
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(40) == 0, (tmp_path / "serve.log").read_text()
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_without_an_engine_an_image_runs_from_the_store(lading: Command, project: Path, base: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("unshare", "chroot", "sh", "mount", "chmod"):
+        (tools / tool).symlink_to(which(tool))
+    if subprocess.run([which("unshare"), "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "true"], check=False).returncode:
+        pytest.skip("this machine gives out no namespaces")
+    lading("build", project, "-t", "my-model:v1", "--base", base)
+    ran = lading("predict", "my-model:v1", "-i", "name=owl", PATH=str(tools))
+    assert ran.out == "hello owl 1.0 \n"
+    assert "without an engine" in ran.err
+    record = json.loads(lading("predict", "my-model:v1", "-i", "name=owl", "--json", PATH=str(tools)).out)
+    assert record["status"] == "succeeded"
+
+
+def test_a_cortex_project_keeps_its_route(lading: Command, base: Path, tmp_path: Path, podman_environ: dict[str, str]) -> None:
+    files = {
+        "cortex.yaml": "- name: shout\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: predictor.py\n    config: {mark: '!'}\n",
+        "requirements.txt": "greeting==1.0\n",
+        "predictor.py": "import greeting\n\n\nclass PythonPredictor:\n    def __init__(self, config):\n        self.mark = config['mark']\n\n"
+        "    def predict(self, payload):\n        return {'said': payload['word'] + self.mark + greeting.__version__}\n",
+    }
+    project = write(tmp_path / "shouting", files)
+    lading("build", project, "-t", "shout:v1", "--base", base)
+    ran = lading("predict", "shout:v1", "--json", '{"word": "hey"}', **cast("Any", podman_environ))
+    assert json.loads(ran.out) == {"said": "hey!1.0"}
+
+
+@pytest.mark.slow
+def test_a_model_for_an_old_python_is_served_by_a_new_one(
+    lading: Command, base: Path, tmp_path: Path, podman_environ: dict[str, str]
+) -> None:
+    """Two interpreters as layers, on a base that has none."""
+    from lading.environments.interpreters import find_interpreters
+
+    old = next(
+        (one for one in find_interpreters(os.environ) if one.minor in ("3.8", "3.9", "3.10") and one.implementation == "cpython"), None
+    )
+    if old is None:
+        pytest.skip("no Python 3.8, 3.9 or 3.10 on this machine")
+    predictor = PREDICTOR.replace("return f", "import sys\n        return '%d.%d ' % sys.version_info[:2] + f")
+    files = {**PROJECT, "predict.py": predictor, "requirements.txt": "greeting==1.0\n"}
+    project = write(tmp_path / "old", files)
+    lading("build", project, "-t", "old:v1", "--base", base, "--python", old.minor)
+    ran = lading("predict", "old:v1", "-i", "name=elk", **cast("Any", podman_environ))
+    assert ran.out == f"{old.minor} hello elk 1.0 \n"
+
+
+def test_a_report_shows_what_fills_the_image(lading: Command, project: Path, base: Path, tmp_path: Path) -> None:
+    lading("build", project, "-t", "reported:v1", "--base", base)
+    (project / "requirements.txt").write_text("greeting==2.0\nlarge==1.0\n")
+    lading("build", project, "-t", "reported:v1", "--base", base)
+    data = lading("report", "reported:v1", "--json", "-o", tmp_path / "page.html").data
+    assert data["bytes"]["large"] > 11_000_000
+    page = (tmp_path / "page.html").read_text()
+    assert page.index("<svg") < page.index("<table")  # a picture before a table
+    assert re.search(r"<title>large: 11 MB \(packages\)</title>", page)
+    assert "What changed since" in page
+    assert "greeting" in page.partition("What changed since")[2]
+
+
+@pytest.mark.slow
+def test_podman_runs_the_layout_too(layout: Path, podman_environ: dict[str, str]) -> None:
+    lower = layout.parent / "lower"
+    shutil.copytree(layout, lower)
+    name = podman(podman_environ, "pull", "-q", f"oci:{lower}:v1").stdout.strip()
+    done = podman(podman_environ, "run", "--rm", "--entrypoint", "/opt/venv/bin/greet", name, check=False)
+    assert "AttributeError" in done.stderr or "ImportError" in done.stderr  # the script runs; the module of a test has no function

@@ -1,0 +1,227 @@
+"""What has to run while an image is built: in a build container, with secrets that leave no trace; and system packages."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lading.images.layout import Layout
+from tests.images.support import PROJECT, Command, content_of, manifest_of, which, write
+
+CORTEX = {
+    "cortex.yaml": "- name: model\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: predictor.py\n",
+    "requirements.txt": "greeting==1.0\n",
+    "predictor.py": "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n",
+}
+
+
+@pytest.fixture
+def shelled(base: Path, tmp_path: Path) -> Path:
+    """The base with a shell under the name of bash."""
+    import shutil
+
+    folder = shutil.copytree(base, tmp_path / "shelled", symlinks=True)
+    if not (folder / "usr/bin/bash").exists():
+        (folder / "usr/bin/bash").symlink_to("sh")
+    return folder
+
+
+def _files(layout: Path) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for layer in manifest_of(layout)["layers"]:
+        found |= content_of(Layout(layout).read(layer["digest"]))
+    return found
+
+
+def test_a_script_of_cortex_runs_before_the_packages_and_once(lading: Command, shelled: Path, tmp_path: Path) -> None:
+    which("buildah")
+    script = "mkdir -p /opt/made\ncat note.txt > /opt/made/by-script\nenv > /dev/null\n"
+    project = write(tmp_path / "scripted", {**CORTEX, "dependencies.sh": script, "note.txt": "from the project\n"})
+    built = lading("build", project, "-t", "scripted:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'image'}", "--json")
+    kinds = [layer["kind"] for layer in built.data["images"][0]["layers"]]
+    assert kinds.index("build steps") < kinds.index("packages")
+    files = _files(tmp_path / "image")
+    assert files["opt/made/by-script"] == b"from the project\n"
+    step = next(layer for layer in built.data["images"][0]["layers"] if layer["kind"] == "build steps")
+    assert not [name for name in content_of(Layout(tmp_path / "image").read(step["digest"])) if name.startswith("src")]
+    again = lading("build", project, "-t", "scripted:v1", "--base", shelled, "--json")
+    assert again.data["digest"] == built.data["digest"]
+    assert "Running build steps" not in again.err
+
+
+def test_commands_of_cog_run_after_the_packages_with_a_secret_that_leaves_no_trace(lading: Command, shelled: Path, tmp_path: Path) -> None:
+    which("buildah")
+    config = (
+        "build:\n  python_requirements: requirements.txt\n  run:\n"
+        "    - mkdir -p /opt/made && cat /run/secrets/token | cat > /dev/null && ls /opt/venv/lib > /opt/made/seen\n"
+        "predict: predict.py:Predictor\n"
+    )
+    project = write(tmp_path / "commanded", {**PROJECT, "cog.yaml": config})
+    words = [
+        "build",
+        project,
+        "-t",
+        "commanded:v1",
+        "--base",
+        shelled,
+        "-o",
+        f"oci:{tmp_path / 'image'}",
+        "--secret",
+        "id=token,env=PLANTED",
+        "-v",
+    ]
+    ran = lading(*words, PLANTED="planted-0123456789")
+    assert "planted" not in ran.out + ran.err
+    assert _files(tmp_path / "image")["opt/made/seen"].startswith(b"python3")
+    for path in (tmp_path / "image").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"planted-0123" not in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+
+
+@pytest.mark.slow
+def test_a_command_that_writes_a_secret_into_the_image_stops_the_build(lading: Command, shelled: Path, tmp_path: Path) -> None:
+    which("buildah")
+    config = "build:\n  python_requirements: requirements.txt\n  run:\n    - cat /run/secrets/token > /opt/leaked\npredict: predict.py:Predictor\n"
+    project = write(tmp_path / "leaking", {**PROJECT, "cog.yaml": config})
+    words = ["build", project, "-t", "leaking:v1", "--base", shelled, "--secret", "id=token,env=PLANTED", "--json"]
+    ran = lading(*words, PLANTED="planted-0123456789", check=False)
+    assert ran.data["problems"][0]["rule"] == "secret-in-image"
+    assert "/opt/leaked" in ran.data["problems"][0]["what"]
+    assert "planted-0123" not in ran.out + ran.err
+
+
+def test_a_command_that_fails_is_shown_with_its_output(lading: Command, shelled: Path, tmp_path: Path) -> None:
+    which("buildah")
+    config = "build:\n  python_requirements: requirements.txt\n  run:\n    - echo about to fail && false\npredict: predict.py:Predictor\n"
+    project = write(tmp_path / "failing", {**PROJECT, "cog.yaml": config})
+    ran = lading("build", project, "-t", "failing:v1", "--base", shelled, "--json", check=False)
+    (problem,) = ran.data["problems"]
+    assert (problem["rule"], ran.code) == ("build-step-failed", 6)
+    assert "about to fail" in problem["detail"]
+
+
+def test_without_an_engine_the_fix_is_named(lading: Command, shelled: Path, tmp_path: Path) -> None:
+    project = write(tmp_path / "scripted", {**CORTEX, "dependencies.sh": "true\n"})
+    tools = tmp_path / "none"
+    tools.mkdir()
+    ran = lading("build", project, "-t", "x", "--base", shelled, "--json", check=False, PATH=str(tools))
+    assert ran.data["problems"][0]["rule"] == "build-engine-missing"
+    assert "apt-get install buildah" in ran.data["problems"][0]["instead"]
+
+
+def _deb(folder: Path, name: str, files: dict[str, str], *, depends: str = "", postinst: str | None = None) -> Path:
+    tree = write(folder / name, {path.lstrip("/"): text for path, text in files.items()})
+    control = f"Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: made for a test\n"
+    control += f"Depends: {depends}\n" if depends else ""
+    write(tree, {"DEBIAN/control": control})
+    if postinst is not None:
+        write(tree, {"DEBIAN/postinst": postinst})
+        (tree / "DEBIAN/postinst").chmod(0o755)
+    path = folder / "repository" / f"{name}_1.0_all.deb"
+    path.parent.mkdir(exist_ok=True)
+    subprocess.run([which("dpkg-deb"), "--root-owner-group", "-b", tree, path], check=True, capture_output=True)
+    return path
+
+
+def _repository(folder: Path, debs: list[Path]) -> str:
+    text = ""
+    for deb in debs:
+        control = subprocess.run(["dpkg-deb", "--field", deb], capture_output=True, text=True, check=True).stdout
+        text += f"{control}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {hashlib.sha256(deb.read_bytes()).hexdigest()}\n\n"
+    (folder / "repository" / "Packages").write_text(text)
+    return f"deb [trusted=yes] file:{folder / 'repository'} ./\n"
+
+
+def _packaged(base: Path, tmp_path: Path, debs: list[Path]) -> Path:
+    import shutil
+
+    folder: Path = shutil.copytree(base, tmp_path / "packaged", symlinks=True)
+    write(folder, {"etc/apt/sources.list": _repository(tmp_path, debs)})
+    return folder
+
+
+def test_system_packages_without_scripts_become_a_layer_without_a_container(lading: Command, base: Path, tmp_path: Path) -> None:
+    which("apt-get")
+    debs = [
+        _deb(tmp_path, "tool", {"/lib/tool/data.txt": "data\n", "/usr/bin/tool": "#!/bin/sh\necho tool\n"}, depends="helper"),
+        _deb(
+            tmp_path,
+            "helper",
+            {"/usr/share/helper/x": "x\n", "/usr/share/doc/helper/changelog": "left out\n"},
+            postinst="#!/bin/sh\nset -e\nldconfig\nexit 0\n",
+        ),
+    ]
+    config = "build:\n  python_requirements: requirements.txt\n  system_packages: [tool]\npredict: predict.py:Predictor\n"
+    project = write(tmp_path / "packaged-model", {**PROJECT, "cog.yaml": config})
+    folder = _packaged(base, tmp_path, debs)
+    ran = lading(
+        "build",
+        project,
+        "-t",
+        "packaged:v1",
+        "--base",
+        folder,
+        "-o",
+        f"oci:{tmp_path / 'image'}",
+        "--json",
+        PATH=_without_engines(tmp_path),
+    )
+    layer: Any = next(layer for layer in ran.data["images"][0]["layers"] if layer["kind"] == "system packages")
+    found = content_of(Layout(tmp_path / "image").read(layer["digest"]))
+    assert found["usr/lib/tool/data.txt"] == b"data\n"  # not lib/…: the base has one /usr
+    assert "usr/share/helper/x" in found
+    assert "usr/share/doc/helper/changelog" not in found
+    assert b"Package: helper" in found["var/lib/dpkg/status.d/helper"]
+
+
+def test_system_packages_with_scripts_need_a_build_container(lading: Command, base: Path, tmp_path: Path) -> None:
+    which("apt-get")
+    debs = [
+        _deb(
+            tmp_path,
+            "tool",
+            {"/usr/share/tool": "x\n"},
+            postinst="#!/bin/sh\nupdate-alternatives --install /usr/bin/t t /usr/share/tool 1\n",
+        )
+    ]
+    config = "build:\n  python_requirements: requirements.txt\n  system_packages: [tool]\npredict: predict.py:Predictor\n"
+    project = write(tmp_path / "packaged-model", {**PROJECT, "cog.yaml": config})
+    folder = _packaged(base, tmp_path, debs)
+    ran = lading("build", project, "-t", "packaged:v1", "--base", folder, "--json", check=False, PATH=_without_engines(tmp_path))
+    assert ran.data["problems"][0]["rule"] == "build-engine-missing"
+
+
+def test_a_system_package_that_does_not_exist_is_named(lading: Command, base: Path, tmp_path: Path) -> None:
+    which("apt-get")
+    config = "build:\n  python_requirements: requirements.txt\n  system_packages: [nothing-of-this-name]\npredict: predict.py:Predictor\n"
+    project = write(tmp_path / "packaged-model", {**PROJECT, "cog.yaml": config})
+    ran = lading(
+        "build",
+        project,
+        "-t",
+        "x",
+        "--base",
+        _packaged(base, tmp_path, [_deb(tmp_path, "tool", {"/usr/share/t": ""})]),
+        "--json",
+        check=False,
+    )
+    (problem,) = ran.data["problems"]
+    assert problem["rule"] == "system-packages-failed"
+    assert "nothing-of-this-name" in problem["why"]
+
+
+def _without_engines(tmp_path: Path) -> str:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("apt-get", "dpkg-deb", "dpkg", "sh", "tar", "ldd", "cat", "xz", "rm", "git"):
+        import shutil
+
+        if path := shutil.which(tool):
+            (tools / tool).symlink_to(path)
+    return str(tools)
