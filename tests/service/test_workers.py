@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.support import Server, api, children_of, is_alive, running
+from lading.model.service import WorkerSpec
+from lading.service.calls import Call
+from lading.service.pool import WorkerPool
+from lading.service.process import spawn
+from tests.service.support import STANDIN, Server, api, children_of, is_alive, running, worker
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +252,30 @@ def test_every_request_is_logged_when_debugging(tmp_path):
     assert messages["POST /predictions 200"]["level"] == "debug"
     assert messages["POST /predictions 200"]["api"] == "model"
     assert "GET /predictions/\\nnothing 404" in messages
+
+
+def test_a_call_that_waits_for_a_worker_reaches_it_however_soon_it_is_ready(tmp_path):
+    spec = WorkerSpec(**worker(tmp_path))
+
+    async def answered() -> object:
+        pool = WorkerPool(spec, worker_main=STANDIN)
+        await pool.start()
+        await pool.wait_settled()
+        (first,) = pool.workers
+        child = spawn(spec, STANDIN)
+        heard = b""
+        while b"setup_seconds" not in heard:  # READY has come before anybody listens
+            await asyncio.sleep(0.01)
+            with contextlib.suppress(BlockingIOError):
+                heard = child.control.recv(65536, socket.MSG_PEEK)
+        call = Call("waiting", 1, b'{"value": 7}', b'{"scratch": ""}')
+        pool.queue.append(call)
+        pool._idle.clear()
+        await pool._attach(child)
+        try:
+            return (await asyncio.wait_for(call.answer, 10)).output
+        finally:
+            first.quit()
+            await pool.stop()
+
+    assert asyncio.run(answered()) == b"7"

@@ -281,16 +281,20 @@ class Worker:
 
     async def attach(self) -> None:
         """Connect the event loop to the process. The process may have ended already."""
-        threading.Thread(target=self._wait, name=f"worker-{self.child.pid}", daemon=True).start()
         for number, source in zip(self.child.outputs, ("stdout", "stderr"), strict=True):
             self.loop.add_reader(number, self._read_output, number, source)
-        for channel, end in zip(self._channels(), (self.child.control, *self.child.slots), strict=True):
-            await self.loop.create_unix_connection(lambda channel=channel: channel, sock=end)  # type: ignore[misc]  # the default binds it
+        try:
+            for channel, end in zip(self._channels(), (*self.child.slots, self.child.control), strict=True):
+                await self.loop.create_unix_connection(lambda channel=channel: channel, sock=end)  # type: ignore[misc]  # the default binds it
+        finally:
+            # Not before: its end is told when everything is connected.
+            threading.Thread(target=self._wait, name=f"worker-{self.child.pid}", daemon=True).start()
         if self.child.unsent:
             self._control.send(self.child.unsent)
 
     def _channels(self) -> tuple[_Channel, ...]:
-        return (self._control, *(slot.channel for slot in self.slots))
+        # Control comes last: READY may be waiting there, and whoever hears of it sends calls to the slots.
+        return (*(slot.channel for slot in self.slots), self._control)
 
     # What arrives
 
