@@ -158,6 +158,7 @@ class Request:
 
     async def refuse_body(self, status: int, body: bytes, extra: Headers = ()) -> None:
         """Answer without reading the body. What the client still sends is dropped for a moment, so that it gets to read the answer."""
+        self.release()  # what was read of it is dropped, too, while the client may still be sending
         headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), (b"connection", b"close"), *extra]
         self._count(status)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
