@@ -35,9 +35,7 @@ def test_a_decision_survives_the_lock_file():
 
 
 def test_an_origin_without_a_line_survives_the_lock_file():
-    decision = Decision(
-        rule="r", kind=Kind.KEPT, subject="s", asked="a", chose="a", because="b", origin=Origin("the command line")
-    )
+    decision = Decision(rule="r", kind=Kind.KEPT, subject="s", asked="a", chose="a", because="b", origin=Origin("the command line"))
     assert Decision.from_json(decision.as_json()) == decision
 
 

@@ -197,7 +197,7 @@ def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
             stream.write(bytes(size % (1 << 24)))
     written = _write(tmp_path / "layer", [path])
     assert written.unpacked > size
-    with gzip.open(tmp_path / "layer") as stream, tarfile.open(fileobj=cast("Any", stream), mode="r|") as archive:
+    with gzip.open(tmp_path / "layer") as unpacked, tarfile.open(fileobj=cast("Any", unpacked), mode="r|") as archive:
         sizes = {entry.name: entry.size for entry in archive}
     assert sizes[f"{SITE}/pkg/huge.bin"] == size
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lading.model.decisions import Decision
-from lading.planner.preinstalled import PREINSTALLED
+from lading.model.files import MemoryFiles
+from lading.planner.find import find_config
+from lading.planner.preinstalled import PREINSTALLED, files_of
 from tests.planner.planning import plans
 
 CONFIG = "- name: a\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: predictor.py\n"
@@ -91,3 +93,19 @@ def test_packages_of_conda_count_as_declared():
 def test_another_kind_of_project_gets_nothing():
     (plan,) = plans({"predict.py": "import numpy\n\ndef predict(number: int = 1) -> int:\n    return number\n"})
     assert plan.requirements == ()
+
+
+def test_the_files_of_an_api_are_what_it_imports_and_names():
+    files = MemoryFiles(
+        {
+            "cortex.yaml": CONFIG,
+            "predictor.py": "from lib import tools\nOPEN = open('data/labels.txt')\n" + CLASS,
+            "lib/tools.py": "NAME = 'weights.bin'\n",
+            "lib/unused.py": "",
+            "data/labels.txt": "",
+            "data/other.txt": "",
+            "weights.bin": "",
+        }
+    )
+    (api,) = find_config(files, None, {}).apis
+    assert files_of(api, files) == ("predictor.py", "lib/tools.py", "data/labels.txt", "weights.bin")

@@ -235,7 +235,11 @@ TENSORFLOW = """
 
 @pytest.mark.parametrize("version", ["3.6", "3.11"])
 def test_the_tensorflow_client_asks_a_tensorflow_serving_where_its_address_is_known(version, serving, tmp_path):
-    options = {"object": "TensorFlowPredictor", "python": harness.python(version), "env": {"LADING_TENSORFLOW_SERVING": serving}}
+    options: dict[str, Any] = {
+        "object": "TensorFlowPredictor",
+        "python": harness.python(version),
+        "env": {"LADING_TENSORFLOW_SERVING": serving},
+    }
     with running(tmp_path, TENSORFLOW, style="cortex", cortex=_cortex("tensorflow", path="s3://b/double"), **options) as worker:
         assert _ask(worker, [{"x": [[1.5], [2.0]]}]) == {"y": [3.0, 4.0]}
         assert "model_input lacks x" in _ask(worker, [{}])

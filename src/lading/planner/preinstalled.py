@@ -29,6 +29,7 @@ PREINSTALLED = "cortex-preinstalled"
 _CORE = "Cortex's images had {name} {version}"
 _FULL = "Cortex's images of 0.20 to 0.28 had {name} {version}"
 _MOST_FILES = 500
+_LONGEST_PATH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,29 @@ def imports(api: Api, files: ProjectFiles) -> Iterator[tuple[str, Origin]]:
 
     Imports that may fail (in a ``try`` with an ``except``) or that only type checkers see do not count.
     """
+    for path, module, line, own in _walk(api, files):
+        if not own and not module.startswith("."):
+            yield module, Origin(path, line)
+
+
+def files_of(api: Api, files: ProjectFiles) -> tuple[str, ...]:
+    """The files that a predictor uses, as far as its sources tell: those that it imports, and those that a text in them names."""
+    own = dict.fromkeys([api.file, *(one for _, _, _, found in _walk(api, files) for one in found)])
+    named = [name for path in own for name in _named_in(path, files)]
+    return tuple(dict.fromkeys([*own, *named]))
+
+
+def _named_in(path: str, files: ProjectFiles) -> Iterator[str]:
+    tree = _parsed(path, files)
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < _LONGEST_PATH:
+            written = posixpath.normpath(node.value)
+            if not written.startswith(("/", ".")) and written.isprintable() and _there(written, files):
+                yield written
+
+
+def _walk(api: Api, files: ProjectFiles) -> Iterator[tuple[str, str, int, list[str]]]:
+    """Every import: the file it stands in, the module, the line, and the project's files that it means."""
     folders = tuple(dict.fromkeys([*([api.python_path] if api.python_path else []), "", posixpath.dirname(api.file)]))
     waiting, seen = [api.file], {api.file}
     while waiting and len(seen) < _MOST_FILES:
@@ -160,8 +184,7 @@ def imports(api: Api, files: ProjectFiles) -> Iterator[tuple[str, Origin]]:
             own = _own(module, path, folders, files)
             waiting += [one for one in own if one not in seen]
             seen.update(own)
-            if not own and not module.startswith("."):
-                yield module, Origin(path, line)
+            yield path, module, line, own
 
 
 def _own(module: str, path: str, folders: Iterable[str], files: ProjectFiles) -> list[str]:
@@ -190,16 +213,22 @@ def _there(path: str, files: ProjectFiles) -> bool:
 
 
 def _imports_of(path: str, files: ProjectFiles) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    tree = _parsed(path, files)
+    _collect(tree.body if tree else (), found)
+    return found
+
+
+def _parsed(path: str, files: ProjectFiles) -> ast.Module | None:
+    if not path.endswith(".py"):
+        return None
     try:
         content = files.read(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(content or b"", filename=path)
+            return ast.parse(content or b"", filename=path)
     except (LadingError, SyntaxError, ValueError, RecursionError):
-        return []  # the check of the predictor says what is wrong with it
-    found: list[tuple[str, int]] = []
-    _collect(tree.body, found)
-    return found
+        return None  # the check of the predictor says what is wrong with it
 
 
 def _collect(statements: Iterable[ast.stmt], found: list[tuple[str, int]]) -> None:
