@@ -113,7 +113,7 @@ def test_every_kind_is_served_and_used_by_the_commands(project, served, lading, 
         stopped = lading("batch", "stop", "many", job, cwd=folder)
         assert (stopped.code, "is not running" in stopped.err) == (2, True)
         task = run("batch", "submit", "once").out.strip()
-        assert run("batch", "status", "once", task, "--watch").out.split()[1] == "succeeded"
+        assert run("batch", "status", "once", task, "--watch").out.splitlines()[-1].split()[1] == "succeeded"
 
         key = run("predict", "later", sample).data["id"]
         until = time.monotonic() + 10
