@@ -128,6 +128,8 @@ def _base(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, asked:
     if own is not None:
         image = str(getattr(own, "image", ""))
         return image, _base_decision(image, image, "the configuration names it", own.origin)
+    if all(one.lock.conda for one in locked):
+        return "debian:stable-slim", _base_decision("no base", "debian:stable-slim", "conda brings its own Python", None)
     slim = f"python:{minor}-slim"
     if target.accelerator == "cpu":
         return slim, _base_decision("no base", slim, "it has the project's Python and little else", None)

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
@@ -115,6 +116,19 @@ def make_base(folder: Path) -> Path:
     (folder / "tmp").chmod(0o1777)
     for path in [folder, *folder.rglob("*")]:
         os.utime(path, (1_600_000_000, 1_600_000_000), follow_symlinks=False)
+    return folder
+
+
+def with_libraries(base: Path, target: Path) -> Path:
+    """A copy of the base with the libraries that the modules of this Python need: the test channel's CPython brings none."""
+    folder: Path = shutil.copytree(base, target, symlinks=True)
+    modules = Path(sysconfig.get_path("stdlib")).glob("lib-dynload/*.so")
+    shown = subprocess.run([which("ldd"), *modules], capture_output=True, text=True, check=False).stdout
+    for library in {Path(word) for line in shown.splitlines() for word in line.split() if word.startswith("/") and not word.endswith(":")}:
+        place = folder / str(library).lstrip("/")
+        if library.is_file() and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(library, place)
     return folder
 
 

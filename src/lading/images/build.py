@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lading.images import front, sbom
 from lading.images.arrange import MOST, Group, arrange
@@ -41,6 +41,9 @@ from lading.model.plan import Role
 from lading.model.secrets import Redactor, Secret
 from lading.model.target import Interpreter, Target
 
+if TYPE_CHECKING:
+    from lading.images.conda import Prefix
+
 STEP = "Writing layers"
 _OTHERS = 12
 """Layers beside base and packages, at most."""
@@ -66,6 +69,7 @@ class _Environment:
     python: Placed
     packages: tuple[Package, ...]
     wheels: dict[str, Wheel] = field(default_factory=dict)
+    prefix: Prefix | None = None
 
 
 def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent) -> Built:
@@ -92,6 +96,7 @@ class _Build:
         below = self._below()
         environments = [self._environment(one) for one in self.recipe.environments]
         files = self._project_files()
+        self.service = self._activated(environments)
         self.reporter(Event(step=STEP, phase=Phase.STARTED))
         try:
             with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
@@ -100,7 +105,8 @@ class _Build:
         except BaseException:
             self.reporter(Event(step=STEP, phase=Phase.FAILED))
             raise
-        layers = self._ordered((*base.layers, *below, *(one.python.layer for one in environments), *made))
+        prefixes = [layer for one in environments if one.prefix for layer in one.prefix.layers]
+        layers = self._ordered((*base.layers, *below, *prefixes, *(one.python.layer for one in environments), *made))
         layers = self._stepped(layers, environments)
         image = self._image(layers, environments)
         scan(image, self.values, self.store)
@@ -137,12 +143,33 @@ class _Build:
     def _environment(self, recipe: EnvironmentRecipe) -> _Environment:
         target = self._fitted(recipe.target)
         minor = ".".join(target.python.split(".")[:2])
-        python = place_interpreter(self.base, minor, recipe.interpreter, self.store, self.recipe.compression)
+        python, further = self._python(recipe, minor)
         packages = choose_packages(recipe.lock, target, recipe.plan.options.no_binary, recipe.plan.lock_path)
-        found = _Environment(recipe, target, Place(prefix=recipe.prefix, python=minor), python, packages)
+        found = _Environment(recipe, target, Place(prefix=recipe.prefix, python=minor), python, packages, prefix=further)
         found.wheels = self._wheels(packages, recipe, target)
         self._note_clashes(found)
         return found
+
+    def _python(self, recipe: EnvironmentRecipe, minor: str) -> tuple[Placed, Prefix | None]:
+        """The environment's Python: conda's, which comes with its packages, or one for a virtual environment."""
+        conda = recipe.lock.conda
+        if conda is None:
+            return place_interpreter(self.base, minor, recipe.interpreter, self.store, self.recipe.compression), None
+        from lading.images.conda import prefix_layers  # noqa: PLC0415 -- for the projects that have some
+
+        place = Place(prefix=recipe.prefix, python=minor)
+        made = prefix_layers(
+            conda,
+            recipe.plan,
+            place,
+            self.recipe.root,
+            self.store,
+            self.recipe.compression,
+            self.reporter,
+            bytecode=self.recipe.bytecode,
+        )
+        self.decisions += made.decisions
+        return Placed(path=f"/{recipe.prefix}/bin/python{minor}", version=conda.python, layer=made.layers[0]), made
 
     def _fitted(self, target: Target) -> Target:
         """The target, with the C library of the base where that is older than the one that the lock was made for."""
@@ -192,6 +219,11 @@ class _Build:
             self.store.keep_note("clashes", key, known)
         for path, names in known[:20]:
             self.decisions.append(_clash(path, names))
+
+    def _activated(self, environments: Sequence[_Environment]) -> Mapping[str, Any]:
+        """The server's configuration, with what activating a conda prefix sets for the workers that run in it."""
+        variables = {f"/{one.place.prefix}/bin/python": one.prefix.variables for one in environments if one.prefix}
+        return {**self.recipe.service, "apis": [_with_variables(api, variables) for api in self.recipe.service.get("apis", ())]}
 
     def _project_files(self) -> ProjectFilesFound:
         paths = {source.path for one in self.recipe.environments for source in one.plan.sources if source.role is Role.USED}
@@ -312,7 +344,7 @@ class _Build:
         """The virtual environments without their packages, the locks and the bill of materials."""
         files: dict[str, tuple[str, bytes]] = {}
         for one in environments:
-            files |= front.skeleton(one.place.prefix, one.python.path, one.python.version)
+            files |= front.skeleton(one.place.prefix, one.python.path, one.python.version) if one.prefix is None else {}
             files[f"{SHARE}/{one.recipe.plan.lock_path}"] = ("", one.recipe.text.encode())
         place, python = self.front
         files |= front.skeleton(place.prefix, python.path, python.version)
@@ -331,7 +363,7 @@ class _Build:
         return self._layer(Kind.WEIGHTS, one.path, ["folder", *digest_found([one])], lambda writer: write_found(writer, [one]))
 
     def _project_layer(self, found: list[Found]) -> Layer:
-        service = canonical(self.recipe.service)
+        service = canonical(self.service)
         extra = {SERVICE: service}
         if self.recipe.openapi:
             extra[f"{SHARE}/openapi.json"] = canonical(self.recipe.openapi)
@@ -371,7 +403,7 @@ class _Build:
             packages=packages,
             decisions=self.decisions,
             lock_digest=digest_of("\0".join(one.text for one in self.recipe.environments).encode()),
-            service=self.recipe.service,
+            service=self.service,
             redact=redact,
         )
         settings = self._settings(environments)
@@ -405,6 +437,11 @@ class _Build:
             ports=(_PORT,),
             healthcheck=(python, "-I", "-m", "lading.service.healthcheck"),
         )
+
+
+def _with_variables(api: Mapping[str, Any], variables: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    worker = api["worker"]
+    return {**api, "worker": {**worker, "env": {**variables.get(worker["python"], {}), **worker["env"]}}}
 
 
 def _as_wheel(package: Package, path: Any) -> Wheel:

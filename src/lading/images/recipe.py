@@ -40,7 +40,7 @@ class EnvironmentRecipe:
         """What the lock is for."""
         known = self.lock.target
         return Target(
-            python=known.get("python", self.plan.target.python),
+            python=self.lock.conda.python if self.lock.conda else known.get("python", self.plan.target.python),
             platform=known.get("platform", self.plan.target.platform),
             accelerator=known.get("accelerator", self.plan.target.accelerator),
             implementation=known.get("implementation", "cpython"),

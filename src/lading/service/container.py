@@ -66,7 +66,8 @@ def _with_environment(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceS
 
 
 def _unset(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if name not in environ}
+    # PATH is what activating an environment makes of it, and no choice of whoever starts the container.
+    return {name: value for name, value in env.items() if name == "PATH" or name not in environ}
 
 
 def _say(event: Event) -> None:

@@ -1,0 +1,44 @@
+"""A project with conda packages, as an image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from lading.images.layout import Layout
+from tests.conda.conftest import CORTEX, MINOR, PREDICTOR, PYTHON, Channels, channels
+from tests.images.support import Command, content_of, manifest_of, with_libraries, write
+from tests.support.index import LocalIndex
+
+__all__ = ["channels"]
+
+
+@pytest.mark.slow
+def test_a_conda_prefix_becomes_layers_and_is_active_in_the_container(
+    channels: Channels, lading: Command, base: Path, market: LocalIndex, tmp_path: Path, podman_environ: dict[str, str]
+) -> None:
+    market.add("greets", "1.0", requires=["numpy>=1.20"])
+    files = {
+        "cortex.yaml": CORTEX,
+        "predictor.py": PREDICTOR,
+        "conda-packages.txt": f"rdkit\nsix=1.16.0\npython={MINOR}\n",
+        "requirements.txt": "greets==1.0\nnumpy>=1.20\n",
+        ".condarc": f"channels: ['{channels.main.url}']\n",
+    }
+    project = write(tmp_path / "molecules", files)
+    folder = with_libraries(base, tmp_path / "base")
+    built = lading("build", project, "-t", "molecules:v1", "--base", folder, "-o", f"oci:{tmp_path / 'image'}", "--json").data
+    titles = [layer["title"] for layer in built["images"][0]["layers"]]
+    assert any(title.startswith("conda: ") for title in titles)
+    assert not [layer for layer in built["images"][0]["layers"] if layer["kind"] == "interpreter"]
+    again = lading("build", project, "-t", "molecules:v1", "--base", folder, "--json")
+    assert again.data["digest"] == built["digest"]
+    found: dict[str, bytes] = {}
+    for layer in manifest_of(tmp_path / "image")["layers"]:
+        found |= content_of(Layout(tmp_path / "image").read(layer["digest"]))
+    assert not [path for path, data in found.items() if str(lading.home).encode() in data]
+    ran = lading("predict", "molecules:v1", "--json", '{"number": 3}', **cast("Any", podman_environ))
+    assert json.loads(ran.out) == {"numpy": "1.26.4", "python": PYTHON, "boost": "/opt/venv/share/boost", "number": 3}
