@@ -1,17 +1,18 @@
 """Conda packages by Lading beside py-rattler called bare, on a channel made here. Prints medians and best times in milliseconds, and ratios.
 
-    python benchmarks/conda.py [--rounds N] [--packages N]
+    python benchmarks/conda.py [--rounds N] [--packages N] [--files N]
 
-The channel holds a CPython of this machine and ``--packages`` more packages, each with some files and dependencies on earlier ones, a
-hundred versions of every tenth among them. Then, round by round and in turn:
+The channel holds a CPython of this machine and ``--packages`` more packages, each with ``--files`` files and dependencies on earlier ones, a
+hundred versions of every tenth among them. Then, round by round and in any order:
 
 - *solve*: ``lading.resolvers.conda.solve`` of a plan, beside ``rattler.solve`` of the same specifications with the same caches;
 - *install*: linking the solution into the store (`lading.environments.store.create_environment`, the pip part empty), beside
   ``rattler.install`` of the same records from the same package cache;
 - *nothing to do*: a second ``lading install`` of the unchanged project, beside ``python -c pass``.
 
-``pixi``, ``micromamba`` and ``conda`` are timed as well where they are on PATH. The goals: at most 10 % above py-rattler, and a second run
-under 150 ms.
+``micromamba`` and ``conda`` are timed as well where they are on PATH. The goals: at most 10 % above py-rattler, and a second run under 150 ms.
+What Lading adds does not grow with the environment (it starts the prefix's Python once, and writes records), so the share depends on its
+size: about 18,000 files, as a scientific environment has, by default. ``TMPDIR=/dev/shm`` keeps the disk's moods out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import asyncio
 import os
 import platform
+import random
 import shutil
 import statistics
 import subprocess
@@ -46,13 +48,13 @@ PYTHON = platform.python_version()
 MINOR = ".".join(PYTHON.split(".")[:2])
 
 
-def make_channel(folder: Path, count: int) -> Channel:
+def make_channel(folder: Path, count: int, files_each: int) -> Channel:
     """A CPython, and packages that need one another."""
     channel = Channel(folder / "channel")
     channel.add_cpython(Path(sys.base_prefix), PYTHON)
     for number in range(count):
         needs = [f"package-{other}" for other in (number // 2, number // 3) if 0 < other < number]
-        files = {f"package_{number}/part_{part}.py": f"VALUE = {part}\n" * 40 for part in range(20)}
+        files = {f"package_{number}/part_{part}.py": f"VALUE = {part}\n" * 40 for part in range(files_each)}
         for version in range(100 if number % 10 == 0 else 1):
             content = files if version == 0 else {}
             channel.add_python_package(f"package-{number}", f"1.{99 - version}", depends=needs, files=content)
@@ -68,8 +70,8 @@ def timed(action: Callable[[], object]) -> float:
 class Bench:
     """The project, and both ways to its environment."""
 
-    def __init__(self, scratch: Path, count: int) -> None:
-        self.channel = make_channel(scratch, count)
+    def __init__(self, scratch: Path, count: int, files_each: int) -> None:
+        self.channel = make_channel(scratch, count, files_each)
         self.project = scratch / "project"
         self.project.mkdir()
         lines = [f"python={MINOR}", *(f"package-{number}" for number in range(count - 30, count))]
@@ -158,6 +160,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--packages", type=int, default=200)
+    parser.add_argument("--files", type=int, default=200, help="files of each package; 20 makes a very small environment")
     arguments = parser.parse_args()
     reason = what_is_missing()
     if reason:
@@ -165,8 +168,9 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LADING_HOME"] = f"{folder}/home"
-        bench = Bench(Path(folder), arguments.packages)
-        bench.install()
+        bench = Bench(Path(folder), arguments.packages, arguments.files)
+        (environment,) = pipeline.install((bench.locked,), bench.read, bench.options)
+        files = sum(path.is_file() for path in Path(environment.environment.path).rglob("*"))
         times: dict[str, list[float]] = {name: [] for name in ("solve", "bare solve", "install", "bare install", "idle", "python")}
         extra: dict[str, list[float]] = {name: [] for name in others(bench)}
         pairs: list[tuple[str, Callable[[], None]]] = [
@@ -175,11 +179,10 @@ def main() -> int:
             ("bare install", bench.install_bare),
             ("install", bench.install),
         ]
-        for number in range(arguments.rounds):
-            bench.clear()
-            os.sync()
-            # In turn, as what the first of two leaves to be written to the disk slows the second.
-            for name, action in pairs if number % 2 == 0 else reversed(pairs):
+        for _round in range(arguments.rounds):
+            for name, action in random.sample(pairs, len(pairs)):
+                bench.clear()
+                os.sync()  # what one run leaves to be written to the disk would slow the next
                 times[name].append(timed(action))
             for name, command in others(bench).items():
                 extra[name].append(timed(lambda command=command: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)))
@@ -188,12 +191,12 @@ def main() -> int:
             bench.idle()
             times["python"].append(timed(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True)))
             times["idle"].append(timed(bench.idle))
-        report(times, extra, len(bench.locked.lock.conda.packages) if bench.locked.lock.conda else 0)
+        report(times, extra, f"{len(bench.locked.lock.conda.packages) if bench.locked.lock.conda else 0} packages, {files} files")
     return 0
 
 
-def report(times: dict[str, list[float]], extra: dict[str, list[float]], packages: int) -> None:
-    print(f"{packages} packages, Python {PYTHON}, {os.cpu_count()} cores")
+def report(times: dict[str, list[float]], extra: dict[str, list[float]], what: str) -> None:
+    print(f"{what}, Python {PYTHON}, {os.cpu_count()} cores")
     show("solve, py-rattler bare", times["bare solve"])
     show("solve, Lading", times["solve"], times["bare solve"])
     show("install, py-rattler bare", times["bare install"])

@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -88,8 +89,7 @@ class _Early:
 async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _Early) -> None:
     import rattler  # noqa: PLC0415 -- an optional part
 
-    kind = type("Progress", (_Progress, rattler.InstallerReporter), {})  # with the hooks that nothing is made of
-    reporter = kind(work.reporter, len(conda.packages), early.ask)
+    reporter = _Progress(work.reporter, len(conda.packages), early.ask)
     reporter.report(Phase.STARTED, f"{len(conda.packages)} packages")
     try:
         await rattler.install(
@@ -101,7 +101,7 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _
             execute_link_scripts=False,
             show_progress=False,
             client=client(work.plan.conda),
-            reporter=reporter,
+            reporter=reporter,  # type: ignore[arg-type] # it calls the hooks that are there
             alternative_target_prefix=final,
         )
     except (LadingError, KeyboardInterrupt):
@@ -120,12 +120,16 @@ def _tell_of_scripts(place: Path, reporter: Reporter) -> None:
 
 
 class _Progress:
-    """py-rattler's progress as events: bytes while downloading, packages while linking."""
+    """py-rattler's progress as events: bytes while downloading, packages while linking.
+
+    It has those of py-rattler's hooks that something is made of: each that is there costs a call for every package.
+    """
 
     def __init__(self, reporter: Reporter, total: int, python_is_there: Callable[[], None]) -> None:
         self._reporter, self._total, self._linked = reporter, total, 0
         self._bytes: dict[int, tuple[int, int]] = {}
         self._python_is_there, self._python = python_is_there, -1
+        self._downloads = count()
 
     def report(self, phase: Phase, message: str, **counts: int | str) -> None:
         self._reporter(Event(step=STEP, phase=phase, message=message, **counts))  # type: ignore[arg-type] # the counts of an event
@@ -145,8 +149,8 @@ class _Progress:
         if index == self._python:
             self._python_is_there()
 
-    def on_download_start(self, cache_entry: int) -> int:
-        return cache_entry
+    def on_download_start(self, _cache_entry: int) -> int:
+        return next(self._downloads)
 
 
 def _must_be_reachable(work: Work, conda: CondaLock) -> None:
@@ -284,7 +288,7 @@ def _differences(place: Path, work: Work, conda: CondaLock) -> Iterator[str]:
         yield f"{stem} is missing"
     for stem in sorted(records - locked):
         yield f"{stem} is installed and not in the lock"
-    found = _python_packages(place)
+    found = _python_packages(place) if work.lock.packages or conda.shared else {}
     for package in work.lock.packages:
         name = re.sub(r"[-_.]+", "-", str(package["name"])).lower()
         if name not in found and "marker" not in package:

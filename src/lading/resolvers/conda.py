@@ -87,6 +87,7 @@ class _Session:
 
     def __init__(self, plan: Plan, conda: CondaPlan, root: Path, options: CondaOptions, reporter: Reporter) -> None:
         self.plan, self.conda, self.root, self.options, self.reporter = plan, conda, root.resolve(), options, reporter
+        self.here = "file://" + quote(self.root.as_posix()) + "/"
         self.platforms = [conda.platform, "noarch"]
         self.specs = conda.specs if conda.names_python or conda.explicit else (*conda.specs, _python(conda))
         self.channels = list(dict.fromkeys(channel.without_credentials() for channel in _all_channels(conda)))
@@ -254,8 +255,8 @@ class _Session:
             build=data["build"],
             build_number=data.get("build_number", 0),
             subdir=data["subdir"],
-            url=self._relative(ChannelUrl(data["url"]).without_credentials()),
-            channel=self._relative(ChannelUrl(str(data.get("channel") or "").rstrip("/")).without_credentials()),
+            url=self._relative(_bare(data["url"])),
+            channel=self._relative(_bare(str(data.get("channel") or "").rstrip("/"))),
             sha256=data.get("sha256") or "",
             md5=data.get("md5") or "",
             size=data.get("size") or 0,
@@ -268,8 +269,12 @@ class _Session:
 
     def _relative(self, url: str) -> str:
         """A place inside the project as a relative path: a lock travels with it."""
-        root = "file://" + quote(self.root.as_posix()) + "/"
-        return f"./{url.removeprefix(root)}" if url.startswith(root) else url
+        return f"./{url.removeprefix(self.here)}" if url.startswith(self.here) else url
+
+
+def _bare(url: str) -> str:
+    """A URL without credentials, which a record has none of unless a channel's index put them there."""
+    return ChannelUrl(url).without_credentials() if "@" in url or "/t/" in url else url
 
 
 def _python(conda: CondaPlan) -> MatchSpec:
