@@ -122,11 +122,11 @@ def _base(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, asked:
     """The base image: what the user names, what Cortex's configuration names, else a slim Python."""
     target = locked[0].planned.plan.target
     minor = ".".join(locked[0].lock.target.get("python", target.python).split(".")[:2])
-    own = next((api for api in project.config.apis if getattr(api, "image", None)), None)
+    own = next((api for api in project.config.apis if api.image), None)
     if asked.base:
         return asked.base, _base_decision(f"--base {Path(asked.base).name}", Path(asked.base).name, "it was asked for", None)
     if own is not None:
-        image = str(getattr(own, "image", ""))
+        image = str(own.image)
         return image, _base_decision(image, image, "the configuration names it", own.origin)
     if all(one.lock.conda for one in locked):
         return "debian:stable-slim", _base_decision("no base", "debian:stable-slim", "conda brings its own Python", None)
@@ -211,7 +211,19 @@ def _steps(project: pipeline.Project, asked: BuildOptions) -> Any:
         path = named.path if named else "dependencies.sh"
         if (named or str(project.config.kind) == "cortex") and project.files.read(path) is not None:
             shell = path
-    return Steps(before=shell, after=tuple((command, ()) for command in project.config.run), secrets=asked.secrets)
+    targets = _mounts(project)
+    after = tuple((command, targets.get(command, ())) for command in project.config.run)
+    return Steps(before=shell, after=after, secrets=asked.secrets)
+
+
+def _mounts(project: pipeline.Project) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The secrets (id and target) that each of Cog's commands mounts; their form was checked when the configuration was read."""
+    config = _config(project)
+    build = config.get("build") if isinstance(config, dict) else None
+    entries = [one for key in ("run", "pre_install") for one in (build or {}).get(key) or () if isinstance(one, dict)]
+    return {
+        str(one["command"]).strip(): tuple((str(mount["id"]), str(mount["target"])) for mount in one.get("mounts") or ()) for one in entries
+    }
 
 
 def build(recipe: Recipe, store: Store | None = None, reporter: Reporter = silent) -> Built:

@@ -129,8 +129,11 @@ def test_a_cortex_project_keeps_its_route(lading: Command, base: Path, tmp_path:
         "predictor.py": "import greeting\n\n\nclass PythonPredictor:\n    def __init__(self, config):\n        self.mark = config['mark']\n\n"
         "    def predict(self, payload):\n        return {'said': payload['word'] + self.mark + greeting.__version__}\n",
     }
+    lading("build", write(tmp_path / "empty", PROJECT), "-t", "my-base:v1", "--base", base)
+    files["cortex.yaml"] += "    image: my-base:v1\n"
     project = write(tmp_path / "shouting", files)
-    lading("build", project, "-t", "shout:v1", "--base", base)
+    built = lading("build", project, "-t", "shout:v1")  # on the image that the configuration names
+    assert "my-base:v1" in built.err
     ran = lading("predict", "shout:v1", "--json", '{"word": "hey"}', **cast("Any", podman_environ))
     assert json.loads(ran.out) == {"said": "hey!1.0"}
 

@@ -58,7 +58,8 @@ def test_commands_of_cog_run_after_the_packages_with_a_secret_that_leaves_no_tra
     which("buildah")
     config = (
         "build:\n  python_requirements: requirements.txt\n  run:\n"
-        "    - mkdir -p /opt/made && cat /run/secrets/token | cat > /dev/null && ls /opt/venv/lib > /opt/made/seen\n"
+        "    - command: mkdir -p /opt/made && cat /run/here/token | cat > /dev/null && ls /opt/venv/lib > /opt/made/seen\n"
+        "      mounts: [{type: secret, id: token, target: /run/here/token}]\n"
         "predict: predict.py:Predictor\n"
     )
     project = write(tmp_path / "commanded", {**PROJECT, "cog.yaml": config})

@@ -78,7 +78,8 @@ class PredictorReader:
         return api if path and name else None
 
     def _common(self, section: Fields) -> dict[str, Any]:
-        if section.text("image"):
+        image = section.text("image")
+        if image:
             self.decisions.append(notes.image(section.where, self.check.origin(section.line("image"))))
         return {
             "config": self._config_map(section),
@@ -86,6 +87,7 @@ class PredictorReader:
             "python_path": self._python_path(section),
             "log_level": section.text("log_level", choices=LOG_LEVELS) or "info",
             "dependencies": self._dependencies(section),
+            "image": image or None,
         }
 
     def _one_at_a_time(self, predictor: Fields, kind: ApiKind, processes: int, threads: int) -> None:

@@ -52,8 +52,8 @@ class Api:
     """One predictor that can be served.
 
     ``file`` is relative to the root, ``object`` the class or function in it. ``endpoint`` is Cortex's route. ``env`` holds
-    environment variables of this API, ``config`` Cortex's ``predictor.config``, ``cortex`` what else Cortex says of it. ``origin`` is the
-    line that names the predictor.
+    environment variables of this API, ``config`` Cortex's ``predictor.config``, ``cortex`` what else Cortex says of it, ``image`` the
+    image that its container is built on. ``origin`` is the line that names the predictor.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Api:
     threads: int = 1
     dependencies: Dependencies = field(default_factory=Dependencies)
     cortex: CortexSettings = field(default_factory=CortexSettings)
+    image: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
