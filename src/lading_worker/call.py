@@ -5,7 +5,7 @@ from json import loads
 from time import perf_counter
 
 from lading_worker import cancel, channel, ending, loading, scope
-from lading_worker.channel import CHUNK, DONE, INVALID, METRIC
+from lading_worker.channel import CHUNK, DONE, INVALID, METRIC, SHARED
 from lading_worker.output import Destination
 
 
@@ -83,16 +83,19 @@ class Call:
 
 
 class Slot:
-    """A place where one prediction runs at a time, with its socket."""
+    """A place where one prediction runs at a time, with its socket, and the memory through which large bodies come, or None."""
 
-    def __init__(self, channel):
-        self.channel = channel
+    def __init__(self, channel, region=None):
+        self.channel, self.region = channel, region
         self.guard = None
         self.running = None
         self._gate = threading.Lock()
 
-    def begin(self, number, head, body, was_canceled):
+    def begin(self, frame, was_canceled):
         """Make the call that runs here from now on; ``was_canceled(number)`` tells whether it was canceled while on its way."""
+        kind, number, head, body = frame
+        if kind == SHARED:
+            body = self.region.take(int.from_bytes(body, "big"))
         call = Call(self.channel, self.guard, number, loads(head.decode()), body)
         with self._gate:
             self.running = call

@@ -14,7 +14,7 @@ from struct import Struct
 
 LOAD, CANCEL, QUIT, CHECK = 1, 2, 3, 4
 HELLO, READY, SETUP_FAILED, LOG, HEALTH = 10, 11, 12, 13, 14
-PREDICT, CHUNK, DONE, INVALID, METRIC = 20, 21, 22, 23, 24
+PREDICT, CHUNK, DONE, INVALID, METRIC, SHARED = 20, 21, 22, 23, 24, 25
 
 _PREFIX = Struct("!IBQI")  # payload length, kind, call id, and the payload's first field: the head's length
 _HEAD_LENGTH = 4
@@ -30,11 +30,12 @@ class Channel:
     """One socket: blocking, read by one thread, written by any.
 
     ``lock`` keeps frames whole. It may be taken again by the thread that holds it: a signal handler of the model can print while
-    the code that it interrupted was printing.
+    the code that it interrupted was printing. ``eager`` is how `read` waits, if not by sleeping at once; see `Eager`.
     """
 
     def __init__(self, number):
         self.number = number
+        self.eager = None
         self.lock = threading.RLock()
         self._buffer = b""
         self._writing = False
@@ -51,7 +52,7 @@ class Channel:
             frame = self.take()
             if frame is not None:
                 return frame
-            if not self.fill():
+            if not (self.fill() if self.eager is None else self.eager.wait(self.fill)):
                 return None
 
     def fill(self):

@@ -2,7 +2,6 @@
 
 import atexit
 import os
-from json import loads
 from time import perf_counter
 from types import GeneratorType
 
@@ -11,7 +10,7 @@ from lading_worker.coders import decoders
 from lading_worker.encode import EncodeError, encode
 from lading_worker.files import InputFiles
 from lading_worker.loading import trace
-from lading_worker.quick import Quick
+from lading_worker.quick import Quick, read
 from lading_worker.scope import CancelationException
 
 _MALFORMED = "the input is no JSON that can be read: {}"
@@ -247,7 +246,7 @@ def _parse(body, quick):
         except ValueError:  # `json` may read it, or say in its own words why not
             pass
     try:
-        return loads(body.decode()) if body else None
+        return read(body) if body else None
     except RecursionError:
         problem = "it is nested too deeply"
     except ValueError as error:

@@ -12,7 +12,9 @@ from lading_worker import call as calls
 from lading_worker import channel, ending, loading, scope
 from lading_worker.cancel import MainGuard, ThreadGuard
 from lading_worker.channel import Channel
+from lading_worker.eager import Eager
 from lading_worker.output import Outputs
+from lading_worker.shared import Region
 
 _KEPT = 1024  # cancelations remembered for calls that have not arrived yet
 
@@ -25,7 +27,9 @@ def main(arguments):
     """Serve until the front has had enough. Never returns."""
     options = dict(zip(arguments[::2], arguments[1::2]))
     control = Channel(int(options["--control"]))
-    slots = [calls.Slot(Channel(int(number))) for number in options["--slots"].split(",")]
+    numbers = options["--slots"].split(",")
+    regions = [Region(int(number)) for number in options["--shared"].split(",")] if "--shared" in options else [None] * len(numbers)
+    slots = [calls.Slot(Channel(int(number)), region) for number, region in zip(numbers, regions)]
     channel.watch_forks()
     ending.die_with_parent()
     ending.tell_of_crashes()
@@ -127,6 +131,7 @@ class Engine:
             "healthcheck": style.healthcheck is not None,
             "encoder": style.encoder,
             **({"model_metadata": style.model_metadata} if getattr(style, "model_metadata", None) else {}),
+            "shared": self.slots[0].region is not None,
         }
 
     # Serving, one thread for each slot
@@ -135,6 +140,8 @@ class Engine:
         self._go.set()
         slot = self.slots[0]
         slot.guard = self._guard
+        if len(self.slots) == 1:
+            slot.channel.eager = Eager.of(slot.channel.number)
         try:
             while not self.quitting:
                 self._idle = True
@@ -171,8 +178,7 @@ class Engine:
 
     def _answer(self, slot, frame):
         """Run one prediction; what is to be run after its answer, or None."""
-        _kind, number, head, body = frame
-        call = slot.begin(number, head, body, self.take_early)
+        call = slot.begin(frame, self.take_early)
         after = None
         if call.canceled:
             call.stopped()

@@ -8,6 +8,7 @@ only that machine can reach (`downloads`).
 import io
 import os
 import re
+import sys
 
 from lading_worker import inputs
 from lading_worker.downloads import Limits, download, shown
@@ -50,8 +51,8 @@ class InputFiles:
         self._limits = None if trusted else Limits()
         self._fetched = {}
         self._handles = []
-        self._made = []
-        self._count = 0
+        self._made = False
+        self._names = set()
         self._abandoned = False
 
     def fetch(self, signature, value):
@@ -138,11 +139,26 @@ class InputFiles:
         self.abandon()
         for handle in self._handles:
             handle.close()
-        for folder in self._made:
+        if self._names:
+            self._remove()
+        self._handles, self._names, self._fetched = [], set(), {}
+
+    def _remove(self):
+        left = []
+        for name in self._names:
+            try:
+                os.unlink(os.path.join(self._scratch, name))
+            except OSError:  # a folder, or not there
+                left.append(name)
+        try:
+            if self._made:
+                os.rmdir(self._scratch)
+        except OSError:
+            left = [""]  # all of it
+        for name in left:
             import shutil
 
-            shutil.rmtree(folder, ignore_errors=True)
-        self._handles, self._made, self._fetched = [], [], {}
+            shutil.rmtree(os.path.join(self._scratch, name), ignore_errors=True)
 
     def _local(self, text, limits):
         scheme = _scheme(text)
@@ -163,20 +179,22 @@ class InputFiles:
         return outcome
 
     def _place(self, name):
-        """A path for a new file: each has a folder of its own, so that it keeps its name."""
+        """A path for a new file: one whose name is taken has a folder of its own, so that each keeps its name."""
         if not self._scratch:
             import tempfile
 
             self._scratch = tempfile.mkdtemp(prefix="lading-inputs-")
-            self._made.append(self._scratch)
+            self._made = True
         if not os.path.isdir(self._scratch):
             os.makedirs(self._scratch)
-            self._made.append(self._scratch)
-        self._count += 1
-        folder = os.path.join(self._scratch, f"input-{self._count}")
-        os.mkdir(folder)
-        self._made.append(folder)
-        return os.path.join(folder, name)
+            self._made = True
+        if name not in self._names:
+            self._names.add(name)
+            return os.path.join(self._scratch, name)
+        folder = next(one for one in map("input-{}".format, range(2, sys.maxsize)) if one not in self._names)
+        self._names.add(folder)
+        os.mkdir(os.path.join(self._scratch, folder))
+        return os.path.join(self._scratch, folder, name)
 
 
 class _Urls(inputs.Verbatim):
@@ -216,19 +234,35 @@ def read_data_url(url):
     Raises:
         ValueError: with a sentence for the client.
     """
-    from base64 import b64decode
     from urllib.parse import unquote_to_bytes
 
-    header, comma, data = url[len("data:") :].partition(",")
-    if not comma:
+    comma = url.find(",")
+    if comma < 0:
         raise ValueError("the data: URL has no comma, after which its content would stand")
-    kind = header.partition(";")[0].strip().lower() or "text/plain"
-    if not header.strip().lower().endswith(";base64"):
+    header, data = url[len("data:") : comma].strip().lower(), url[comma + 1 :]
+    kind = header.partition(";")[0].strip() or "text/plain"
+    if not header.endswith(";base64"):
         return kind, unquote_to_bytes(data)
+    return kind, _from_base64(data)
+
+
+def _from_base64(data):
+    from base64 import b64decode
+    from binascii import a2b_base64
+    from urllib.parse import unquote_to_bytes
+
+    try:
+        content = a2b_base64(data)
+        # It passes over what is not of its alphabet: then less comes out than went in, and the strict way says what is wrong.
+        padding = 2 if data.endswith("==") else int(data.endswith("="))
+        if len(data) % 4 == 0 and len(content) == (len(data) - padding) * 3 // 4:
+            return content
+    except ValueError:  # an end that is missing
+        pass
     try:
         content = unquote_to_bytes(data) if "%" in data else data.encode("ascii")
         content = content.translate(None, b" \t\r\n")
-        return kind, b64decode(content + b"=" * (-len(content) % 4), validate=True)
+        return b64decode(content + b"=" * (-len(content) % 4), validate=True)
     except ValueError:
         raise ValueError("the content of the data: URL is not base64") from None
 

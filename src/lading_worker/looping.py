@@ -56,9 +56,8 @@ class Loop:
             self._loop.stop()
 
     async def _run(self, slot, frame):
-        _kind, number, head, body = frame
         try:
-            call = slot.begin(number, head, body, self._engine.take_early)
+            call = slot.begin(frame, self._engine.take_early)
             if call.canceled:
                 call.stopped()
             else:

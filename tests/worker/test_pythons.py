@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -107,6 +108,7 @@ def test_a_synchronous_predictor(tmp_path, python):
             "streaming": False,
             "healthcheck": True,
             "encoder": "json",
+            "shared": hasattr(os, "memfd_create"),
         }
         echo = worker.predict(do="echo", text="né")
         assert (echo.status, echo.output) == ("succeeded", "néné")

@@ -15,7 +15,7 @@ from tests.worker.harness import VERSIONS, python, running
 pytest.importorskip("orjson", reason="orjson is not installed beside the tests")
 
 from lading_worker.encode import encode
-from lading_worker.quick import Quick
+from lading_worker.quick import Quick, read
 
 FLOATS = {"inputs": [{"name": "x", "type": {"kind": "list", "items": {"kind": "float"}}, "line": 1, "required": True}]}
 QUICK: Any = Quick(FLOATS)
@@ -162,3 +162,56 @@ def test_lists_on_every_python(version: str):
         "bind('bool', [])": [],
     }
     assert evaluate(python(version), setup, expected) == expected
+
+
+_LONG = "x" * 40_000
+_TEXTS = {
+    "long": _LONG,
+    "accents": "é" * 30_000,
+    "backslash": "a\\" + _LONG,
+    "quote": '"' + _LONG,
+    "line": _LONG + "\n",
+    "constant": "NaN" + _LONG,
+}
+_NAMES = st.sampled_from([*_TEXTS, "short", "NaN", ""])
+_PATTERNS = st.recursive(
+    _NAMES | st.integers() | st.none(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_NAMES, inner, max_size=3)
+)
+
+
+def _lengthened(value: Any) -> Any:
+    """The value with the long texts in place of their names."""
+    if isinstance(value, list):
+        return [_lengthened(item) for item in value]
+    if isinstance(value, dict):
+        return {_TEXTS.get(key, key): _lengthened(item) for key, item in value.items()}
+    return _TEXTS.get(value, value) if isinstance(value, str) else value
+
+
+@given(_PATTERNS)
+def test_long_texts_are_read_as_json_reads_them(pattern: object):
+    value = _lengthened(pattern)
+    for text in (json.dumps(value), json.dumps(value, ensure_ascii=False, indent=1)):
+        body = text.encode() + b" " * 70_000
+        assert read(body) == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"x": NaN, "y": "%b"}',
+        b'{"x": -Infinity, "y": "%b"}',
+        b'{"y": "%b", "x": "NaN"}',
+        b'["%b", "%b", ["%b"]]',
+        b'"%b"',
+    ],
+)
+def test_constants_beside_long_texts(body: bytes):
+    body = body.replace(b"%b", b"z" * 80_000)
+    assert repr(read(body)) == repr(json.loads(body))
+
+
+@pytest.mark.parametrize("body", [b'{"x": "%b}', b'{"x": "%b" "y"}', b'"%b', b'"\xff%b"', b'{"%b"}'])
+def test_broken_json_with_long_texts_is_refused(body: bytes):
+    with pytest.raises(ValueError):
+        read(body.replace(b"%b", b"z" * 80_000))

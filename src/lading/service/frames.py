@@ -34,6 +34,7 @@ class Kind(IntEnum):
     DONE = 22
     INVALID = 23
     METRIC = 24
+    SHARED = 25
 
 
 CONTROL_KINDS = frozenset({Kind.HELLO, Kind.READY, Kind.SETUP_FAILED, Kind.LOG, Kind.HEALTH})

@@ -19,6 +19,7 @@ from lading.model.service import WorkerSpec
 from lading.service.calls import Call, Cause, Result, Status
 from lading.service.log import ServiceLog
 from lading.service.process import Child, slots_of, spawn
+from lading.service.shared import LEAST
 from lading.service.worker import SetupFailed, Slot, State, Worker
 
 SETUP_LOG_LIMIT = 256 * 1024
@@ -31,7 +32,7 @@ QUIT_GRACE = 4.0
 _KILL_SECONDS = 5.0  # until a killed process is surely gone
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 30.0
 _AHEAD = 8  # calls on their way through one slot, the running one included
-_AHEAD_BYTES = 64 * 1024  # larger bodies wait in the queue
+_AHEAD_BYTES = LEAST  # larger bodies wait in the queue: they go through memory that one call has at a time
 _AHEAD_SECONDS = 0.01  # with several slots, no call waits longer than this behind another by being sent ahead
 _HEALTHCHECK_SECONDS = 5.0
 

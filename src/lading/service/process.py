@@ -19,6 +19,7 @@ from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import WorkerSpec
 from lading.service.descendants import VARIABLE, ControlGroup, kill_marked
 from lading.service.frames import Kind, encode_json
+from lading.service.shared import make_region
 
 # What another environment that happens to be active would leak into the model's.
 _LEAKS = frozenset(
@@ -46,7 +47,7 @@ class Child:
     """A started worker process and our ends of its sockets and pipes (all non-blocking).
 
     ``unsent`` is what did not fit the control socket at once; the event loop sends it. By ``mark`` and ``group`` its descendants are
-    found.
+    found. ``regions`` are the descriptors of memory for large bodies, one for each slot, or none.
     """
 
     process: subprocess.Popen[bytes]
@@ -56,6 +57,7 @@ class Child:
     unsent: bytes = b""
     mark: str = ""
     group: ControlGroup | None = None
+    regions: tuple[int, ...] = ()
 
     @property
     def pid(self) -> int:
@@ -66,10 +68,10 @@ class Child:
         """Close our ends; safe to call twice."""
         for end in (self.control, *self.slots):
             end.close()
-        for output in self.outputs:
+        for number in (*self.outputs, *self.regions):
             with contextlib.suppress(OSError):
-                os.close(output)
-        self.outputs = (-1, -1)
+                os.close(number)
+        self.outputs, self.regions = (-1, -1), ()
 
     def kill(self) -> None:
         """Kill the process and its whole group. Nothing happens if it is gone."""
@@ -116,13 +118,14 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
         theirs.append(other)
     out, err = os.pipe(), os.pipe()
     mark = os.urandom(8).hex()
+    regions = _make_regions(len(ours) - 1)
     try:
-        process = _popen(spec, main or _worker_main(), theirs, out[1], err[1], mark=mark)
+        process = _popen(spec, main or _worker_main(), theirs, (out[1], err[1]), regions, mark=mark)
     except OSError as error:
         for end in ours:
             end.close()
-        os.close(out[0])
-        os.close(err[0])
+        for number in (out[0], err[0], *regions):
+            os.close(number)
         raise LadingError(_start_problem(spec, error)) from error
     finally:
         for end in theirs:
@@ -131,22 +134,37 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
         os.close(err[1])
     for pipe in (out[0], err[0]):
         os.set_blocking(pipe, False)
-    child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]), mark=mark, group=ControlGroup.make(mark, process.pid))
+    group = ControlGroup.make(mark, process.pid)
+    child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]), mark=mark, group=group, regions=regions)
     _send(child, _load_frame(spec))
     return child
 
 
-def _popen(spec: WorkerSpec, main: str, ends: list[socket.socket], out: int, err: int, *, mark: str) -> subprocess.Popen[bytes]:
+def _make_regions(count: int) -> tuple[int, ...]:
+    """Memory for large bodies, for all slots or for none."""
+    regions = [number for number in (make_region() for _ in range(count)) if number is not None]
+    if len(regions) == count:
+        return tuple(regions)
+    for number in regions:
+        os.close(number)
+    return ()
+
+
+def _popen(
+    spec: WorkerSpec, main: str, ends: list[socket.socket], outputs: tuple[int, int], regions: tuple[int, ...], *, mark: str
+) -> subprocess.Popen[bytes]:
     numbers = [end.fileno() for end in ends]
-    slots = ",".join(map(str, numbers[1:]))
+    command = [spec.python, "-u", main, "--control", str(numbers[0]), "--slots", ",".join(map(str, numbers[1:])), "--output", "1,2"]
+    if regions:
+        command += ["--shared", ",".join(map(str, regions))]
     return subprocess.Popen(
-        [spec.python, "-u", main, "--control", str(numbers[0]), "--slots", slots, "--output", "1,2"],
+        command,
         cwd=spec.root,
         env={**environment_of(spec, os.environ), VARIABLE: mark},
         stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=err,
-        pass_fds=numbers,
+        stdout=outputs[0],
+        stderr=outputs[1],
+        pass_fds=[*numbers, *regions],
         start_new_session=True,
     )
 

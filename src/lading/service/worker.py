@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import os
 import select
+import struct
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ import msgspec
 from lading.service.calls import Call, Cause, Result, Status
 from lading.service.frames import CONTROL_KINDS, SLOT_KINDS, Frame, FrameError, FrameReader, Kind, encode
 from lading.service.process import Child, describe_exit
+from lading.service.shared import LEAST, Region
 
 CANCEL_GRACE = 5.0
 """Seconds between asking a prediction to stop and killing its worker."""
@@ -26,6 +28,7 @@ _EXIT_GRACE = 1.0  # between a worker closing its control socket and its end
 _SETTLE = 0.5  # between a worker's end and the last of what it sent
 _READ = 64 * 1024
 _READS = 16
+_SIZE = struct.Struct("!Q")
 
 
 class State(StrEnum):
@@ -46,6 +49,7 @@ class Ready(msgspec.Struct):
     healthcheck: bool = False
     encoder: str | None = None
     model_metadata: dict[str, Any] | None = None
+    shared: bool = False
 
 
 class Hello(msgspec.Struct):
@@ -168,10 +172,10 @@ class _Channel(asyncio.Protocol):
 class Slot:
     """A place in a worker where one prediction runs at a time; ``calls`` are on their way through it, the first is running."""
 
-    __slots__ = ("calls", "channel", "idle", "worker")
+    __slots__ = ("calls", "channel", "idle", "region", "worker")
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+    def __init__(self, worker: Worker, region: Region | None) -> None:
+        self.worker, self.region = worker, region
         self.calls: deque[Call] = deque()
         self.channel = _Channel(worker, SLOT_KINDS, self._on_frame)
         self.idle = False
@@ -181,7 +185,16 @@ class Slot:
         self.calls.append(call)
         if len(self.calls) == 1:
             self._begin(call)
-        self.channel.send(encode(Kind.PREDICT, call.number, call.head, call.body))
+        body = call.body
+        if len(body) > LEAST and len(self.calls) == 1 and self._share(body):
+            self.channel.send(encode(Kind.SHARED, call.number, call.head, _SIZE.pack(len(body))))
+        else:
+            self.channel.send(encode(Kind.PREDICT, call.number, call.head, body))
+
+    def _share(self, body: bytes) -> bool:
+        """Pass a body by memory, if this worker can and nothing else on this slot may still need that."""
+        ready = self.worker.ready
+        return self.region is not None and ready is not None and ready.shared and self.region.put(body)
 
     def _begin(self, call: Call) -> None:
         call.begin()
@@ -270,7 +283,7 @@ class Worker:
         self.returncode: int | None = None
         self.left: list[Call] = []  # what it was running when it ended
         self.gone = asyncio.Event()
-        self.slots = tuple(Slot(self) for _ in child.slots)
+        self.slots = tuple(Slot(self, Region(child.regions[number]) if child.regions else None) for number in range(len(child.slots)))
         self._control = _Channel(self, CONTROL_KINDS, self._on_control)
         self._open = 1 + len(self.slots)
         self._health: asyncio.Future[_Health] | None = None
@@ -481,4 +494,7 @@ class Worker:
                 self._stop_polling(number)
         for channel in self._channels():
             channel.close()
+        for slot in self.slots:
+            if slot.region is not None:
+                slot.region.close()
         self.child.close()
