@@ -110,7 +110,7 @@ class Client:
             LadingError: always.
         """
         what = f"{api_spec.get('name', 'An API')} cannot be created by the client."
-        instead = "Write it to cortex.yaml, and run `lading serve` (with --reload, changed APIs are started anew)."
+        instead = "Write it to cortex.yaml, and run `lading serve`."
         raise LadingError(Problem(rule="client-cannot-deploy", what=what, instead=instead))
 
     patch = create_api
