@@ -84,6 +84,7 @@ def test_predict_and_serve_take_an_image(
 ) -> None:
     lading("build", project, "-t", "my-model:v1", "--base", base)
     lading.environ.update(podman_environ)
+    lading.environ["TMPDIR"] = str(write(tmp_path / "Temp_-_", {"x": ""}))  # no image's name may hold this
     assert lading("predict", "my-model:v1", "-i", "name=cat").out == "hello cat 1.0 \n"
     refused = lading("predict", "my-model:v1", "-i", "times=0", "-i", "name=x", check=False)
     assert refused.code == 2

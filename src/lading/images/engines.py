@@ -18,9 +18,9 @@ class Engine:
     name: str
     path: str
 
-    def run(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, cwd: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run one command of it to its end."""
-        return subprocess.run([self.path, *words], capture_output=True, text=True, check=False, env=dict(env or os.environ))
+        return subprocess.run([self.path, *words], capture_output=True, text=True, check=False, cwd=cwd)
 
 
 def find_engine(names: Iterable[str], environ: Mapping[str, str] | None = None) -> Engine | None:

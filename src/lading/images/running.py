@@ -129,7 +129,8 @@ def load_into(engine: Engine, image: Image) -> str:
         if engine.name == "podman":
             place = Path(folder) / "image"
             Layout(place).publish((image,), "latest")
-            done = engine.run("pull", "-q", f"oci:{place}:latest")
+            # podman makes a name of the path, and not every folder's name can be one: relative, it is "image".
+            done = engine.run("pull", "-q", "oci:image:latest", cwd=folder)
             if done.returncode == 0:
                 done = engine.run("tag", done.stdout.strip().splitlines()[-1], name)
         else:

@@ -128,7 +128,10 @@ def _run_layer(
 
 
 class _Session:
-    """One use of an engine, with a storage of its own that is gone afterwards."""
+    """One use of an engine, with a storage of its own that is gone afterwards.
+
+    Engines make an image's name of a layout's path, and not every path can be one: they run in the folder, and get relative ones.
+    """
 
     def __init__(self, engine: Engine, folder: Path, recipe: Recipe, reporter: Reporter, origin: Origin) -> None:
         self.engine, self.folder, self.recipe, self.reporter, self.origin = engine, folder, recipe, reporter, origin
@@ -157,7 +160,7 @@ class _Session:
     def _buildah(self, script: str, *, project: bool) -> None:
         storage = self._storage()
         container = "lading-steps"
-        self._call(*storage, "from", "--name", container, "--pull-never", f"oci:{self.folder / 'under'}:latest")
+        self._call(*storage, "from", "--name", container, "--pull-never", "oci:under:latest")
         try:
             words = [
                 "run",
@@ -172,7 +175,7 @@ class _Session:
             ]
             words += ["--workingdir", "/src"] if project else ["--workingdir", "/"]
             self._call(*storage, *words, container, "--", "/bin/sh", "-c", script)
-            self._call(*storage, "commit", "-q", "--timestamp", "0", "--format", "oci", container, f"oci:{self.out}:latest")
+            self._call(*storage, "commit", "-q", "--timestamp", "0", "--format", "oci", container, "oci:out:latest")
         finally:
             self.engine.run(*storage, "rm", container)
             self.engine.run(*storage, "rmi", "--all", "--force")
@@ -192,12 +195,12 @@ class _Session:
         secrets = [word for name, path, _ in self._secret_targets() for word in ("--secret", f"id={name},src={path}")]
         if self.engine.name == "podman":
             storage = self._storage()
-            self._call(*storage, "pull", "-q", f"oci:{self.folder / 'under'}:latest")
+            self._call(*storage, "pull", "-q", "oci:under:latest")
             pulled = self.engine.run(*storage, "images", "-q").stdout.split()[0]
             self._call(*storage, "tag", pulled, "lading-steps:under")
             flags = ["--isolation", "chroot", "--network", "host", "--layers=false", "--format", "oci", "--timestamp", "0"]
             self._call(*storage, "build", *flags, *secrets, "-t", "lading-steps:done", "-f", str(file), str(context))
-            self._call(*storage, "push", "-q", "localhost/lading-steps:done", f"oci:{self.out}:latest")
+            self._call(*storage, "push", "-q", "localhost/lading-steps:done", "oci:out:latest")
             return
         self._docker(secrets, file, context)
 
