@@ -120,7 +120,7 @@ SERVERS = (
     Server(
         "mlserver",
         "MLServer, one worker",
-        ("mlserver", "numpy"),
+        ("mlserver", "uvloop<0.22", "numpy"),
         ("{bin}/mlserver", "start", "."),
         "/v2/models/model/infer",
         "v2",
@@ -131,7 +131,7 @@ SERVERS = (
     Server(
         "mlserver-inside",
         "MLServer, in process",
-        ("mlserver", "numpy"),
+        ("mlserver", "uvloop<0.22", "numpy"),
         ("{bin}/mlserver", "start", "."),
         "/v2/models/model/infer",
         "v2",

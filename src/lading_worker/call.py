@@ -93,14 +93,18 @@ class Slot:
 
     def begin(self, frame, was_canceled):
         """Make the call that runs here from now on; ``was_canceled(number)`` tells whether it was canceled while on its way."""
+        call = self.make(frame)
+        with self._gate:
+            self.running = call
+            call.canceled = was_canceled(call.number)
+        return call
+
+    def make(self, frame):
+        """The call of a frame, which nothing runs yet."""
         kind, number, head, body = frame
         if kind == SHARED:
             body = self.region.take(int.from_bytes(body, "big"))
-        call = Call(self.channel, self.guard, number, loads(head.decode()), body)
-        with self._gate:
-            self.running = call
-            call.canceled = was_canceled(number)
-        return call
+        return Call(self.channel, self.guard, number, loads(head.decode()), body)
 
     def finish(self):
         """Nothing runs here now."""

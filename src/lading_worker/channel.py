@@ -82,6 +82,10 @@ class Channel:
             missing -= len(piece)
         return b"".join(pieces)
 
+    def buffered(self):
+        """Whether `take` may have something without anything being read."""
+        return len(self._buffer) >= _PREFIX.size and self._missing() <= 0
+
     def take(self):
         """The next frame if all of it was read, else None."""
         buffer = self._buffer

@@ -6,6 +6,7 @@ from time import perf_counter
 from types import GeneratorType
 
 from lading_worker import inputs
+from lading_worker.batch_outputs import WrongOutputs, check_outputs
 from lading_worker.coders import decoders
 from lading_worker.encode import EncodeError, encode
 from lading_worker.files import InputFiles
@@ -165,6 +166,67 @@ class CogStyle:
                 close()
         return b"[" + b",".join(sent) + b"]"
 
+    # Several predictions in one call of the model
+
+    def answer_batch(self, batch, look):
+        """Run one `lading_worker.batching.Batch` and send its answers; ``look`` is called before the first is sent.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: raised by the model.
+        """
+        files = []
+        try:
+            answers = self._run_batch(batch, list(self._bind_batch(batch, files)))
+        finally:
+            for own in files:
+                own.close()
+        look()
+        for call, body, error in answers:
+            if not batch.settle(call):
+                continue
+            if error is None:
+                call.succeeded(body)
+            else:
+                _tell(call, error)
+
+    def _bind_batch(self, batch, files):
+        for call in batch.left():
+            own = InputFiles(call.head.get("scratch"))
+            files.append(own)
+            try:
+                arguments = self._bind(call, own)
+            except BaseException as error:
+                if isinstance(error, (SystemExit, KeyboardInterrupt)) or batch.settle(call):
+                    _tell(call, error)
+            else:
+                yield call, arguments
+
+    def _run_batch(self, batch, bound):
+        """``(call, body, error)`` of each call."""
+        if not bound:
+            return []
+        began = perf_counter()
+        for call, _ in bound:
+            call.began = began
+        try:
+            batch.expose()
+            try:
+                value = self._function(**{name: [arguments[name] for _, arguments in bound] for name in bound[0][1]})
+            finally:
+                batch.shield()
+            outputs = check_outputs(value, len(bound), self._function.__name__)
+        except BaseException as error:
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                raise
+            return [(call, None, error) for call, _ in bound]
+        return [self._encode_one(call, output) for (call, _), output in zip(bound, outputs)]
+
+    def _encode_one(self, call, output):
+        try:
+            return call, self._encoder(call)(output), None
+        except Exception as error:
+            return call, None, error
+
     # The same for asynchronous predictors, in the event loop
 
     async def answer_async(self, call):
@@ -263,4 +325,4 @@ def _tell(call, error):
     elif isinstance(error, CancelationException) or (call.canceled and type(error).__name__ == "CancelledError"):
         call.stopped()
     else:
-        call.failed(error, None if isinstance(error, EncodeError) else trace(error))
+        call.failed(error, None if isinstance(error, (EncodeError, WrongOutputs)) else trace(error))

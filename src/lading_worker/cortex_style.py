@@ -141,18 +141,69 @@ class CortexStyle:
                 if head.get("method") not in self._handles:
                     return 405, [["allow", ", ".join(self._handles)], *_PLAIN], b"Method Not Allowed", None
                 method, wanted = self._handles[head["method"]]
-            values = {"batch_id": None, "context": None}
-            needed = wanted | (self._after or frozenset())
-            if "payload" in needed:
-                values["payload"] = _payload(head["content_type"] or "", body)
-            if "query_params" in needed:
-                values["query_params"] = _web().query_params(head["query"])
-            if "headers" in needed:
-                values["headers"] = _web().headers(head["headers"])
+            values = self._values(wanted, head, body)
             prediction = getattr(self._predictor, method)(**{name: values[name] for name in wanted})
             status, headers, content, after = self._respond(prediction, head)
         except _BadRequest as error:
             return 400, error.headers, error.body, None
+        except Exception as error:
+            return _failed(error)
+        if self._after is not None:
+            after = self._follow(after, prediction, values)
+        return status, headers, content, after
+
+    def _values(self, wanted, head, body):
+        values = {"batch_id": None, "context": None}
+        needed = wanted | (self._after or frozenset())
+        if "payload" in needed:
+            values["payload"] = _payload(head["content_type"] or "", body)
+        if "query_params" in needed:
+            values["query_params"] = _web().query_params(head["query"])
+        if "headers" in needed:
+            values["headers"] = _web().headers(head["headers"])
+        return values
+
+    def answer_batch(self, requests):
+        """As `answer`, for the ``(head, body)`` of several requests at once (``server_side_batching``): each argument is a list.
+
+        Cortex lets requests hang whose output is missing; here the whole batch is told that there are not enough.
+        """
+        if self._handles is not None:
+            return [self.answer(head, body) for head, body in requests]
+        answers, given = [None] * len(requests), {}
+        for place, (head, body) in enumerate(requests):
+            try:
+                given[place] = self._values(self._predict, head, body)
+            except _BadRequest as error:
+                answers[place] = 400, error.headers, error.body, None
+            except Exception as error:
+                answers[place] = _failed(error)
+        for place, answer in self._answers(given, requests):
+            answers[place] = answer
+        return answers
+
+    def _answers(self, given, requests):
+        if not given:
+            return
+        places = list(given)
+        try:
+            arguments = {name: [given[place][name] for place in places] for name in self._predict}
+            predictions = getattr(self._predictor, self._method)(**arguments)
+        except Exception as error:
+            answer = _failed(error)
+            yield from ((place, answer) for place in places)
+            return
+        complaint = _no_batch(predictions, len(places))
+        if complaint is not None:
+            sys.stderr.write(complaint + "\n")
+            yield from ((place, (500, _PLAIN, complaint.encode("utf-8", "replace"), None)) for place in places)
+            return
+        for place, prediction in zip(places, predictions):
+            yield place, self._one_of_batch(prediction, given[place], requests[place][0])
+
+    def _one_of_batch(self, prediction, values, head):
+        try:
+            status, headers, content, after = self._respond(prediction, head)
         except Exception as error:
             return _failed(error)
         if self._after is not None:
@@ -220,6 +271,15 @@ class MetricsClient:
         name = re.sub("[^A-Za-z0-9]+", "_", metric).strip("_")
         name = name if name[:1].isalpha() else "metric_" + name
         scope.current().record_metric(name[:128].strip("_"), float(value), mode=mode)
+
+
+def _no_batch(predictions, count):
+    """What is wrong with the predictions of a batch, in Cortex's words; None if nothing is."""
+    if not isinstance(predictions, list):
+        return f"error: please return a list when using server side batching, got {type(predictions)}"
+    if len(predictions) != count:
+        return f"error: please return a list of {count} when using server side batching, got {len(predictions)}"
+    return None
 
 
 class _BadRequest(Exception):  # noqa: N818 - the client's, not ours

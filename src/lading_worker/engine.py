@@ -50,6 +50,7 @@ class Engine:
         self.quitting = False
         self.style = None
         self.loop = None
+        self._batches = None
         self._early = OrderedDict()
         self._idle = self._is_ready = False
         self._checking = threading.Lock()
@@ -140,18 +141,25 @@ class Engine:
         self._go.set()
         slot = self.slots[0]
         slot.guard = self._guard
-        if len(self.slots) == 1:
+        if self.load.get("batching") is not None:
+            from lading_worker.batching import Batches
+
+            self._batches = Batches(self, self.load["batching"])
+        elif len(self.slots) == 1:
             slot.channel.eager = Eager.of(slot.channel.number)
         try:
             while not self.quitting:
                 self._idle = True
                 # What comes before this line is seen here, what comes after is raised by `_on_wake`.
-                frame = None if self.quitting else slot.channel.read()
+                if self.quitting:
+                    break
+                following = slot.channel.read() if self._batches is None else self._batches.next()
                 self._idle = False
                 if not self.quitting:
-                    self._run(slot, frame)
+                    self._run(slot, following)
         except _Quit:
-            self._idle = False
+            pass
+        self._idle = False
         while any(slot.running for slot in self.slots):
             sleep(0.005)
 
@@ -165,11 +173,11 @@ class Engine:
         if frame is None:
             ending.front_is_gone()
         try:
-            after = self._answer(slot, frame)
+            after = self._answer(slot, frame) if self._batches is None else self._batches.run(frame)
             if after is not None:
                 after()
         except Exception as error:
-            if slot.running is None:
+            if (self._batches or slot).running is None:
                 self._report(error)
             else:
                 self.give_up(error)
@@ -189,6 +197,10 @@ class Engine:
         slot.finish()
         return after
 
+    def busy(self):
+        """The main thread has something to run."""
+        self._idle = False
+
     def give_up(self, error):
         """The model has called ``sys.exit``, or was interrupted: the process ends, as it would anywhere."""
         if channel.is_fork():
@@ -200,9 +212,9 @@ class Engine:
 
     def _flush(self):
         self.outputs.outside.close()
-        for call in [slot.running for slot in self.slots]:
-            if call is not None:
-                call.output.close()
+        running = [slot.running for slot in self.slots if slot.running is not None]
+        for call in running if self._batches is None else self._batches.open_calls():
+            call.output.close()
 
     # What the front says meanwhile, in a thread of its own
 
@@ -222,7 +234,8 @@ class Engine:
         if self.loop is not None and self.style.asynchronous:
             self.loop.cancel(number)
             return
-        if any(slot.strike(number) for slot in self.slots):
+        places = self.slots if self._batches is None else [self._batches]
+        if any(place.strike(number) for place in places):
             self._early.pop(number, None)
         while len(self._early) > _KEPT:
             self._early.popitem(last=False)
@@ -239,6 +252,10 @@ class Engine:
             self.loop.quit()
         else:
             self._guard.wake()
+            while self._idle:
+                # A signal that comes just before the main thread falls asleep does not wake it.
+                sleep(0.02)
+                self._guard.wake()
 
     def _on_wake(self):
         # In the main thread, which was interrupted by a signal.

@@ -17,6 +17,7 @@ The signature
       "generator": false,                the output comes piece by piece
       "streaming": false,                decorated with `@cog.streaming`
       "concurrent": 1,                   `@cog.concurrent(max=N)`
+      "batched": {"max_batch_size": 32, "max_latency": 0.01},   only with `@lading.batched`; inputs and output are then one request's
       "setup": null | {"asynchronous": false, "weights": null | "path" | "file" | "str" | "any", "weights_required": false},
       "healthcheck": false,              the class has a healthcheck method
       "inputs": [INPUT, ...],            in the order of the source

@@ -47,3 +47,46 @@ class CortexPayload:
             call.done(_SERVER_ERROR, b"internal server error")
             return None
         return after
+
+    def answer_batch(self, batch, look):
+        """Run one `lading_worker.batching.Batch` and send its answers; returns what is to be run afterwards, or None.
+
+        Raises:
+            SystemExit, KeyboardInterrupt: raised by the model.
+        """
+        members = batch.left()
+        if not members:
+            return None
+        try:
+            batch.expose()
+            try:
+                answers = self._style.answer_batch([(call.head, call.body) for call in members])
+            finally:
+                batch.shield()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            _end_batch(batch, members, error)
+            return None
+        look()
+        afterwards = []
+        for call, (status, headers, body, after) in zip(members, answers):
+            if batch.settle(call):
+                call.done({"status": status, "headers": headers}, body)
+                afterwards.append(after)
+        return lambda: _run_all(afterwards)
+
+
+def _end_batch(batch, members, error):
+    for call in filter(batch.settle, members):
+        if isinstance(error, CancelationException):
+            call.stopped()
+        else:
+            call.report(error, trace(error))
+            call.done(_SERVER_ERROR, b"internal server error")
+
+
+def _run_all(afterwards):
+    for after in afterwards:
+        if after is not None:
+            after()

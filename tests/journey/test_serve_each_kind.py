@@ -202,7 +202,7 @@ def test_a_setup_that_fails_is_shown_by_the_health_check_with_its_log(project, s
 
 
 def test_nothing_of_lading_can_be_imported_by_the_model(project, served):
-    tried = ["lading", "lading_worker.inputs", "msgspec", "uvicorn", "rich", "httptools"]
+    tried = ["lading_worker.inputs", "msgspec", "uvicorn", "rich", "httptools"]
     source = (
         "import importlib.util, sys\n\ndef predict(name: str) -> bool:\n"
         "    head = name.split('.')[0]\n    return any((p + '/' + head) for p in sys.path if __import__('os').path.exists(p + '/' + head))\n"

@@ -124,7 +124,9 @@ class Client(threading.Thread):
         self.check("raise", fits=body["status"] == "failed" and (body["error"] == str(n) or "exit code 7" in body["error"]), got=body)
 
     def invalid(self, n: int) -> None:
-        self.check("invalid", fits=(answer := self.ask(do="echo", n="no")).status_code == 422, got=(n, answer.text))
+        answer = self.ask(do="echo", n="no")
+        ended = answer.status_code == 200 and "exit code 7" in str(answer.json().get("error"))
+        self.check("invalid", fits=ended or answer.status_code == 422, got=(n, answer.text))
 
     def file(self, n: int) -> None:
         url = f"data:text/plain,{n}"

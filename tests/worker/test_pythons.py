@@ -247,11 +247,12 @@ def test_nothing_of_lading_is_importable_but_the_shims(tmp_path, python):
 
         class Predictor:
             def predict(self) -> list:
-                names = ["lading", "engine", "channel", "inputs", "cog", "cortex_internal.lib.log"]
+                names = ["lading.model", "engine", "channel", "inputs", "cog", "cortex_internal.lib.log"]
                 return [[name for name in names if found(name)], sys.path[:2], sys.argv]
     """
     with running(tmp_path, code, python=python) as worker:
         names, path, argv = worker.predict().output
+        # Of Lading's name there is `batched` alone.
         assert names == ["cog", "cortex_internal.lib.log"]
         assert path[0] == str(tmp_path)
         assert path[1].endswith("shims")

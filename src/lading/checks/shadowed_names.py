@@ -11,7 +11,7 @@ from lading.model.origin import Origin
 from lading.model.project import ProjectConfig
 
 _OFTEN = frozenset(
-    ("cog", "cortex_internal", "jax", "numpy", "onnxruntime", "pandas", "PIL", "sklearn", "tensorflow", "torch", "transformers")
+    ("cog", "cortex_internal", "jax", "lading", "numpy", "onnxruntime", "pandas", "PIL", "sklearn", "tensorflow", "torch", "transformers")
 )
 _HARMLESS = frozenset(("setup", "test", "tests", "this", "antigravity", "idlelib"))
 

@@ -102,7 +102,7 @@ class PredictorReader:
         models = self._models(predictor, kind, type_, processes)
         self._protobuf(predictor, kind)
         batching = read_batching(predictor, kind, type_, processes, threads)
-        if batching is not None:
+        if batching is not None and type_ is not PredictorType.PYTHON:
             self._not_served(predictor, "server_side_batching", "server-side batching")
         return CortexSettings(
             kind=kind,

@@ -69,6 +69,10 @@ class Batching:
     max_size: int
     interval: float
 
+    def as_json(self) -> dict[str, Any]:
+        """What the worker is told, in Lading's own words."""
+        return {"max_batch_size": self.max_size, "max_latency": self.interval}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CortexSettings:
@@ -87,6 +91,7 @@ class CortexSettings:
             "type": str(self.type),
             "models": self.models.as_json() if self.models else None,
             "reloading": self.reloading,
+            "batching": self.batching.as_json() if self.batching else None,
         }
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
+from lading.schema.batches import BatchReader, read_options
 from lading.schema.constants import UnknownValueError, evaluate
 from lading.schema.fields import ParameterReader
 from lading.schema.source import Assigned, Defined, External, FunctionNode, Module, Sources, class_attribute
@@ -156,10 +157,21 @@ class _Reader:
         record["asynchronous"] = isinstance(node, ast.AsyncFunctionDef)
         record.update(self._read_decorators(method))
         self._check_shape(method, where, in_class=record["kind"] == "class")
-        reader = ParameterReader(method.module, where, self.collector)
-        read = [reader.read(argument, default) for argument, default in parameters(node, skip_self=_takes_self(method, record))]
-        record["inputs"] = [one for one in read if one is not None]
+        found = parameters(node, skip_self=_takes_self(method, record))
         yields = _yields(node)
+        if record.get("batched"):
+            batch = BatchReader(method, where, self.collector)
+            batch.check(asynchronous=record["asynchronous"], piecewise=yields or record["streaming"])
+            found = ((batch.item(argument), default) for argument, default in found)
+        reader = ParameterReader(method.module, where, self.collector)
+        read = [reader.read(argument, default) for argument, default in found]
+        record["inputs"] = [one for one in read if one is not None]
+        if record.get("batched"):
+            method = batch.one_output()
+            for one in record["inputs"]:
+                # A default is one request's: it cannot be left to Python.
+                one.pop("own_default", None)
+                one["required"] = not ("default" in one or one["nullable"])
         output = self._read_output(method, where, yields=yields)
         record["generator"] = yields or (output or {}).get("kind") == "iterator"
         record["output"] = output
@@ -225,6 +237,9 @@ class _Reader:
         decorator = _decorated(method, "cog.concurrent")
         if isinstance(decorator, ast.Call):
             flags["concurrent"] = self._read_concurrent(method, decorator)
+        decorator = _decorated(method, "lading.batched")
+        if decorator is not None:
+            flags["batched"] = read_options(method, decorator, self.collector)
         return flags
 
     def _read_concurrent(self, method: Defined, call: ast.Call) -> int:

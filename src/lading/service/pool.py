@@ -18,7 +18,7 @@ from lading.model.problems import LadingError
 from lading.model.service import WorkerSpec
 from lading.service.calls import Call, Cause, Result, Status
 from lading.service.log import ServiceLog
-from lading.service.process import Child, slots_of, spawn
+from lading.service.process import Child, places_of, slots_of, spawn
 from lading.service.shared import LEAST
 from lading.service.worker import SetupFailed, Slot, State, Worker
 
@@ -128,6 +128,7 @@ class WorkerPool:
         self.scratch = ""
         self._main = worker_main
         self._total_slots = self.processes * slots_of(spec)
+        self._places = places_of(spec)
         self._idle: deque[Slot] = deque()
         self._crashes: deque[float] = deque(maxlen=CRASHES)
         self._streak = 0
@@ -175,9 +176,9 @@ class WorkerPool:
             task.cancel()
         self.drop_queue(Refusal.STOPPING, "the server is shutting down")
         for worker in self.ready_workers:
-            if not any(slot.calls for slot in worker.slots):
+            if not any(slot.running for slot in worker.slots):
                 worker.quit()
-        busy = [worker for worker in self.workers if worker.state is not State.READY or any(slot.calls for slot in worker.slots)]
+        busy = [worker for worker in self.workers if worker.state is not State.READY or any(slot.running for slot in worker.slots)]
         await self._end(busy, 0.0)
         await self._end(self.workers, QUIT_GRACE)
         if self.scratch:
@@ -216,13 +217,15 @@ class WorkerPool:
         """
         self._check_open()
         if self._idle:
-            self._send(self._idle.popleft(), call)
+            slot = self._idle.popleft()
+            self._send(slot, call)
+            self._rest(slot)
             return
         if self.waiting >= self.max_queue:
             raise RefusedError(Refusal.FULL, f"the queue is full: {self.waiting} predictions are waiting", self._retry_after())
-        slot = self._slot_ahead(call) if not self.queue else None
-        if slot is not None:
-            slot.send(call)
+        ahead = self._slot_ahead(call) if not self.queue else None
+        if ahead is not None:
+            ahead.send(call)
         else:
             self.queue.append(call)
 
@@ -238,7 +241,7 @@ class WorkerPool:
             raise RefusedError(Refusal.STARTING, "Setup has not finished yet. Try again later, or poll /health-check.", 1)
 
     def _retry_after(self) -> int:
-        waiting = len(self.queue) * self._cost / max(1, self._total_slots)
+        waiting = len(self.queue) * self._cost / max(1, self._total_slots * self._places)
         return min(60, max(1, round(waiting + 0.5)))
 
     def _send(self, slot: Slot, call: Call) -> None:
@@ -249,13 +252,15 @@ class WorkerPool:
         if len(call.body) > _AHEAD_BYTES:
             return None
         limit = _AHEAD
-        if self._total_slots > 1:
+        if self._places > 1:
+            limit = 2 * self._places
+        elif self._total_slots > 1:
             limit = int(min(_AHEAD, _AHEAD_SECONDS / self._cost)) if self._cost else 1
         best: Slot | None = None
         for worker in self.workers:
             if worker.state is State.READY and worker.condemned is None:
                 for slot in worker.slots:
-                    if len(slot.calls) < (limit if best is None else len(best.calls)):
+                    if len(slot) < (limit if best is None else len(best)):
                         best = slot
         return best
 
@@ -275,7 +280,7 @@ class WorkerPool:
     def _slot_running(self, call: Call) -> Slot | None:
         for worker in self.workers:
             for slot in worker.slots:
-                if slot.calls and slot.calls[0] is call:
+                if slot.running.get(call.number) is call:
                     return slot
         return None
 
@@ -332,14 +337,21 @@ class WorkerPool:
     def _feed(self, slot: Slot) -> None:
         while self.queue and self._takes_more(slot):
             self._send(slot, self.queue.popleft())
-        if not slot.calls and not slot.idle and slot.worker.condemned is None:
+        self._rest(slot)
+
+    def _rest(self, slot: Slot) -> None:
+        """Note that a slot can take a call at once, if it can."""
+        if slot.has_room and not slot.idle and slot.worker.condemned is None:
             slot.idle = True
             self._idle.append(slot)
 
     def _takes_more(self, slot: Slot) -> bool:
         if slot.worker.condemned is not None:
             return False
-        return not slot.calls or (self._total_slots == 1 and len(slot.calls) < _AHEAD and len(self.queue[0].body) <= _AHEAD_BYTES)
+        if slot.has_room:
+            return True
+        limit = 2 * self._places if self._places > 1 else _AHEAD
+        return self._total_slots == 1 and len(slot) < limit and len(self.queue[0].body) <= _AHEAD_BYTES
 
     def output(self, call: Call | None, text: str, source: str) -> None:
         """See `Owner`."""
@@ -384,6 +396,7 @@ class WorkerPool:
             if self.queue:
                 self._idle.remove(slot)
                 self._send(slot, self.queue.popleft())
+                self._rest(slot)
 
     def _give_up(self, ending: str) -> None:
         self.defunct = f"the model's process ended {CRASHES} times within a minute without one good answer; the last time: {ending}"
@@ -415,12 +428,12 @@ class WorkerPool:
     @property
     def running(self) -> int:
         """Predictions that run."""
-        return sum(bool(slot.calls) for worker in self.workers for slot in worker.slots)
+        return sum(len(slot.running) for worker in self.workers for slot in worker.slots)
 
     @property
     def waiting(self) -> int:
         """Predictions that wait: in the queue, or sent ahead and not begun."""
-        return len(self.queue) + sum(len(slot.calls) - 1 for worker in self.workers for slot in worker.slots if slot.calls)
+        return len(self.queue) + sum(len(slot.ahead) for worker in self.workers for slot in worker.slots)
 
     @property
     def ready_workers(self) -> list[Worker]:
@@ -438,7 +451,7 @@ class WorkerPool:
         ready = self.ready_workers
         if not ready:
             return Health.STARTING
-        return Health.BUSY if all(slot.calls for worker in ready for slot in worker.slots) else Health.READY
+        return Health.BUSY if not any(slot.has_room for worker in ready for slot in worker.slots) else Health.READY
 
     async def check(self) -> str | None:
         """Run the predictor's own health check on every worker that has one; None when all are well."""

@@ -47,7 +47,8 @@ class Child:
     """A started worker process and our ends of its sockets and pipes (all non-blocking).
 
     ``unsent`` is what did not fit the control socket at once; the event loop sends it. By ``mark`` and ``group`` its descendants are
-    found. ``regions`` are the descriptors of memory for large bodies, one for each slot, or none.
+    found. ``regions`` are the descriptors of memory for large bodies, one for each slot, or none; ``places`` the calls of one slot that
+    run together.
     """
 
     process: subprocess.Popen[bytes]
@@ -58,6 +59,7 @@ class Child:
     mark: str = ""
     group: ControlGroup | None = None
     regions: tuple[int, ...] = ()
+    places: int = 1
 
     @property
     def pid(self) -> int:
@@ -95,8 +97,23 @@ class Child:
         return returncode
 
 
+def batching_of(spec: WorkerSpec) -> Mapping[str, Any] | None:
+    """How the predictor wants its calls in batches: ``max_batch_size`` and ``max_latency`` (seconds); None if one by one."""
+    if spec.signature is not None:
+        return spec.signature.get("batched")
+    return spec.cortex.get("batching")
+
+
+def places_of(spec: WorkerSpec) -> int:
+    """How many calls of one slot run together, as a batch."""
+    batching = batching_of(spec)
+    return 1 if batching is None else int(batching["max_batch_size"])
+
+
 def slots_of(spec: WorkerSpec) -> int:
-    """How many predictions one process runs at a time: its threads, or what ``@cog.concurrent(max=N)`` says."""
+    """How many predictions one process runs at a time: its threads, or what ``@cog.concurrent(max=N)`` says; batches, one."""
+    if batching_of(spec) is not None:
+        return 1
     concurrent = (spec.signature or {}).get("concurrent", 1)
     return max(1, spec.threads, concurrent if isinstance(concurrent, int) else 1)
 
@@ -135,7 +152,7 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
     for pipe in (out[0], err[0]):
         os.set_blocking(pipe, False)
     group = ControlGroup.make(mark, process.pid)
-    child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]), mark=mark, group=group, regions=regions)
+    child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]), mark=mark, group=group, regions=regions, places=places_of(spec))
     _send(child, _load_frame(spec))
     return child
 
@@ -180,6 +197,7 @@ def _load_frame(spec: WorkerSpec) -> bytes:
         "signature": None if spec.signature is None else dict(spec.signature),
         "log_level": spec.log_level,
         "upload_url": spec.upload_url,
+        "batching": batching_of(spec),
         "cortex": dict(spec.cortex),
     }
     return encode_json(Kind.LOAD, 0, load)

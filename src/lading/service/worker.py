@@ -170,23 +170,35 @@ class _Channel(asyncio.Protocol):
 
 
 class Slot:
-    """A place in a worker where one prediction runs at a time; ``calls`` are on their way through it, the first is running."""
+    """A place in a worker, or as many as a batch has: ``running`` are the calls that run, by their numbers, ``ahead`` those behind them."""
 
-    __slots__ = ("calls", "channel", "idle", "region", "worker")
+    __slots__ = ("ahead", "channel", "idle", "places", "region", "running", "worker")
 
-    def __init__(self, worker: Worker, region: Region | None) -> None:
-        self.worker, self.region = worker, region
-        self.calls: deque[Call] = deque()
+    def __init__(self, worker: Worker, region: Region | None, places: int) -> None:
+        self.worker, self.region, self.places = worker, region, places
+        self.running: dict[int, Call] = {}
+        self.ahead: deque[Call] = deque()
         self.channel = _Channel(worker, SLOT_KINDS, self._on_frame)
         self.idle = False
 
+    def __len__(self) -> int:
+        return len(self.running) + len(self.ahead)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a call that is sent now runs at once, or as one of a batch."""
+        return len(self.running) < self.places
+
     def send(self, call: Call) -> None:
         """Put a call on its way."""
-        self.calls.append(call)
-        if len(self.calls) == 1:
+        alone = not self.running
+        if self.has_room:
+            self.running[call.number] = call
             self._begin(call)
+        else:
+            self.ahead.append(call)
         body = call.body
-        if len(body) > LEAST and len(self.calls) == 1 and self._share(body):
+        if len(body) > LEAST and alone and self._share(body):
             self.channel.send(encode(Kind.SHARED, call.number, call.head, _SIZE.pack(len(body))))
         else:
             self.channel.send(encode(Kind.PREDICT, call.number, call.head, body))
@@ -194,7 +206,7 @@ class Slot:
     def _share(self, body: bytes) -> bool:
         """Pass a body by memory, if this worker can and nothing else on this slot may still need that."""
         ready = self.worker.ready
-        return self.region is not None and ready is not None and ready.shared and self.region.put(body)
+        return self.places == 1 and self.region is not None and ready is not None and ready.shared and self.region.put(body)
 
     def _begin(self, call: Call) -> None:
         call.begin()
@@ -206,8 +218,8 @@ class Slot:
 
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.kind
-        call = self.calls[0] if self.calls else None
-        if call is None or call.number != frame.call:
+        call = self.running.get(frame.call)
+        if call is None:
             if kind == Kind.LOG:
                 self.worker.print(None, frame)
                 return
@@ -244,12 +256,14 @@ class Slot:
 
     def _free(self, call: Call, result: Result) -> None:
         # The slot takes its next call before the answer to this one is written: a sequential client never waits for itself.
-        self.calls.popleft()
+        del self.running[call.number]
         if call.timer is not None:
             call.timer.cancel()
             call.timer = None
-        if self.calls:
-            self._begin(self.calls[0])
+        if self.ahead:
+            following = self.ahead.popleft()
+            self.running[following.number] = following
+            self._begin(following)
         answered = call.result is not None
         self.worker.owner.slot_free(self, call, None if answered else result)
         call.finish(result)
@@ -283,7 +297,8 @@ class Worker:
         self.returncode: int | None = None
         self.left: list[Call] = []  # what it was running when it ended
         self.gone = asyncio.Event()
-        self.slots = tuple(Slot(self, Region(child.regions[number]) if child.regions else None) for number in range(len(child.slots)))
+        regions: list[Region | None] = [Region(number) for number in child.regions]
+        self.slots = tuple(Slot(self, region, child.places) for region in regions or [None] * len(child.slots))
         self._control = _Channel(self, CONTROL_KINDS, self._on_control)
         self._open = 1 + len(self.slots)
         self._health: asyncio.Future[_Health] | None = None
@@ -365,7 +380,7 @@ class Worker:
             self.loop.remove_reader(number)
             self._stop_polling(number)
             return False
-        running = [slot.calls[0] for slot in self.slots if slot.calls]
+        running = [call for slot in self.slots for call in slot.running.values()]
         text = self._decoders[source].decode(data)
         self._printed(running[0] if len(running) == 1 else None, text, source)
         return True
@@ -382,16 +397,16 @@ class Worker:
         self.loop.call_later(CANCEL_GRACE, self._cancel_overdue, slot, call)
 
     def _cancel_overdue(self, slot: Slot, call: Call) -> None:
-        if slot.calls and slot.calls[0] is call:
+        if slot.running.get(call.number) is call:
             self.condemn(f"was replaced: a prediction did not stop within {CANCEL_GRACE:g} s of being canceled", call)
 
     def time_out(self, slot: Slot, call: Call, seconds: float) -> None:
         """The running call has taken too long: answer it, and stop it, alone if others run here too."""
-        if not slot.calls or slot.calls[0] is not call:
+        if slot.running.get(call.number) is not call:
             return
         error = f"prediction timed out after {seconds:g} s"
         call.finish(Result(id=call.id, status=Status.FAILED, error=error, logs=call.log_text(), cause=Cause.TIMEOUT))
-        if any(other.calls for other in self.slots if other is not slot):
+        if sum(len(other.running) for other in self.slots) > 1:
             self.ask_cancel(slot, call)
         else:
             self.condemn(f"was replaced: a {error}", call)
@@ -470,12 +485,12 @@ class Worker:
         return self.condemned or describe_exit(self.returncode or 0)
 
     def _fail_running(self, slot: Slot) -> list[Call]:
-        if not slot.calls:
-            return []
-        running, *unbegun = slot.calls
-        slot.calls.clear()
-        self.left.append(running)
-        running.finish(self._last_words(running))
+        running, unbegun = list(slot.running.values()), list(slot.ahead)
+        slot.running.clear()
+        slot.ahead.clear()
+        for call in running:
+            self.left.append(call)
+            call.finish(self._last_words(call))
         return [call for call in unbegun if call.result is None]
 
     def _last_words(self, call: Call) -> Result:
