@@ -92,8 +92,10 @@ def _environ(server: Server, environment: Path, workload: str, port: int, mark: 
     path = [str(SOURCE)] if server.ours else [str(APPS), str(server.folder)]
     name, _, value = mark.partition("=")
     given = {key: text.format(batch=32 if workload == "batch" else 0) for key, text in server.environ.items()}
+    # Bytecode is kept, as where servers are installed.
+    inherited = {key: text for key, text in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     return {
-        **os.environ,
+        **inherited,
         "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": os.pathsep.join(path),
         "WORKLOAD": workload,

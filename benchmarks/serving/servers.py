@@ -66,7 +66,7 @@ def _write_project(folder: Path, predictor: Path, requirements: str) -> None:
 
 
 def _environ() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SOURCE)}
+    return {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(SOURCE)}
 
 
 LADING = (sys.executable, "-m", "lading")
