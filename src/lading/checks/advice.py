@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from lading.model.origin import Origin
+from lading.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

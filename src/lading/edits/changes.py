@@ -6,10 +6,10 @@ import codecs
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lading.formats._text import decode
 from lading.model.files import ProjectFiles
+from lading.model.records import dataclass
 from lading.model.secrets import redact_urls
 
 _MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

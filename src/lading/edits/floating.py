@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from packaging.markers import Marker
 
 from lading.model.lock import Lock
 from lading.model.plan import Plan
+from lading.model.records import dataclass
 from lading.model.requirements import Declared
 from lading.model.target import Target
 

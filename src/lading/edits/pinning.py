@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lading.edits.changes import Change
 from lading.edits.floating import Pin
 from lading.edits.pins import kind_of, pin_requirements, pin_strings, pin_yaml
 from lading.model.files import ProjectFiles
+from lading.model.records import dataclass
 from lading.model.requirements import Declared
 
 

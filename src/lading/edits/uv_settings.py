@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import tomli_w
 
 from lading.edits.changes import Change, Text
+from lading.model.records import dataclass
 
 PATH = "pyproject.toml"
 _HEADER = re.compile(r"^\[tool\.uv\][ \t]*(?:#.*)?\r?\n", re.MULTILINE)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import yaml
 
 from lading.edits.yaml_places import entry
+from lading.model.records import dataclass
 
 _COMMENT = re.compile(r"#[^\n]*")
 _STRANGE_BREAKS = re.compile("\r(?!\n)|[\x85\u2028\u2029]")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lading.model.plan import Plan
+from lading.model.records import dataclass
 from lading.model.requirements import Via
 from lading.model.secrets import Redactor, Secret, SecretUrl
 from lading.resolvers import settings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lading.model.events import Event, Phase, Reporter
 from lading.model.lock import Lock
 from lading.model.plan import Plan
 from lading.model.problems import LadingError
+from lading.model.records import dataclass
 from lading.model.target import Interpreter
 from lading.resolvers.builds import of_lock
 from lading.resolvers.process import Finished, run

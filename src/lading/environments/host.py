@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.environments.probe import Probed, probe
 from lading.frameworks.gpus import newest_label
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.target import Gpu, Interpreter, Machine, Target
 
 CPU = "cpu"

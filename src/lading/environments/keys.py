@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lading.model.lock import Lock
 from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.target import Interpreter
 
 FORMAT = "1"

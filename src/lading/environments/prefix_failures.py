@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from lading.model.conda import redact_conda
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from lading.environments.home import home
+from lading.model.records import dataclass
 
 # Old enough for every Python that an environment can be made for, and silent about everything else.
 _QUESTION = """

@@ -13,12 +13,12 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.environments.home import home
 from lading.model.events import Event, Phase, Reporter
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.scripts import Script
 from lading.model.secrets import Redactor, Secret
 

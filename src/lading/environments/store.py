@@ -20,7 +20,6 @@ import json
 import os
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from lading.model.environment import Environment
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.lock import Lock
 from lading.model.plan import Plan
+from lading.model.records import dataclass
 from lading.model.target import Interpreter
 
 BUILDING = "building"

@@ -6,7 +6,8 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from lading.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

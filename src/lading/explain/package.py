@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from lading.explain.conda import find_package, needed_by
@@ -12,6 +11,7 @@ from lading.model.conda import MatchSpec
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.plan import Plan
+from lading.model.records import dataclass
 from lading.model.requirements import Declared
 
 

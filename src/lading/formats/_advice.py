@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from lading.model.records import dataclass
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _EXTRAS = r"(?:\s*\[[^\]]*\])?"

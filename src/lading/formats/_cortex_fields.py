@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lading.formats._checks import Checker
 from lading.formats._cortex_table import keys
 from lading.formats._near import did_you_mean
 from lading.formats._yaml import Entry, Map, Node, Scalar, kind_of, shortened
+from lading.model.records import dataclass
 
 CANNOT_BE_NULL = "cannot be null (specify a value, or remove the key to use the default value)"
 _QUANTITY = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][-+]?[0-9]{1,3})?")

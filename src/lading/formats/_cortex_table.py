@@ -6,8 +6,10 @@ What is known, the documentation and the JSON Schema for editors come from here;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from lading.model.records import dataclass
 
 KINDS = ("RealtimeAPI", "BatchAPI", "TrafficSplitter", "TaskAPI", "AsyncAPI")
 TYPES = ("python", "tensorflow", "onnx")

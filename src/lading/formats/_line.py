@@ -8,7 +8,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lading.formats._paths import exists, joined, normal, outside
 from lading.formats._pip_options import Option, OptionError, parse_options, split_line
@@ -18,6 +18,7 @@ from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretUrl
 

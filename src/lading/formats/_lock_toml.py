@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from lading.formats._text import read_text
@@ -17,6 +16,7 @@ from lading.formats._toml import parse_toml
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 
 _FILE = r'\{(?: ?(?:url|path|file|filename|name|hash|size|upload-time) = (?:"[^"\\\n]*"|[0-9]+),?)+ ?\}'
 _FILES = rf"^(?:(?:wheels|files) = \[\n(?:    {_FILE},\n)*(?:    {_FILE}\n)?\]|sdist = {_FILE})$"

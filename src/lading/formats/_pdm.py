@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lading.formats._place import Place, expand
 from lading.formats._requirement import canonical, read_pep508
 from lading.formats._toml_reader import TomlReader
+from lading.model.records import dataclass
 from lading.model.requirements import BoundIndex, Declared, IndexOptions
 from lading.model.secrets import SecretUrl
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from lading.formats._requirement import canonical
 from lading.formats._shell import Command, NotUnderstood, Redirection, commands
+from lading.model.records import dataclass
 
 _PIP = re.compile(r"(?:.*/)?pip(?:3(?:\.\d+)?)?")
 _PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from lading.formats._markers import both
 from lading.formats._origins import from_git, from_path, from_url
 from lading.formats._place import Place, expand
 from lading.formats._requirement import canonical, read_pep508
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions
 from lading.model.secrets import SecretText, SecretUrl
 

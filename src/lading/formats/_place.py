@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.secrets import SecretUrl, redact_urls
 
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})

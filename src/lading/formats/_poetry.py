@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from lading.formats._markers import both, either
@@ -16,6 +16,7 @@ from lading.formats._toml import Key
 from lading.formats._toml_reader import TomlReader, dotted
 from lading.model.decisions import Decision, Kind
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretText, SecretUrl
 from lading.model.target import PythonRequest

@@ -6,7 +6,8 @@ What a shell would compute (``$(...)``, pipes, loops) is not understood, and sai
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from lading.model.records import dataclass
 
 _KEYWORDS = frozenset(
     {"if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "{", "}", "!", "[["}

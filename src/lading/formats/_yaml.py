@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -17,6 +16,7 @@ from lading.formats._text import read_text
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
+from lading.model.records import dataclass
 from lading.model.secrets import redact_urls
 
 _PLAIN = "plain"

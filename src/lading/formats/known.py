@@ -6,9 +6,10 @@ The planner asks here which files can be the source of the dependencies, what re
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+
+from lading.model.records import dataclass
 
 
 class Rank(IntEnum):

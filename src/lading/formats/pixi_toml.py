@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from lading.formats._conda_locked import marker_for
@@ -18,6 +18,7 @@ from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
+from lading.model.records import dataclass
 from lading.model.requirements import Declaration, Declared, IndexOptions, Via
 from lading.model.secrets import Secret, SecretText, SecretUrl
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from packaging.markers import Marker
 from packaging.version import InvalidVersion, Version
@@ -11,6 +11,7 @@ from lading.frameworks.offers import Offers
 from lading.model.decisions import Decision
 from lading.model.plan import BoundIndex
 from lading.model.problems import Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretUrl
 from lading.model.target import Machine, Target

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from lading.frameworks.choice import applies
 from lading.frameworks.labels import CPU, spoken
 from lading.model.conda import CondaPackage, MatchSpec
 from lading.model.decisions import Decision, Kind
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared
 from lading.model.target import Target
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -19,6 +18,7 @@ from lading.frameworks.shelf import Shelf
 from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of, spoken_pythons
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, Via
 
 NEAREST = "The nearest set that goes together: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -21,6 +20,7 @@ from lading.frameworks.shelf import Shelf
 from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, Via
 from lading.model.secrets import SecretUrl
 from lading.model.target import Gpu

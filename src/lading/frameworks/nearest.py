@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from packaging.version import Version
 
@@ -12,6 +12,7 @@ from lading.frameworks.labels import CPU, cuda_up_to, cuda_version, spoken
 from lading.frameworks.releases import PARTNERS, Release, releases
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tags import minor_of, spoken_pythons
+from lading.model.records import dataclass
 
 _CHANGED_TORCH, _CHANGED_PARTNER, _CHANGED_PYTHON, _CHANGED_BUILD = 3.0, 2.0, 2.5, 1.5
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from lading.frameworks.labels import label_of_url
 from lading.frameworks.tags import pythons_of, runs_on
+from lading.model.records import dataclass
 from lading.model.target import Target
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -11,6 +10,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from lading.frameworks.tables import table
+from lading.model.records import dataclass
 
 PARTNERS = ("torchvision", "torchaudio", "torchtext")
 """Packages whose releases go with one release of torch."""

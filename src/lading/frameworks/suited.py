@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
@@ -18,6 +17,7 @@ from lading.frameworks.releases import FAMILY, release_of, releases
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tags import in_order, minor_of, spoken_pythons
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, Via
 from lading.model.target import Target
 

@@ -7,7 +7,6 @@ page of links. The default registry has one build of each release, for Linux mos
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from packaging.version import Version
 
@@ -25,6 +24,7 @@ from lading.frameworks.tables import table
 from lading.model.decisions import Decision, Kind
 from lading.model.plan import BoundIndex
 from lading.model.problems import Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, Via
 
 CHOSEN = "torch-build-chosen"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from packaging.utils import canonicalize_name
@@ -12,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from lading.locks.diff import Change, diff
 from lading.model.lock import Lock
+from lading.model.records import dataclass
 
 _LINE = re.compile(r"(?P<origin>\S+?(?::\d+)?): (?P<text>.+)")
 _NAMED = re.compile(r"(?:-e )?(?P<name>[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)(?=$|[\s\[@<>=!~;(])")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from lading.explain.style import Style
@@ -11,6 +10,7 @@ from lading.explain.text import count, wrap
 from lading.locks.diff import Change, diff
 from lading.locks.reasons import Reasons, as_of_change, direction, target_changes
 from lading.model.lock import Lock
+from lading.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

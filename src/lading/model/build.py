@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from lading.model.records import dataclass
 from lading.model.requirements import Declared
 from lading.model.secrets import SecretText
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from lading.model.origin import Origin
+from lading.model.records import dataclass
 
 
 class ApiKind(StrEnum):

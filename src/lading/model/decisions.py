@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from lading.model.origin import Origin
+from lading.model.records import dataclass
 
 
 class Kind(StrEnum):

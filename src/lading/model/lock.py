@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from lading.model.conda import CondaLock
 from lading.model.decisions import Decision
+from lading.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

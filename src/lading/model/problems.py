@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from lading.model.origin import Origin
+from lading.model.records import dataclass
 
 
 class ExitCode(IntEnum):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
 from lading.model.cortex import CortexSettings, Splitter
 from lading.model.decisions import Decision
 from lading.model.origin import Origin
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions
 from lading.model.target import PythonRequest
 

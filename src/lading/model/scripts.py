@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from lading.model.origin import Origin
+from lading.model.records import dataclass
 from lading.model.secrets import redact_urls
 
 

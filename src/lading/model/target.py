@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from lading.model.origin import Origin
+from lading.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

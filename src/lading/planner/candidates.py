@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 
 from lading.formats import known
@@ -11,6 +10,7 @@ from lading.formats.known import KnownFile, Rank
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declaration
 
 _DECLARE_SOMETIMES = ("pyproject_toml", "setup_cfg")

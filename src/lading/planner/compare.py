@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -12,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 from lading.model.decisions import Decision, Kind
 from lading.model.origin import Origin
 from lading.model.problems import Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declaration, Declared, Via
 
 _VERSION = re.compile(r"[0-9][0-9A-Za-z.!+_-]*")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
@@ -13,6 +13,7 @@ from lading.frameworks.tags import in_order, minor_of, spoken_pythons
 from lading.model.markers import marker_environment
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared
 from lading.model.target import PythonRequest, Target
 

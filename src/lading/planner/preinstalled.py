@@ -11,7 +11,7 @@ import ast
 import posixpath
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from packaging.utils import canonicalize_name
 
@@ -22,6 +22,7 @@ from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError
 from lading.model.project import Api, ProjectConfig, ProjectKind
+from lading.model.records import dataclass
 from lading.model.requirements import Declaration, Declared
 from lading.model.secrets import SecretText
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 
 from packaging.specifiers import SpecifierSet
@@ -16,6 +16,7 @@ from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import ProjectConfig
+from lading.model.records import dataclass
 from lading.model.requirements import Declaration
 from lading.model.target import PythonRequest
 

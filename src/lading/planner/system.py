@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from lading.formats import system_packages as reader
 from lading.model.files import ProjectFiles, content_hash
 from lading.model.plan import Role, Source
 from lading.model.problems import ProblemCollector
+from lading.model.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.secrets import SecretUrl
 
 VARIABLE, SETTING, OFF = "LADING_TORCH_INDEX", "torch-index", "off"

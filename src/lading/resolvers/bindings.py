@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from lading.frameworks.choice import applies
 from lading.model.plan import BoundIndex, Plan
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, Via
 
 

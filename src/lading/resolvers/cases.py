@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.model.origin import Origin
 from lading.model.plan import Plan
+from lading.model.records import dataclass
 from lading.model.requirements import Declared
 from lading.model.secrets import Redactor, SecretUrl
 from lading.resolvers.bindings import Binding

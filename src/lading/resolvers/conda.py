@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import LadingError, ProblemCollector
+from lading.model.records import dataclass
 from lading.resolvers.conda_client import Caches, client, gateway, require_rattler, unreachable
 from lading.resolvers.conda_decisions import build_dropped, no_python, no_such_file, not_here, relaxed
 from lading.resolvers.conda_names import provided

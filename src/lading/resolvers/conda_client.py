@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from lading.model.conda import ChannelUrl, CondaPlan, redact_conda
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 
 if TYPE_CHECKING:
     from rattler import Client, Gateway

@@ -15,7 +15,6 @@ import time
 import urllib.error
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
 from html import unescape
@@ -25,6 +24,7 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from lading.frameworks.offers import File, Listing, Offers, Page, Source, Status, name_of, source, wheel
+from lading.model.records import dataclass
 from lading.model.secrets import SecretUrl
 from lading.resolvers.asking import FAILURES, ask
 from lading.resolvers.pages import ACCEPT, authorization

@@ -7,7 +7,6 @@ import json
 import re
 import urllib.error
 from collections.abc import Iterable
-from dataclasses import dataclass
 from html import unescape
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +14,7 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonica
 from packaging.version import Version
 
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import dataclass
 from lading.model.secrets import SecretUrl
 from lading.resolvers.asking import FAILURES, ask
 from lading.resolvers.netrcs import from_netrc

@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from lading.model.records import dataclass
 
 PATIENCE = 5.0
 """Seconds between asking a program to end and killing it."""

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.lock import Lock
 from lading.model.plan import Plan, Role
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.requirements import Declared, Via
 from lading.model.secrets import Redactor
 from lading.model.target import Interpreter
@@ -66,11 +67,14 @@ class ResolveOptions:
     conda: CondaLock | None = None
 
 
+_AS_IT_IS = ResolveOptions()
+
+
 def resolve(
     plan: Plan,
     interpreter: Interpreter | None,
     root: Path,
-    options: ResolveOptions = ResolveOptions(),
+    options: ResolveOptions = _AS_IT_IS,
     reporter: Reporter = silent,
 ) -> Lock:
     """Choose every package for the plan's target, with hashes.

@@ -7,9 +7,9 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from lading.model.records import dataclass
 from lading.schema.source import Assigned, Defined, External, Module, class_attribute
 
 _LARGEST = 10_000  # items of a sequence, characters of a text, bits of a number: no default is larger

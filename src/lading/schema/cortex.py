@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from lading.model.cortex import ApiKind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 from lading.schema.source import Defined, FunctionNode, Module, Sources
 from lading.schema.static import Ancestry, read_module
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lading.model.files import ProjectFiles
 from lading.model.problems import LadingError
+from lading.model.records import dataclass
 from lading.schema.source import Defined, Module, Sources
 from lading.schema.static import Ancestry, parameters
 

@@ -11,12 +11,12 @@ import ast
 import difflib
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
+from lading.model.records import dataclass
 from lading.schema.batches import BatchReader, read_options
 from lading.schema.constants import UnknownValueError, evaluate
 from lading.schema.fields import ParameterReader
