@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 from collections.abc import Mapping
 
 from lading.model.decisions import Decision, Kind
@@ -56,6 +55,8 @@ def pip_conf_options(files: ProjectFiles, folder: str = "") -> tuple[IndexOption
     content = files.read(path)
     if content is None:
         return IndexOptions(), (), ()
+    import configparser  # noqa: PLC0415 -- few projects have a pip.conf
+
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(content.decode("utf-8-sig", "replace"))

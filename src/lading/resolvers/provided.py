@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,8 @@ def constraints(provides: Mapping[str, str], by_index: frozenset[str], folder: P
 
 
 def _wheel(name: str, version: str, folder: Path) -> Path:
+    import zipfile  # noqa: PLC0415 -- only beside conda
+
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
     files = {
