@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lading.edits.changes import Overlay
-from lading.edits.floating import Pin, applies
+from lading.edits.floating import Pin
 from lading.edits.pinning import only_pinned, write_pins
 from lading.edits.pins import pin_strings, pin_yaml, pinned
 from lading.formats import requirements_txt
 from lading.model.files import MemoryFiles
+from lading.model.markers import marker_holds
 from lading.model.target import Target
 
 
@@ -186,4 +187,4 @@ LINUX = Target(python="3.9.18", platform="x86_64-manylinux_2_28")
     ],
 )
 def test_markers_are_asked_for_the_target_and_not_for_this_machine(marker: str, platform: str, *, true: bool):
-    assert applies(marker, Target(python="3.9.18", platform=platform)) is true
+    assert marker_holds(marker, Target(python="3.9.18", platform=platform)) is true

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from packaging.markers import Marker
-
 from lading.model.lock import Lock
+from lading.model.markers import marker_holds
 from lading.model.plan import Plan
 from lading.model.records import dataclass
 from lading.model.requirements import Declared
-from lading.model.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +32,10 @@ def pins(requirements: Iterable[Declared], plan: Plan, lock: Lock) -> tuple[Pin,
 
 def _pin(declared: Declared, plan: Plan, lock: Lock, chosen: set[str]) -> Pin:
     name = declared.name or ""
-    if declared.marker and not applies(declared.marker, plan.target, declared.extras):
+    if declared.marker and not marker_holds(declared.marker, plan.target, declared.extras):
         return Pin(declared, None, f"its marker ({declared.marker}) is false for Python {plan.target.python} on {plan.target.platform}")
     found = {str(package["version"]) for package in lock.packages if package["name"] == name and "version" in package}
     if len(found) != 1:
         return Pin(declared, None, f"the lock has {len(found)} versions of it" if found else "it is not in the lock")
     version = found.pop()
     return Pin(declared, version.partition("+")[0] if name in chosen and declared.index is None else version)
-
-
-_SYSTEMS = {"linux": ("linux", "Linux", "posix"), "darwin": ("darwin", "Darwin", "posix"), "windows": ("win32", "Windows", "nt")}
-
-
-def applies(marker: str, target: Target, extras: tuple[str, ...] = ()) -> bool:
-    """Whether a marker is true on a target."""
-    kind = "darwin" if "darwin" in target.platform else "windows" if "windows" in target.platform else "linux"
-    system, name, os_name = _SYSTEMS[kind]
-    machine = target.platform.partition("-")[0]
-    environment = {
-        "python_version": ".".join(target.python.split(".")[:2]),
-        "python_full_version": target.python,
-        "implementation_name": target.implementation,
-        "sys_platform": system,
-        "platform_system": name,
-        "os_name": os_name,
-        "platform_machine": "arm64" if (kind, machine) == ("darwin", "aarch64") else "AMD64" if kind == "windows" else machine,
-    }
-    return any(Marker(marker).evaluate({**environment, "extra": extra}) for extra in extras or ("",))

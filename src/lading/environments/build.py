@@ -13,6 +13,7 @@ from lading.environments.ahead import ENVIRONMENT, Ahead
 from lading.environments.home import unusable
 from lading.environments.keys import local_packages
 from lading.environments.verify import Answer, Question, verify
+from lading.explain.text import count as counted
 from lading.model.events import Event, Phase, Reporter
 from lading.model.lock import Lock
 from lading.model.plan import Plan
@@ -242,7 +243,7 @@ class _Progress:
 
     def end(self) -> None:
         if self.asked:
-            message = f"{self.asked} large file{'' if self.asked == 1 else 's'}"
+            message = counted(self.asked, "large file")
             self.reporter(
                 Event(step=DOWNLOADING, phase=Phase.FINISHED, message=message, done=self.had, total=self.asked, unit="packages"),
             )

@@ -21,6 +21,7 @@ from lading.environments.ahead import ENVIRONMENT
 from lading.environments.home import ENVIRONMENTS, home
 from lading.environments.prefix_failures import explain
 from lading.environments.verify import Question, incomplete, installed, same_version
+from lading.explain.text import count as counted
 from lading.model.conda import CondaLock, CondaPackage
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
@@ -90,7 +91,7 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _
     import rattler  # noqa: PLC0415 -- an optional part
 
     reporter = _Progress(work.reporter, len(conda.packages), early.ask)
-    reporter.report(Phase.STARTED, f"{len(conda.packages)} packages")
+    reporter.report(Phase.STARTED, counted(len(conda.packages), "package"))
     try:
         await rattler.install(
             [record_of(package, work.root) for package in conda.packages],
@@ -109,7 +110,7 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _
     except Exception as error:  # py-rattler has no common class for its errors
         reporter.report(Phase.FAILED, "")
         raise LadingError(explain(error, work.plan.lock_path)) from error
-    reporter.report(Phase.FINISHED, f"{len(conda.packages)} packages")
+    reporter.report(Phase.FINISHED, counted(len(conda.packages), "package"))
 
 
 def _tell_of_scripts(place: Path, reporter: Reporter) -> None:

@@ -29,6 +29,7 @@ from lading.environments.claims import hold as hold  # noqa: PLC0414 -- a part o
 from lading.environments.home import ENVIRONMENTS, home, require_writable, unusable
 from lading.environments.keys import FORMAT, Key, make_key
 from lading.environments.stamp import STORED, forget_removed
+from lading.explain.text import count as counted
 from lading.model.environment import Environment
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.lock import Lock
@@ -156,7 +157,7 @@ def _found(place: str, key: Key) -> Environment:
 
 def _headline(lock: Lock, interpreter: Interpreter) -> str:
     count = len(lock.packages) + (len(lock.conda.packages) if lock.conda else 0)
-    return f"{count} package{'' if count == 1 else 's'} for Python {interpreter.version}"
+    return f"{counted(count, 'package')} for Python {interpreter.version}"
 
 
 class _Wait:

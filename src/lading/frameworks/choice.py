@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import field
 
-from packaging.markers import Marker
 from packaging.version import InvalidVersion, Version
 
 from lading.frameworks.offers import Offers
 from lading.model.decisions import Decision
+from lading.model.markers import marker_holds
 from lading.model.plan import BoundIndex
 from lading.model.problems import Problem
 from lading.model.records import dataclass
@@ -66,32 +66,7 @@ class Choice:
 
 def applies(declared: Declared, target: Target) -> bool:
     """Whether a requirement holds on the target: its marker may be about another system or another Python."""
-    if declared.marker is None:
-        return True
-    system, machine = _system(target.platform)
-    minor = ".".join(target.python.split(".")[:2])
-    facts = {
-        "python_version": minor,
-        "python_full_version": target.python,
-        "implementation_name": target.implementation,
-        "implementation_version": target.python,
-        "platform_python_implementation": {"cpython": "CPython", "pypy": "PyPy"}.get(target.implementation, target.implementation),
-        "platform_machine": machine,
-        "platform_system": system,
-        "sys_platform": system.lower(),
-        "os_name": "posix",
-        "platform_release": "",
-        "platform_version": "",
-        "extra": "",
-    }
-    return Marker(declared.marker).evaluate(facts)
-
-
-def _system(platform: str) -> tuple[str, str]:
-    architecture, _, rest = platform.partition("-")
-    if rest == "apple-darwin":
-        return "Darwin", "arm64" if architecture == "aarch64" else architecture
-    return "Linux", architecture
+    return declared.marker is None or marker_holds(declared.marker, target)
 
 
 def exact_version(declared: Declared) -> Version | None:

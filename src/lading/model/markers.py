@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from packaging.markers import Marker
+
 from lading.model.target import Target
 
 
@@ -22,6 +24,12 @@ def marker_environment(target: Target) -> dict[str, str]:
         "platform_version": "",
         "extra": "",
     }
+
+
+def marker_holds(marker: str, target: Target, extras: tuple[str, ...] = ()) -> bool:
+    """Whether a marker is true on the target, for one of the extras that are asked for if there are any."""
+    environment = marker_environment(target)
+    return any(Marker(marker).evaluate({**environment, "extra": extra}) for extra in extras or ("",))
 
 
 def _system(platform: str) -> tuple[str, str]:

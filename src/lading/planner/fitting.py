@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from lading.frameworks.tags import in_order, minor_of, spoken_pythons
-from lading.model.markers import marker_environment
+from lading.model.markers import marker_holds
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, Problem
 from lading.model.records import dataclass
@@ -65,7 +64,7 @@ def _spoken(minors: Iterable[str]) -> str:
 
 
 def _holds(marker: str, minor: str, platform: str) -> bool:
-    return Marker(marker).evaluate(marker_environment(Target(python=full(minor), platform=platform)))
+    return marker_holds(marker, Target(python=full(minor), platform=platform))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from lading.explain.text import count as counted
 from lading.model.conda import ChannelUrl, CondaLock, CondaPackage, CondaPlan, CondaText, MatchSpec
 from lading.model.decisions import Decision
 from lading.model.events import Event, Phase, Reporter, silent
@@ -70,7 +71,7 @@ def solve(plan: Plan, root: Path, options: CondaOptions, reporter: Reporter = si
     assert conda is not None
     require_rattler(conda.specs[0].origin if conda.specs else None)
     count = len(conda.specs)
-    message = f"{count} specification{'' if count == 1 else 's'} for {conda.platform}"
+    message = f"{counted(count, 'specification')} for {conda.platform}"
     reporter(Event(step=STEP, phase=Phase.STARTED, message=message))
     try:
         solution = asyncio.run(_Session(plan, conda, root, options, reporter).solution())
@@ -78,7 +79,7 @@ def solve(plan: Plan, root: Path, options: CondaOptions, reporter: Reporter = si
         reporter(Event(step=STEP, phase=Phase.FAILED))
         raise
     total = len(solution.lock.packages)
-    packages = f"{total} package{'' if total == 1 else 's'}"
+    packages = counted(total, "package")
     reporter(Event(step=STEP, phase=Phase.FINISHED, message=packages, done=total, total=total, unit="packages"))
     return solution
 

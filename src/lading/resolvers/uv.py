@@ -21,6 +21,7 @@ import uv
 from packaging.utils import canonicalize_name
 
 from lading import __version__
+from lading.explain.text import count as counted
 from lading.model.build import ALL
 from lading.model.conda import CondaLock
 from lading.model.decisions import Decision, Kind
@@ -93,13 +94,13 @@ def resolve(
         reporter(Event(step=STEP, phase=Phase.FAILED))
         raise
     count = len(lock.packages)
-    reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{count} packages", done=count, total=count, unit="packages"))
+    reporter(Event(step=STEP, phase=Phase.FINISHED, message=counted(count, "package"), done=count, total=count, unit="packages"))
     return lock
 
 
 def _headline(plan: Plan) -> str:
     count = len(plan.requirements)
-    return f"{count} requirement{'' if count == 1 else 's'} for Python {plan.target.python} on {plan.target.platform}"
+    return f"{counted(count, 'requirement')} for Python {plan.target.python} on {plan.target.platform}"
 
 
 class _Session:
