@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lading.images.layers import DamagedError, LayerWriter
-from lading.images.media import Compression, Kind, Layer
-from lading.images.store import Store
 from lading.images.tar import FILE, LINK, Entry
 from lading.images.tar import FOLDER as FOLDER_KIND
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -104,19 +102,6 @@ def file_digest(path: str) -> str:
     """SHA-256 of a file, in hex."""
     with open(path, "rb", buffering=0) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def folder_layer(store: Store, kind: Kind, title: str, folder: Path, prefix: str, compression: Compression = Compression.GZIP) -> Layer:
-    """A folder as one layer below ``prefix``: what a conda environment, or a vendored folder, becomes.
-
-    The folder's files must name no place of this machine; whoever makes it (a conda prefix is linked for its place in the image) sees to it.
-
-    Raises:
-        LadingError: if the store cannot be written.
-        OSError: if the folder cannot be read.
-    """
-    found = walk(folder, prefix)
-    return store.layer(kind, title, ["folder", *digest_found(found)], compression, lambda writer: write_found(writer, found))
 
 
 def _changed(one: Found) -> Problem:

@@ -139,16 +139,6 @@ def write_files(writer: LayerWriter, files: Mapping[str, tuple[str, bytes]]) -> 
             writer.file(Entry(path=path, size=len(content)), content)
 
 
-def files_layer(store: Store, kind: Kind, title: str, files: Mapping[str, tuple[str, bytes]], compression: Compression) -> Layer:
-    """Links and small files as a layer.
-
-    Raises:
-        LadingError: if the store cannot be written.
-    """
-    inputs = [f"{path}\0{target}\0{content.hex()}" for path, (target, content) in sorted(files.items())]
-    return store.layer(kind, title, ["files", *inputs], compression, lambda writer: write_files(writer, files))
-
-
 def code_layer(store: Store, found: list[Found], compression: Compression) -> Layer:
     """Lading's own code as a layer.
 

@@ -30,11 +30,6 @@ def folder(path: str) -> bytes:
     return header(Entry(path=path, mode=0o755, kind=FOLDER))
 
 
-def symlink(path: str, target: str) -> bytes:
-    """The header of a symbolic link."""
-    return header(Entry(path=path, mode=0o777, kind=LINK, target=target))
-
-
 def header(entry: Entry) -> bytes:
     """An entry's header; several blocks long where name or size do not fit one."""
     name = entry.path.encode("utf-8", "surrogateescape") + (b"/" if entry.kind == FOLDER else b"")
