@@ -14,6 +14,7 @@ from lading.formats._checks import Checker
 from lading.formats._cortex_table import keys
 from lading.formats._near import did_you_mean
 from lading.formats._yaml import Entry, Map, Node, Scalar, kind_of, shortened
+from lading.model.cluster import Autoscaling, Compute, UpdateStrategy
 from lading.model.records import dataclass
 
 CANNOT_BE_NULL = "cannot be null (specify a value, or remove the key to use the default value)"
@@ -226,18 +227,19 @@ def _either(choices: Collection[str]) -> str:
     return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} or {quoted[-1]}"
 
 
-def check_compute(fields: Fields) -> tuple[int, float | None]:
-    """``compute``: how many GPUs are asked for, and the memory in bytes."""
+def read_compute(fields: Fields) -> Compute:
+    """``compute``: what one replica asks for."""
     fields.known(keys("compute"))
-    fields.quantity("cpu", 0.2, least="20m")
+    entry = fields.node.get("cpu")
+    cpu = fields.quantity("cpu", None if entry and _null(entry.value) else Compute().cpu, least="20m")
     memory = fields.quantity("mem", None, least="20Mi")
     gpus = fields.integer("gpu", 0, least=0)
     if fields.integer("inf", 0, least=0, most=1) and gpus:
         fields.problem("gpu and inf resources cannot be used together", fields.line("inf"), "Remove one of them.")
-    return gpus, memory
+    return Compute(cpu=cpu, memory=None if memory is None else int(memory), gpu=gpus)
 
 
-def check_autoscaling(fields: Fields, concurrency: int) -> None:
+def read_autoscaling(fields: Fields, concurrency: int) -> Autoscaling:
     """``autoscaling``: checked, as Cortex would; it takes effect in a cluster only.
 
     Args:
@@ -261,29 +263,38 @@ def check_autoscaling(fields: Fields, concurrency: int) -> None:
     window = fields.duration("window", 60.0, least="10s")
     if window % 10:
         fields.problem(f"must be a multiple of 10s (got {window:g}s)", fields.line("window"), "Write window: 60s.", key="window")
-    fields.duration("downscale_stabilization_period", 300.0)
-    fields.duration("upscale_stabilization_period", 60.0)
-    fields.number("max_downscale_factor", 0.75, least=0, below=1)
-    fields.number("max_upscale_factor", 1.5, above=1)
-    fields.number("downscale_tolerance", 0.05, least=0, below=1)
-    fields.number("upscale_tolerance", 0.05, least=0)
+    return Autoscaling(
+        min_replicas=least,
+        max_replicas=most,
+        initial_replicas=initial if fields.node.get("init_replicas") else None,
+        max_concurrency=highest,
+        target_concurrency=target if fields.node.get("target_replica_concurrency") else None,
+        window=window,
+        downscale_stabilization=fields.duration("downscale_stabilization_period", 300.0),
+        upscale_stabilization=fields.duration("upscale_stabilization_period", 60.0),
+        max_downscale_factor=fields.number("max_downscale_factor", 0.75, least=0, below=1),
+        max_upscale_factor=fields.number("max_upscale_factor", 1.5, above=1),
+        downscale_tolerance=fields.number("downscale_tolerance", 0.05, least=0, below=1),
+        upscale_tolerance=fields.number("upscale_tolerance", 0.05, least=0),
+    )
 
 
-def check_update_strategy(fields: Fields) -> None:
+def read_update_strategy(fields: Fields) -> UpdateStrategy:
     """``update_strategy``: whole numbers or percentages, not both zero."""
     fields.known(keys("update_strategy"))
-    zero = [key for key in ("max_surge", "max_unavailable") if _surge(fields, key) == 0]
-    if len(zero) == 2:
+    written = {key: _surge(fields, key) for key in ("max_surge", "max_unavailable")}
+    if all(text is not None and text.strip("0") in ("", "%") for text in written.values()):
         fields.problem("max_surge and max_unavailable cannot both be zero", fields.line("max_surge"), 'Write max_surge: "25%".')
+    return UpdateStrategy(**{key: text if text.endswith("%") else int(text) for key, text in written.items() if text is not None})
 
 
-def _surge(fields: Fields, key: str) -> int | None:
+def _surge(fields: Fields, key: str) -> str | None:
     entry = fields.node.get(key)
     if entry is None or not isinstance(entry.value, Scalar):
         return None
     found = re.fullmatch(r"([0-9]{1,9})(%?)", entry.value.text)
     if found and (not found[2] or int(found[1]) <= 100):
-        return int(found[1])
+        return found[0]
     message = f'invalid value (got "{shortened(entry.value.text)}", must be a whole number or a percentage from 0% to 100%)'
     fields.problem(message, entry.value.line, f'Write {key}: "25%".', key=key)
     return None

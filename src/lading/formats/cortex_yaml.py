@@ -7,16 +7,18 @@ here.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from lading.formats import _cortex_notes as notes
 from lading.formats._checks import Checker
-from lading.formats._cortex_fields import Fields, check_autoscaling, check_compute, check_update_strategy
+from lading.formats._cortex_fields import Fields, read_autoscaling, read_compute, read_update_strategy
 from lading.formats._cortex_models import read_shares
 from lading.formats._cortex_predictor import PredictorReader
 from lading.formats._cortex_table import ALLOWED, KINDS, LONGEST_NAME
 from lading.formats._dotenv import read_dotenv
 from lading.formats._paths import joined
 from lading.formats._yaml import Map, Node, Scalar, Sequence, kind_of, read_yaml, shortened
+from lading.model.cluster import ClusterSettings
 from lading.model.cortex import ApiKind, Splitter
 from lading.model.decisions import Decision
 from lading.model.files import ProjectFiles
@@ -189,33 +191,37 @@ class _Config:
         if api is None:
             self.broken.append(api_name)
         concurrency = (api.processes * api.threads) if api else 1
-        self._cluster_sections(fields, section, concurrency)
-        return api
+        cluster = self._cluster(fields, section, concurrency)
+        return replace(api, cluster=cluster) if api else None
 
-    def _cluster_sections(self, fields: Fields, predictor: Fields, concurrency: int) -> None:
-        compute, memory = None, None
+    def _cluster(self, fields: Fields, predictor: Fields, concurrency: int) -> ClusterSettings:
+        found = ClusterSettings()
         for key in ("compute", "autoscaling", "update_strategy"):
             section = fields.section(key) if fields.node.get(key) else None
             if section is None:
                 continue
             self.for_clusters.append((key, section.node.line))
             if key == "compute":
-                compute = section
-                gpus, memory = check_compute(section)
-                self.gpu = self.gpu or gpus > 0
+                found = replace(found, compute=read_compute(section))
+                self.gpu = self.gpu or found.compute.gpu > 0
             elif key == "autoscaling":
-                check_autoscaling(section, concurrency)
+                found = replace(found, autoscaling=read_autoscaling(section, concurrency))
             else:
-                check_update_strategy(section)
-        self._shared_memory(predictor, compute, memory)
+                found = replace(found, update=read_update_strategy(section))
+        return self._with_shared_memory(found, fields, predictor)
 
-    def _shared_memory(self, predictor: Fields, compute: Fields | None, memory: float | None) -> None:
-        shared = predictor.quantity("shm_size", None, least="0")
-        if compute is not None and shared is not None and memory is not None and shared > memory:
-            message = f"predictor.shm_size ({predictor.written('shm_size')}) cannot exceed compute.mem ({compute.written('mem')})"
+    def _with_shared_memory(self, found: ClusterSettings, fields: Fields, predictor: Fields) -> ClusterSettings:
+        shared, memory = predictor.quantity("shm_size", None, least="0"), found.compute.memory
+        if shared is None:
+            return found
+        if memory is not None and shared > memory:
+            compute = fields.section("compute")
+            written = compute.written("mem") if compute else ""
+            message = f"predictor.shm_size ({predictor.written('shm_size')}) cannot exceed compute.mem ({written})"
             predictor.problem(message, predictor.line("shm_size"), "Lower shm_size, or raise compute.mem.")
 
     def check_unique(self, apis: list[Api]) -> None:
+        return replace(found, compute=replace(found.compute, shared_memory=int(shared)))
         """Names and endpoints are each used once."""
         everything: list[Api | Splitter] = sorted([*apis, *self.splitters], key=lambda one: one.origin.line or 0)
         for what in ("name", "endpoint"):

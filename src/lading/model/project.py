@@ -7,6 +7,7 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
+from lading.model.cluster import ClusterSettings
 from lading.model.cortex import CortexSettings, Splitter
 from lading.model.decisions import Decision
 from lading.model.origin import Origin
@@ -54,7 +55,7 @@ class Api:
 
     ``file`` is relative to the root, ``object`` the class or function in it. ``endpoint`` is Cortex's route. ``env`` holds
     environment variables of this API, ``config`` Cortex's ``predictor.config``, ``cortex`` what else Cortex says of it, ``image`` the
-    image that its container is built on. ``origin`` is the line that names the predictor.
+    image that its container is built on, ``cluster`` what a cluster gives it. ``origin`` is the line that names the predictor.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Api:
     dependencies: Dependencies = field(default_factory=Dependencies)
     cortex: CortexSettings = field(default_factory=CortexSettings)
     image: str | None = None
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

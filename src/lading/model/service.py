@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lading.model.cluster import ClusterSettings
 from lading.model.cortex import Splitter
 from lading.model.project import ProjectKind
 
@@ -38,7 +39,10 @@ class WorkerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedApi:
-    """One predictor behind routes. ``processes`` workers run it. ``openapi`` is the schema of its predictor (Cog style)."""
+    """One predictor behind routes. ``processes`` workers run it. ``openapi`` is the schema of its predictor (Cog style).
+
+    ``cluster`` is what a cluster gives it.
+    """
 
     name: str
     worker: WorkerSpec
@@ -46,6 +50,7 @@ class ServedApi:
     processes: int = 1
     openapi: Mapping[str, Any] | None = None
 
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:

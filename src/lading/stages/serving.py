@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from lading.stages.values import Project, Ready
 
 if TYPE_CHECKING:
+    from lading.model.cluster import ClusterSettings
     from lading.model.environment import Environment
     from lading.model.project import Api
     from lading.model.service import ServedApi, ServiceSpec
@@ -86,7 +87,18 @@ def _served_api(ready: Ready, api: Api, environment: Environment, *, training: b
         threads=api.threads,
         cortex=api.cortex.as_json() if api.style is Style.CORTEX else {},
     )
-    return ServedApi(name=api.name, worker=worker, endpoint=api.endpoint, processes=api.processes, openapi=openapi)
+    return ServedApi(
+        name=api.name, worker=worker, endpoint=api.endpoint, processes=api.processes, openapi=openapi, cluster=_cluster(ready, api)
+    )
+
+
+def _cluster(ready: Ready, api: Api) -> ClusterSettings:
+    """What a cluster gives the API; Cog's ``gpu: true`` is one GPU."""
+    from lading.model.project import ProjectKind
+
+    if ready.config.kind is ProjectKind.CORTEX or not ready.config.gpu:
+        return api.cluster
+    return replace(api.cluster, compute=replace(api.cluster.compute, gpu=1))
 
 
 def with_variables(spec: ServiceSpec, variables: Mapping[str, str]) -> ServiceSpec:
