@@ -127,3 +127,20 @@ class Predictor(BasePredictor):
     failed = lading("predict", folder, "-i", "text=Ada", "-i", "wrong=true")
     assert (failed.code, failed.out) == (1, "hello, \n")
     assert "no more words" in failed.err
+
+
+def test_options_of_cogs_command_line(project, lading):
+    source = (
+        "import os\nfrom cog import BasePredictor, current_scope\n\nclass Predictor(BasePredictor):\n    def predict(self) -> str:\n"
+        "        return current_scope().context.get('replicate_api_token', 'none') + ' ' + os.environ.get('CUDA_VISIBLE_DEVICES', 'all')\n"
+    )
+    files = {"cog.yaml": "build:\n  python_version: '3.11'\npredict: predict.py:Predictor\n", "predict.py": source}
+    folder = project(files)
+    asked = ("predict", folder, "--use-replicate-token", "--gpus", "device=0,2", "--use-cog-base-image", "--use-cuda-base-image", "auto")
+    assert lading(*asked, REPLICATE_API_TOKEN="r8_x").out == "r8_x 0,2\n"
+    refused = lading(*asked)
+    assert (refused.code, refused.out) == (2, "")
+    assert "--use-replicate-token: The variable REPLICATE_API_TOKEN is not set here." in refused.err
+    assert lading("exec", "-C", folder, "-p", "8080", "--gpus", "2", "--", "sh", "-c", "echo $CUDA_VISIBLE_DEVICES").out == "0,1\n"
+    wrong = lading("predict", folder, "--gpus", "some")
+    assert (wrong.code, "names no GPUs; write all, none, a number, or device=0,2" in wrong.err) == (2, True)

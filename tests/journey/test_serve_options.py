@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -126,6 +127,25 @@ def test_cogs_setup_timeout_holds_unless_the_option_says_otherwise(project, serv
             assert time.monotonic() < until
             time.sleep(0.05)
         assert "setup did not finish within 0.5 s" in health["setup"]["error"]
+
+
+def test_variables_of_the_server_may_stand_where_the_models_do(project, served):
+    """In Cog's images there is one environment: what `environment` and `-e` set reaches the server, and `-e` wins."""
+    configured = {**PROJECT, "cog.yaml": PROJECT["cog.yaml"] + "environment:\n  - COG_MAX_CONCURRENCY=1\n  - LOG_FORMAT=json\n"}
+    with served(project(configured), "-e", "COG_MAX_CONCURRENCY=3") as service:
+        all_at_once(service, 3)
+        assert ask(service, do="most").json()["output"] == "3"
+        assert all(json.loads(line)["level"] for line in service.log.splitlines() if line.startswith("{"))
+        assert '"message": "my-model on' in service.log
+
+
+def test_cogs_variable_names_the_training_of_a_folder_without_configuration(project, served, lading):
+    files = {"predict.py": PROJECT["predict.py"], "fit.py": "from cog import Path\n\ndef fit(n: int) -> int:\n    return n + 1\n"}
+    with served(project(files), "-f", "predict.py:Predictor", COG_TRAIN_TYPE_STUB="fit.py:fit") as service:
+        assert service.client.post("/trainings", json={"input": {"n": 1}}).json()["output"] == 2
+    told = lading("train", "-f", "predict.py:Predictor", project(files), "-i", "n=1", COG_TRAIN_TYPE_STUB="gone.py:fit")
+    assert told.code == 2
+    assert "COG_TRAIN_TYPE_STUB: The predictor file gone.py is not in the project." in told.err
 
 
 def test_inputs_by_url_are_public_unless_allowed(project, served, lading, site):

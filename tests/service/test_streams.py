@@ -133,3 +133,14 @@ def test_more_listeners_than_allowed_are_told_429(tmp_path):
 def server_status(server: Server, id_: str) -> str:
     with httpx.Client(base_url=server.url) as client:
         return str(client.get(f"/predictions/{id_}").json().get("status"))
+
+
+def test_without_a_history_nothing_is_replayed_and_what_is_live_still_comes(tmp_path):
+    with running(tmp_path, env={"COG_STREAM_HISTORY_CAPACITY": "0"}) as server:
+        body = {"id": "live", "input": {"do": "stream", "count": 2}}
+        with server.client.stream("POST", "/predictions", json=body, headers=EVENTS) as answer:
+            live = [name for name, _ in read_events(answer.iter_lines())]
+        with server.client.stream("GET", "/predictions/live", headers=EVENTS) as answer:
+            late = [name for name, _ in read_events(answer.iter_lines())]
+    assert live == ["start", "log", "output", "log", "output", "metric", "completed"]
+    assert late == ["error", "start", "completed"]

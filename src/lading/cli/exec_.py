@@ -9,10 +9,11 @@ import subprocess
 from pathlib import Path
 
 import lading_worker
+from lading.cli.cog_options import add_gpus
 from lading.cli.install import prepare
 from lading.cli.options import pipeline_options
 from lading.cli.output import Output
-from lading.cli.serve import add_environment, variables
+from lading.cli.serve import add_environment, asked_variables
 from lading.model.problems import LadingError, Problem
 
 
@@ -20,6 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
     parser.add_argument("--api", metavar="NAME", help="the API whose environment to use, when they differ")
     add_environment(parser)
+    add_gpus(parser)
+    parser.add_argument(
+        "-p", "--publish", action="append", metavar="PORT", help=argparse.SUPPRESS
+    )  # Cog's: no container, all ports are there
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="the command and its arguments")
 
 
@@ -36,7 +41,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         raise LadingError(Problem(rule="usage", what=f"There is no API {arguments.api}.", instead=f"The APIs are {names}."))
     from lading.environments.claims import hold
 
-    environ = _environ(environment.path, environment.python, variables(arguments.env))
+    environ = _environ(environment.path, environment.python, asked_variables(arguments))
     with hold(environment):
         return _run(command, environ, str(ready.root))
 

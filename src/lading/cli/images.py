@@ -53,13 +53,13 @@ def predict(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _options(image: Image, arguments: argparse.Namespace, port: int) -> RunOptions:
-    from lading.cli.serve import variables
+    from lading.cli.serve import asked_variables
     from lading.environments.host import find_driver
     from lading.images.running import RunOptions
 
     gpus = b"NVIDIA_VISIBLE_DEVICES" in image.config and find_driver() is not None
     host = getattr(arguments, "host", None) or "127.0.0.1"
-    return RunOptions(host=host, port=port, env=variables(arguments.env), gpus=gpus)
+    return RunOptions(host=host, port=port, env=asked_variables(arguments), gpus=gpus)
 
 
 def _api(image: Image, name: str | None) -> Any:
@@ -84,6 +84,7 @@ def _api(image: Image, name: str | None) -> Any:
 
 
 def _payload(arguments: argparse.Namespace, api: Any) -> bytes:
+    from lading.cli.cog_options import context_of
     from lading.cli.predict import content_of, json_input
     from lading.schema import arguments as schema
 
@@ -96,7 +97,8 @@ def _payload(arguments: argparse.Namespace, api: Any) -> bytes:
         given = schema.convert(signature, arguments.input, content_of)
     else:
         given = schema.convert_payload(arguments.input, content_of)
-    record = given if api["worker"]["style"] == "cortex" else {"input": given}
+    context = context_of(arguments)
+    record = given if api["worker"]["style"] == "cortex" else {"input": given, **({"context": context} if context else {})}
     return bytes(record) if isinstance(record, bytes | bytearray) else json.dumps(record).encode()
 
 

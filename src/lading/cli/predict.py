@@ -6,15 +6,17 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lading import pipeline
+from lading.cli.cog_options import add_gpus, add_token, context_of
 from lading.cli.install import prepare
 from lading.cli.options import add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.outputs import Pieces, is_joined, write_output
-from lading.cli.serve import add_environment, add_timeouts, no_predictor, variables
+from lading.cli.serve import add_environment, add_timeouts, asked_variables, no_predictor
 from lading.model.cortex import ApiKind
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -41,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api", metavar="NAME", help="the API to ask, when the project has several")
     add_timeouts(parser)
     add_environment(parser)
+    add_gpus(parser)
+    add_token(parser)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -73,10 +77,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if api.cortex.kind is not ApiKind.REALTIME:
         raise LadingError(_job_needed(api))
     payload = inputs_of(arguments, project, api)
+    context = context_of(arguments)
     ready = prepare(options, output)
     served = next(one for one in pipeline.describe_service(ready).apis if one.name == api.name)
     pieces = Pieces(served, output) if not output.as_json and arguments.output is None else None
-    result = once(served, ready.environments[api.name], payload, arguments, output, pieces=pieces)
+    result = once(served, ready.environments[api.name], payload, arguments, output, pieces=pieces, context=context)
     shown = pieces is not None and pieces.end()
     if output.as_json:
         output.json(result.as_json())
@@ -115,17 +120,18 @@ def once(
     output: Output,
     *,
     pieces: Pieces | None = None,
+    context: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Run one prediction or training in a worker of its own; ``pieces`` shows the output as it comes.
+    """Run one prediction or training in a worker of its own; ``pieces`` shows the output as it comes, the model sees ``context``.
 
     Its URLs may name any address: they are the user's own, not a stranger's.
     """
     from lading.environments.claims import hold
     from lading.service.once import predict_once
-    from lading.service.variables import setup_timeout
+    from lading.service.variables import of_worker, setup_timeout
 
-    served = pipeline.with_worker_variables(served, {"LADING_DOWNLOAD_ALLOW": "all", **variables(arguments.env)})
-    setup_seconds = arguments.setup_timeout or setup_timeout(os.environ)
+    served = pipeline.with_worker_variables(served, {"LADING_DOWNLOAD_ALLOW": "all", **asked_variables(arguments)})
+    setup_seconds = arguments.setup_timeout or setup_timeout(of_worker(served.worker, os.environ))
     with hold(environment):
         return predict_once(
             served,
@@ -134,6 +140,7 @@ def once(
             setup_timeout=setup_seconds,
             predict_timeout=arguments.timeout,
             on_chunk=pieces.show if pieces else None,
+            context=context,
         )
 
 

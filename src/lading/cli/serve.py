@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lading import pipeline
+from lading.cli.cog_options import add_gpus, named_by_cog, trained_by_cog
 from lading.cli.install import prepare
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from lading.model.service import ServedApi, ServiceSpec
 
 DEFAULT_PORT = 5000
-_CONFIGURATIONS = ("cog.yaml", "cortex.yaml")
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--await-explicit-shutdown", action="store_true", help="ignore SIGTERM; POST /shutdown ends the server")
     add_timeouts(parser)
     add_environment(parser)
+    add_gpus(parser)
 
 
 def _count(text: str) -> int:
@@ -92,8 +93,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
     if images.names_image(arguments.project, arguments.directory):
         return images.serve(arguments, output, port)
-    options = _named_by_cog(pipeline_options(arguments, arguments.project))
-    ready = prepare(options, output)
+    ready = prepare(named_by_cog(pipeline_options(arguments, arguments.project), os.environ), output)
+    ready = replace(ready, config=trained_by_cog(ready.config, ready.files, os.environ))
     if not ready.config.apis:
         raise LadingError(no_predictor(ready.config.path))
     spec = pipeline.describe_service(
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         max_held_bytes=_held(arguments),
         ignore_sigterm=arguments.await_explicit_shutdown,
     )
-    spec = pipeline.with_variables(_adjusted(spec, arguments), _allowed(arguments) | variables(arguments.env))
+    spec = _adjusted(pipeline.with_variables(spec, _allowed(arguments) | asked_variables(arguments)), arguments)
     from lading.environments.claims import hold
     from lading.service.server import serve
 
@@ -128,24 +129,16 @@ def _allowed(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _adjusted(spec: ServiceSpec, arguments: argparse.Namespace) -> ServiceSpec:
     """The service with what the command line and Cog's variables say of processes, threads and uploads."""
-    from lading.service.variables import with_cog_variables
+    from lading.service.variables import with_cog_variables, with_threads
 
     def adjusted(api: ServedApi) -> ServedApi:
-        worker = replace(api.worker, threads=arguments.threads or api.worker.threads, upload_url=arguments.upload_url)
+        worker = with_threads(api.worker, arguments.threads) if arguments.threads else api.worker
+        worker = replace(worker, upload_url=arguments.upload_url)
         return replace(api, worker=worker, processes=arguments.workers or api.processes)
 
     training = spec.training and replace(spec.training, worker=replace(spec.training.worker, upload_url=arguments.upload_url))
-    if arguments.threads is None:
-        spec = with_cog_variables(spec, os.environ)
+    spec = with_cog_variables(spec, os.environ)
     return replace(spec, apis=tuple(map(adjusted, spec.apis)), training=training)
-
-
-def _named_by_cog(options: pipeline.Options) -> pipeline.Options:
-    """``COG_PREDICT_TYPE_STUB`` names the predictor of a project that has no configuration, as in Cog's images."""
-    stub = os.environ.get("COG_PREDICT_TYPE_STUB")
-    if not stub or options.file or any((options.directory / name).exists() for name in _CONFIGURATIONS):
-        return options
-    return replace(options, file=stub)
 
 
 def no_predictor(path: str | None) -> Problem:
@@ -169,6 +162,15 @@ def _port(arguments: argparse.Namespace) -> int:
             Problem(rule="usage", what="The port is not a number from 0 to 65535.", origin=Origin(origin), instead="Write -p 5000.")
         )
     return port
+
+
+def asked_variables(arguments: argparse.Namespace) -> dict[str, str]:
+    """What ``--gpus`` and ``-e`` set for the model; ``-e`` wins.
+
+    Raises:
+        LadingError: as `variables`.
+    """
+    return {**(arguments.gpus or {}), **variables(arguments.env)}
 
 
 def variables(pairs: list[str]) -> dict[str, str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+from dataclasses import replace
 
 from lading import pipeline
+from lading.cli.cog_options import add_gpus, trained_by_cog
 from lading.cli.install import prepare
 from lading.cli.options import add_project, pipeline_options
 from lading.cli.output import Output
@@ -23,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="PATH", default="weights", help="where to write the weights (default: weights)")
     add_timeouts(parser)
     add_environment(parser)
+    add_gpus(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
@@ -30,9 +34,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     sort_out_json(arguments)
     options = pipeline_options(arguments, arguments.project)
     project = pipeline.read(options)
+    project = replace(project, config=trained_by_cog(project.config, project.files, os.environ))
     train = _train(project)
     payload = inputs_of(arguments, project, train, training=True)
-    ready = prepare(options, output)
+    ready = replace(prepare(options, output), config=project.config)
     served = pipeline.describe_training(ready)
     assert served is not None
     result = once(served, ready.variants[0].environment, payload, arguments, output)

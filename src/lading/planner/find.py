@@ -82,6 +82,14 @@ def _is_list(content: bytes) -> bool:
 def _plain_config(files: ProjectFiles, named: str | None) -> ProjectConfig:
     reference, origin = (named, Origin("the command line")) if named else _declared_predictor(files)
     file, _, name = (reference or "").partition(":")
+    _must_be_there(files, file, origin)
+    if file and name:
+        api = _plain_api(file, name, origin)
+        return ProjectConfig(kind=ProjectKind.PLAIN, path=None, apis=(api,))
+    return _discovered(files, file or None)
+
+
+def _must_be_there(files: ProjectFiles, file: str, origin: Origin) -> None:
     if file and files.read(file) is None:
         raise LadingError(
             Problem(
@@ -91,10 +99,6 @@ def _plain_config(files: ProjectFiles, named: str | None) -> ProjectConfig:
                 instead="Write the path relative to the project's folder, as file.py:Name.",
             )
         )
-    if file and name:
-        api = _plain_api(file, name, origin)
-        return ProjectConfig(kind=ProjectKind.PLAIN, path=None, apis=(api,))
-    return _discovered(files, file or None)
 
 
 def _declared_predictor(files: ProjectFiles) -> tuple[str | None, Origin]:
@@ -106,6 +110,20 @@ def _declared_predictor(files: ProjectFiles) -> tuple[str | None, Origin]:
 
     settings = pyproject_toml.lading_settings(PYPROJECT, files)
     return settings.predict, settings.origin
+
+
+def plain_api(files: ProjectFiles, reference: str, origin: Origin) -> Api:
+    """The predictor or training that ``file.py:Name`` names, in Cog's style.
+
+    Raises:
+        LadingError: if the file is not in the project, or the name is missing.
+    """
+    file, _, name = reference.partition(":")
+    _must_be_there(files, file, origin)
+    if not (file and name):
+        what = f'"{reference}" does not say which class or function it means.'
+        raise LadingError(Problem(rule="usage", what=what, origin=origin, instead="Write file.py:Name."))
+    return _plain_api(file, name, origin)
 
 
 def _plain_api(file: str, name: str, origin: Origin) -> Api:

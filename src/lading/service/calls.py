@@ -20,6 +20,7 @@ LOG_LIMIT = 1024 * 1024
 """Characters of log kept for one prediction."""
 EVENT_LIMIT = 1024
 """Events kept for a listener that is slow, or comes late, unless ``COG_STREAM_HISTORY_CAPACITY`` says otherwise."""
+_LEAST_WAITING = 16  # events that a listener may fall behind, however short the history
 
 
 class Status(StrEnum):
@@ -200,7 +201,8 @@ class Call:
 
     def listen(self) -> Listener:
         """A new listener; what happened so far comes first."""
-        listener = Listener(self._so_far(), self.history_limit, self.skipped)
+        # Who listens live is not held to the history's limit, which may be 0.
+        listener = Listener(self._so_far(), max(self.history_limit, _LEAST_WAITING), self.skipped)
         if self.result is None:
             self.listeners.append(listener)
         return listener

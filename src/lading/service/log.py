@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from lading.model.events import Event, Phase, Reporter, silent
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_NAMES = {**{level: level for level in _LEVELS}, "trace": "debug", "warn": "warning", "off": "error"}  # Rust's and Cog's
 _WAITING = 10_000
 _SHORT = 12
 
@@ -41,10 +42,10 @@ class ServiceLog:
 
     @classmethod
     def from_environment(cls, reporter: Reporter, environ: Mapping[str, str] | None = None) -> ServiceLog:
-        """As ``LOG_FORMAT`` (``json``, ``console``) and ``LADING_LOG_LEVEL`` or ``COG_LOG_LEVEL`` say."""
+        """As ``LOG_FORMAT`` (``json``, ``console``) says, and `level_of`."""
         variables = os.environ if environ is None else environ
         stream = sys.stderr if variables.get("LOG_FORMAT", "").lower() == "json" else None
-        return cls(reporter, stream, variables.get("LADING_LOG_LEVEL") or variables.get("COG_LOG_LEVEL") or "info")
+        return cls(reporter, stream, level_of(variables))
 
     def wants(self, level: str) -> bool:
         """Whether lines of this level are shown."""
@@ -127,6 +128,23 @@ class ServiceLog:
             self._lines.put(None)
             self._thread.join(2)
             self._thread = None
+
+
+def level_of(variables: Mapping[str, str]) -> str:
+    """The level of ``LADING_LOG_LEVEL``, else of ``RUST_LOG``, else of ``COG_LOG_LEVEL``, as in Cog; what is no level is passed over.
+
+    Of ``RUST_LOG`` (``info,coglet=debug``) what it says of Cog's server counts, else what it says of everything; not of other programs.
+    """
+    asked = (variables.get("LADING_LOG_LEVEL"), _of_rust(variables.get("RUST_LOG", "")), variables.get("COG_LOG_LEVEL"))
+    return next((_NAMES[level.lower()] for level in asked if level and level.lower() in _NAMES), "info")
+
+
+def _of_rust(directives: str) -> str | None:
+    levels = {"": ""}
+    for directive in directives.split(","):
+        target, equals, level = directive.strip().rpartition("=")
+        levels[target if equals else ""] = level
+    return levels.get("coglet") or levels[""] or None
 
 
 def printable(text: str) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,12 +95,13 @@ def predict_once(
     setup_timeout: float | None = None,
     predict_timeout: float | None = None,
     on_chunk: Callable[[bytes], None] | None = None,
+    context: Mapping[str, str] | None = None,
     worker_main: str | None = None,
 ) -> Outcome:
     """Start one worker, make one prediction, end the worker. Nothing is left running, whatever happens.
 
     ``body`` is the input (Cog style: a dict) or the payload (Cortex style); bytes are passed on as they are. ``on_chunk`` gets each
-    piece of a piecewise output as JSON, when it comes. Times are in seconds.
+    piece of a piecewise output as JSON, when it comes. The model sees ``context`` by ``current_scope()``. Times are in seconds.
 
     Raises:
         LadingError: if setup fails (exit code MODEL, with the user's traceback), or the worker cannot be started.
@@ -112,7 +113,7 @@ def predict_once(
     try:
         with _terminable():
             service = PredictionService(api, log=log, setup_timeout=setup_timeout, predict_timeout=predict_timeout)
-            return asyncio.run(_once(service, child, body, on_chunk))
+            return asyncio.run(_once(service, child, lambda: _call(service, body, context or {}), on_chunk))
     finally:
         log.close()
         if child.process.returncode is None:
@@ -136,7 +137,7 @@ def _terminable() -> Iterator[None]:
 async def _once(
     service: PredictionService,
     child: Child,
-    body: Any,
+    make: Callable[[], Call],
     on_chunk: Callable[[bytes], None] | None,
 ) -> Outcome:
     api, log = service.api, service.log
@@ -146,7 +147,7 @@ async def _once(
         await service.pool.wait_settled()
         _check_setup(api, service.pool.setup)
         log.report(Event(step="Setting up", phase=Phase.FINISHED, message=f"{api.name} is ready"))
-        call = _call(service, body)
+        call = make()
         if on_chunk is not None:
             call.watchers.append(_chunks_to(on_chunk))
         return Outcome(await service.submit(call), cortex=api.worker.style == Style.CORTEX)
@@ -164,10 +165,10 @@ def _chunks_to(on_chunk: Callable[[bytes], None]) -> Callable[[CallEvent], None]
     return watch
 
 
-def _call(service: PredictionService, body: Any) -> Call:
+def _call(service: PredictionService, body: Any, context: Mapping[str, str]) -> Call:
     payload = bytes(body) if isinstance(body, bytes | bytearray) else json.dumps(body).encode()
     if service.api.worker.style != Style.CORTEX:
-        return service.new_call(payload, input_=payload)
+        return service.new_call(payload, input_=payload, context=json.dumps(dict(context)).encode() if context else b"")
     kind = "application/octet-stream" if isinstance(body, bytes | bytearray) else "application/json"
     head = {"method": "POST", "path": "/predict", "query": "", "headers": [["content-type", kind]], "content_type": kind}
     return service.new_call(payload, head=json.dumps(head).encode())

@@ -18,6 +18,7 @@ from lading.service.counters import Counters
 from lading.service.log import ServiceLog, printable
 from lading.service.pool import Health, Refusal, RefusedError, Setup, WorkerPool
 from lading.service.process import Child
+from lading.service.variables import of_worker
 
 KEPT_SECONDS = 600.0
 """How long a finished prediction can be asked for."""
@@ -74,7 +75,7 @@ class PredictionService:
         self._kept_bytes = 0
         self.draining = self.started = False
         self._starting: asyncio.Future[None] | None = None
-        self._history = _history_limit(os.environ)
+        self._history = _history_limit(of_worker(api.worker, os.environ))
         self._numbers = 0
         self._randoms: list[str] = []
         self._scratch = b""
@@ -265,6 +266,6 @@ def _size(call: Call, result: Result) -> int:
 
 
 def _history_limit(environ: Mapping[str, str]) -> int:
-    """``COG_STREAM_HISTORY_CAPACITY``; what is no number from 1 on counts as not given, as in Cog."""
+    """``COG_STREAM_HISTORY_CAPACITY``, 0 for no replay; what is no number counts as not given, as in Cog."""
     text = environ.get("COG_STREAM_HISTORY_CAPACITY", "")
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) <= 1_000_000 else EVENT_LIMIT
+    return int(text) if text.isascii() and text.isdigit() and int(text) <= 1_000_000 else EVENT_LIMIT

@@ -162,10 +162,12 @@ class _Server:
     ) -> None:
         from lading.service.counters import Counters  # noqa: PLC0415 - after the workers
         from lading.service.log import ServiceLog  # noqa: PLC0415
+        from lading.service.variables import of_server  # noqa: PLC0415
 
         self.spec, self.listener = spec, listener
         self.allow_shutdown, self.worker_main = allow_shutdown, worker_main
-        self.log = ServiceLog.from_environment(reporter)
+        self.variables = of_server(spec.apis, os.environ)
+        self.log = ServiceLog.from_environment(reporter, self.variables)
         self.counters = Counters()
         self.services: list[PredictionService] = []
         self.training: PredictionService | None = None
@@ -269,7 +271,7 @@ class _Server:
         from lading.service.http_server import make_server  # noqa: PLC0415
         from lading.service.webhooks import Webhooks  # noqa: PLC0415
 
-        webhooks = Webhooks(self.log)
+        webhooks = Webhooks(self.log, self.variables)
         app = create_app(
             self.spec,
             self.services,
