@@ -57,7 +57,7 @@ def commands() -> str:
 def _options(parser: argparse.ArgumentParser, only: set[str] | None) -> list[tuple[str, str]]:
     rows = []
     for action in parser._actions:
-        if "-h" in action.option_strings or (only is not None and set(action.option_strings) & only):
+        if "-h" in action.option_strings or action.help == argparse.SUPPRESS or (only is not None and set(action.option_strings) & only):
             continue
         name = ", ".join(action.option_strings) or str(action.metavar or action.dest)
         takes = action.option_strings and action.nargs != 0
