@@ -23,6 +23,7 @@ from lading.stages.values import Installed, Locked, Options, Planned, Project, R
 
 if TYPE_CHECKING:
     from lading.environments.folder import FolderFiles
+    from lading.environments.scripts import Policy
     from lading.model.project import ProjectConfig
     from lading.planner.sources import Chosen
 
@@ -112,8 +113,12 @@ def lock(planned: tuple[Planned, ...], project: Project, options: Options, repor
     return tuple(locked)
 
 
-def install(locked: tuple[Locked, ...], project: Project, options: Options, reporter: Reporter = silent) -> tuple[Installed, ...]:
+def install(
+    locked: tuple[Locked, ...], project: Project, options: Options, reporter: Reporter = silent, *, scripts: Policy | None = None
+) -> tuple[Installed, ...]:
     """Make sure that every environment is in the store.
+
+    ``scripts`` is what is done about the scripts that conda packages bring; by default those run that were allowed before.
 
     Raises:
         LadingError: if an environment cannot be built; the store is then as it was.
@@ -125,6 +130,8 @@ def install(locked: tuple[Locked, ...], project: Project, options: Options, repo
         if one.lock.conda is not None:
             interpreter = replace(interpreter, version=one.lock.conda.python)
         with_indexes = as_reached(one.planned.plan, project, options)
-        environment = make_environment(one, interpreter, with_indexes, project.root, offline=options.offline, reporter=reporter)
+        environment = make_environment(
+            one, interpreter, with_indexes, project.root, offline=options.offline, reporter=reporter, scripts=scripts
+        )
         installed.append(Installed(locked=one, environment=environment))
     return tuple(installed)

@@ -328,18 +328,6 @@ def test_a_channel_that_fails_after_the_lock_was_made_is_named(
     assert not list_environments()
 
 
-def test_scripts_for_after_an_installation_are_told_and_not_run(project: Project, channels: Channels, tmp_path: Path):
-    marker = tmp_path / "was-run"
-    extra = Channel(tmp_path / "extra")
-    extra.add("noisy", "1.0", files={"bin/.noisy-post-link.sh": f"touch {marker}\n"})
-    extra.index()
-    text = f"channels:\n  - {extra.url}\n  - {channels.main.url}\ndependencies:\n  - python={MINOR}\n  - noisy\n"
-    project.write({"environment.yml": text})
-    project.install()
-    assert "noisy has a script for after its installation, which is not run" in [event.message for event in project.events]
-    assert not marker.exists()
-
-
 def test_a_wrong_guess_about_a_name_is_found_when_it_is_installed(cortex: Project, channels: Channels, tmp_path: Path, index: LocalIndex):
     index.add("uses-odd", "1.0", requires=["odd>=1"])
     extra = Channel(tmp_path / "extra")

@@ -11,7 +11,7 @@ from lading import pipeline
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked, system_packages_text
-from lading.cli.scripts import Scripts, inside, settle_scripts
+from lading.cli.scripts import Scripts, inside, policy, settle_scripts
 from lading.environments.system_packages import check as check_system_packages
 from lading.model.plan import Plan
 from lading.model.scripts import When
@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     add_json(parser)
     parser.add_argument(
-        "--allow-scripts", action="store_true", help="run the project's dependencies.sh and postBuild, each once; `lading plan` shows them"
+        "--allow-scripts",
+        action="store_true",
+        help="run the project's dependencies.sh and postBuild, each once (`lading plan` shows them), and the post-link scripts of conda packages",
     )
 
 
@@ -54,7 +56,7 @@ def prepare(options: pipeline.Options, output: Output, *, scripts: Scripts = Scr
         plans = [one.plan for one in planned]
         _tell_missing(plans, output)
         settle_scripts(plans, When.BEFORE, scripts, output, root=project.root, environ=options.environ)
-        installed = pipeline.install(locked, project, options, output.reporter)
+        installed = pipeline.install(locked, project, options, output.reporter, scripts=policy(scripts, output))
         for one in installed:
             variables = inside(options.environ, one.environment.path)
             settle_scripts([one.locked.planned.plan], When.AFTER, scripts, output, root=project.root, environ=variables)

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from lading.cli.output import Output
-from lading.environments.scripts import Consent, consent_to, has_run, remember, run_script
+from lading.environments.scripts import Consent, Policy, consent_to, has_run, remember, remembered, run_script
 from lading.explain.scripts import render_scripts
 from lading.model.plan import Plan
 from lading.model.scripts import Script, When
@@ -42,6 +42,15 @@ def settle_scripts(plans: Iterable[Plan], when: When, mode: Scripts, output: Out
                 run_script(script, root, variables, output.reporter, output.say, hidden=hidden)
             else:
                 output.say(f"{script.path} was not run. `lading install --allow-scripts` runs it, `lading plan` shows it.")
+
+
+def policy(mode: Scripts, output: Output) -> Policy:
+    """What is done about the scripts of conda packages.
+
+    The same as `settle_scripts` does; but every verb that builds a prefix runs what was allowed before, as the prefix would be another one
+    without.
+    """
+    return Policy(lambda script: remembered(script) or _may_run(script, mode, output), output.say)
 
 
 def inside(environ: Mapping[str, str], environment: str) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lading.environments.access import Access, make_access
 from lading.environments.ahead import ENVIRONMENT, Ahead
@@ -22,6 +22,9 @@ from lading.model.records import dataclass
 from lading.model.target import Interpreter
 from lading.resolvers.builds import of_lock
 from lading.resolvers.process import Finished, run
+
+if TYPE_CHECKING:
+    from lading.environments.scripts import Policy
 
 STEP = "Installing"
 DOWNLOADING = "Downloading"
@@ -39,7 +42,11 @@ _NEEDS_NETWORK = re.compile(r"network was disabled|Network connectivity is disab
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What is built. ``text`` is the lock as a file's content; ``claim`` a file descriptor that uv keeps open as long as it runs."""
+    """What is built.
+
+    ``text`` is the lock as a file's content; ``claim`` a file descriptor that uv keeps open as long as it runs; ``scripts`` what is done
+    about the scripts of conda packages.
+    """
 
     lock: Lock
     text: str
@@ -49,6 +56,7 @@ class Work:
     reporter: Reporter
     offline: bool
     claim: int
+    scripts: Policy | None = None
 
 
 def build(work: Work, folder: Path) -> Path:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from lading.environments.ahead import ENVIRONMENT
 from lading.environments.home import ENVIRONMENTS, home
+from lading.environments.link_scripts import run_scripts
 from lading.environments.prefix_failures import explain
 from lading.environments.verify import Question, incomplete, installed, same_version
 from lading.explain.text import count as counted
@@ -50,9 +51,9 @@ def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
     _check_local_files(work, conda)
     with _Early(place) as early:
         asyncio.run(_link(work, conda, place, final, early))
-        _tell_of_scripts(place, work.reporter)
         _write_variables(work, place)
         with _seen_as(place, final):
+            run_scripts(place, final, conda, work.plan.lock_path, work.scripts)
             if work.lock.packages:
                 _pip_on_top(work, folder, final)
             reasons = [*early.differences(work.interpreter), *_differences(place, work, conda)]
@@ -113,13 +114,6 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _
     reporter.report(Phase.FINISHED, counted(len(conda.packages), "package"))
 
 
-def _tell_of_scripts(place: Path, reporter: Reporter) -> None:
-    """Scripts for after the installation could do anything, and are not run; that is said."""
-    for script in sorted(place.glob("bin/.*-post-link.sh")):
-        name = script.name[1:].removesuffix("-post-link.sh")
-        reporter(Event(step=STEP, phase=Phase.OUTPUT, message=f"{name} has a script for after its installation, which is not run"))
-
-
 class _Progress:
     """py-rattler's progress as events: bytes while downloading, packages while linking.
 
@@ -163,17 +157,13 @@ def _must_be_reachable(work: Work, conda: CondaLock) -> None:
     if not work.offline:
         return
     packages = caches(home(), os.environ).packages
-    absent = [package for package in conda.packages if _is_remote(package) and not os.path.isdir(os.path.join(packages, _stem(package)))]
+    absent = [package for package in conda.packages if _is_remote(package) and not os.path.isdir(os.path.join(packages, package.stem))]
     if absent:
         raise LadingError(_not_cached(absent))
 
 
 def _is_remote(package: CondaPackage) -> bool:
     return "://" in package.url and not package.url.startswith("file:")
-
-
-def _stem(package: CondaPackage) -> str:
-    return package.file_name.removesuffix(".conda").removesuffix(".tar.bz2")
 
 
 def _not_cached(absent: list[CondaPackage]) -> Problem:
@@ -203,7 +193,7 @@ def _check_local_files(work: Work, conda: CondaLock) -> None:
 def _is_cached(package: CondaPackage, cache: str) -> bool:
     """Whether the file was unpacked before: py-rattler keeps the hash of what it unpacked beside it, after eight bytes that count."""
     try:
-        with open(os.path.join(cache, f"{_stem(package)}.lock"), "rb") as stream:
+        with open(os.path.join(cache, f"{package.stem}.lock"), "rb") as stream:
             return stream.read(40)[8:].hex() == package.sha256 != ""
     except OSError:
         return False
@@ -241,19 +231,24 @@ def _write_variables(work: Work, place: Path) -> None:
 
 @contextmanager
 def _seen_as(place: Path, final: Path) -> Iterator[None]:
-    """Let ``place`` be seen under the path that it will have."""
+    """Let ``place`` be seen under the path that it will have. What is there is set aside, and comes back if this fails."""
     from lading.environments.store import set_aside  # noqa: PLC0415 -- it imports this module's importer
 
     final.parent.mkdir(parents=True, exist_ok=True)
+    before = None
     if final.is_symlink():
         final.unlink()
     elif final.exists():
-        set_aside(str(final.parent.parent), str(final))
+        before = set_aside(str(final.parent.parent), str(final))
     final.symlink_to(place, target_is_directory=True)
     try:
         yield
-    finally:
+    except BaseException:
         final.unlink(missing_ok=True)
+        if before is not None:
+            os.rename(before, final)
+        raise
+    final.unlink(missing_ok=True)
 
 
 def _pip_on_top(work: Work, folder: Path, final: Path) -> None:
@@ -284,7 +279,7 @@ def _correct_scripts(place: Path, final: Path) -> None:
 def _differences(place: Path, work: Work, conda: CondaLock) -> Iterator[str]:
     """What conda's records and the Python packages' own say that is not in the lock."""
     records = {name.removesuffix(".json") for name in os.listdir(place / "conda-meta") if name.endswith(".json")}
-    locked = {_stem(package) for package in conda.packages}
+    locked = {package.stem for package in conda.packages}
     for stem in sorted(locked - records):
         yield f"{stem} is missing"
     for stem in sorted(records - locked):

@@ -35,6 +35,22 @@ class Consent:
     ran: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is done about scripts that packages bring.
+
+    ``allows`` is asked for each before it runs; ``say`` hears what they print, and of those that are left.
+    """
+
+    allows: Callable[[Script], bool]
+    say: Callable[[str], None]
+
+
+def remembered(script: Script) -> bool:
+    """Whether a script of this content was allowed before."""
+    return consent_to(script).allowed is True
+
+
 def consent_to(script: Script) -> Consent:
     """What was said before about a script of this content; nothing, where it cannot be read."""
     try:
@@ -78,7 +94,32 @@ def run_script(
         LadingError: if it cannot be started, or ends with another status than 0.
     """
     reporter(Event(step=STEP, phase=Phase.STARTED, message=script.path))
-    redact = Redactor((*_secrets(environ), *(Secret(value) for value in hidden)))
+    command = ["bash", "-e", str(root / script.path)]
+    redact = Redactor((*secrets_of(environ), *(Secret(value) for value in hidden)))
+    try:
+        must_succeed(
+            script,
+            lambda told: execute(command, root, {"PIP_REQUIRE_VIRTUALENV": "1", **environ}, told),
+            redact,
+            heard,
+            instead="Correct the script, or run its commands by hand.",
+        )
+    except LadingError:
+        reporter(Event(step=STEP, phase=Phase.FAILED))
+        raise
+    consent = consent_to(script)
+    remember(script, Consent(consent.allowed, tuple(dict.fromkeys((*consent.ran, str(root))))))
+    reporter(Event(step=STEP, phase=Phase.FINISHED, message=script.path))
+
+
+def must_succeed(
+    script: Script, run: Callable[[Callable[[str], None]], int], redact: Redactor, heard: Callable[[str], None], *, instead: str
+) -> None:
+    """Call ``run`` with who hears the script's output, masked on its way to ``heard``; ``instead`` is the advice if it fails.
+
+    Raises:
+        LadingError: if it cannot be started, or ends with another status than 0.
+    """
     lines: list[str] = []
 
     def told(line: str) -> None:
@@ -86,24 +127,23 @@ def run_script(
         heard(lines[-1])
 
     try:
-        code = _run(script, root, environ, told)
+        code = run(told)
     except OSError as error:
-        reporter(Event(step=STEP, phase=Phase.FAILED))
         raise LadingError(_problem(script, f"bash cannot be started: {error.strerror}", "Install bash.", [])) from error
     if code:
-        reporter(Event(step=STEP, phase=Phase.FAILED))
-        raise LadingError(_problem(script, f"it ended with status {code}", "Correct the script, or run its commands by hand.", lines))
-    consent = consent_to(script)
-    remember(script, Consent(consent.allowed, tuple(dict.fromkeys((*consent.ran, str(root))))))
-    reporter(Event(step=STEP, phase=Phase.FINISHED, message=script.path))
+        raise LadingError(_problem(script, f"it ended with status {code}", instead, lines))
 
 
-def _run(script: Script, root: Path, environ: Mapping[str, str], told: Callable[[str], None]) -> int:
-    """Run it in a process group of its own; whatever interrupts the wait ends all of it."""
+def execute(command: list[str], folder: Path, environ: Mapping[str, str], told: Callable[[str], None]) -> int:
+    """Run a script in a process group of its own, its output line by line to ``told``; whatever interrupts the wait ends all of it.
+
+    Raises:
+        OSError: if it cannot be started.
+    """
     with subprocess.Popen(
-        ["bash", "-e", str(root / script.path)],
-        cwd=root,
-        env={"PIP_REQUIRE_VIRTUALENV": "1", **environ},
+        command,
+        cwd=folder,
+        env=environ,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -122,7 +162,7 @@ def _run(script: Script, root: Path, environ: Mapping[str, str], told: Callable[
             raise
 
 
-def _secrets(environ: Mapping[str, str]) -> list[Secret]:
+def secrets_of(environ: Mapping[str, str]) -> list[Secret]:
     """Values of variables that are named like credentials."""
     names = ("TOKEN", "PASSWORD", "SECRET", "API_KEY")
     return [Secret(value) for name, value in environ.items() if any(part in name.upper() for part in names)]

@@ -21,7 +21,7 @@ import os
 import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lading.environments.ahead import Ahead
 from lading.environments.claims import claim, same_file, touch, try_claim, try_lock
@@ -36,6 +36,9 @@ from lading.model.lock import Lock
 from lading.model.plan import Plan
 from lading.model.records import dataclass
 from lading.model.target import Interpreter
+
+if TYPE_CHECKING:
+    from lading.environments.scripts import Policy
 
 BUILDING = "building"
 REMOVED = "removed"
@@ -91,6 +94,7 @@ def create_environment(
     reporter: Reporter = silent,
     offline: bool = False,
     ahead: Ahead | None = None,
+    scripts: Policy | None = None,
 ) -> Environment:
     """The lock's environment: found in the store, else built there by uv. Two processes that want the same build it once.
 
@@ -103,6 +107,7 @@ def create_environment(
         reporter: Listens to the progress.
         offline: Use what is in uv's cache alone.
         ahead: An installation that was begun before, to be taken over if it is the same.
+        scripts: What is done about the scripts that conda packages bring; by default those run that were allowed before.
 
     Raises:
         LadingError: if a package cannot be had, does not fit, has another hash or fails to build, or if the store cannot be written. The
@@ -110,19 +115,27 @@ def create_environment(
     """
     key = make_key(lock, interpreter, root, plan)
     place = os.path.join(home(), ENVIRONMENTS, key.name)
-    if is_finished(place):
+    if is_finished(place) and not _lacks_scripts(place, lock, plan, scripts):
         return _found(place, key)
     store = require_writable()
     wait = _Wait(reporter, _headline(lock, interpreter))
     with claim(store, key.name, wait.begin) as descriptor:
         wait.end()
-        if is_finished(place):
+        if is_finished(place) and not _lacks_scripts(place, lock, plan, scripts):
             return _found(place, key)
         _sweep(store, key.name)
         from lading.environments.build import STEP, Work, build, take_over  # noqa: PLC0415 -- mostly the environment is there
 
         work = Work(
-            lock=lock, text=text, interpreter=interpreter, root=root, plan=plan, reporter=reporter, offline=offline, claim=descriptor
+            lock=lock,
+            text=text,
+            interpreter=interpreter,
+            root=root,
+            plan=plan,
+            reporter=reporter,
+            offline=offline,
+            claim=descriptor,
+            scripts=scripts,
         )
         aside = Path(store, BUILDING, key.name)
         reporter(Event(step=STEP, phase=Phase.STARTED, message=_headline(lock, interpreter)))
@@ -148,6 +161,15 @@ def create_environment(
 def is_finished(place: str) -> bool:
     """Whether a folder is an environment that was built to the end and whose Python is there."""
     return os.path.exists(os.path.join(place, STORED)) and os.path.exists(os.path.join(place, "bin", "python"))
+
+
+def _lacks_scripts(place: str, lock: Lock, plan: Plan, scripts: Policy | None) -> bool:
+    """Whether a finished environment was made without scripts of conda packages that are allowed by now."""
+    if lock.conda is None:
+        return False
+    from lading.environments.link_scripts import wants_scripts  # noqa: PLC0415 -- few projects need conda
+
+    return wants_scripts(Path(place), lock.conda, plan.lock_path, scripts)
 
 
 def _found(place: str, key: Key) -> Environment:
@@ -193,7 +215,7 @@ def _write_record(built: Path, key: Key, interpreter: Interpreter, packages: int
 
 def _publish(built: Path, place: str) -> None:
     os.makedirs(os.path.dirname(place), exist_ok=True)
-    if os.path.lexists(place):  # damaged: its record or its Python went away
+    if os.path.lexists(place):  # damaged (its record or its Python went away), or built before its scripts were allowed
         set_aside(home(), place)
     os.rename(built, place)
 

@@ -27,6 +27,8 @@ def render_scripts(scripts: Iterable[Script], style: Style) -> str:
 def _fate(script: Script) -> str:
     if script.harmless:
         return f"nothing to run, because {script.because}"
+    if script.when is When.LINKED:
+        return f"not run unasked, because {script.because}; `lading install --allow-scripts` runs it"
     when = "before" if script.when is When.BEFORE else "after"
     return (
         f"not run unasked, because {script.because}; `lading install --allow-scripts` runs it {when} the packages are installed, "

@@ -200,6 +200,11 @@ class CondaPackage:
         """The archive's name."""
         return self.url.rpartition("/")[2].partition("#")[0]
 
+    @property
+    def stem(self) -> str:
+        """Name, version and build, as the archive's name has them: what the package's folder in the cache and its record in a prefix are called."""
+        return self.file_name.removesuffix(".conda").removesuffix(".tar.bz2")
+
     def as_table(self) -> dict[str, Any]:
         """The package as a table of the lock; keys without a value are left out."""
         record: dict[str, Any] = {

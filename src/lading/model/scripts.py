@@ -11,10 +11,15 @@ from lading.model.secrets import redact_urls
 
 
 class When(StrEnum):
-    """When a script runs: before the packages are installed (Cortex's ``dependencies.sh``) or after (repo2docker's ``postBuild``)."""
+    """When a script runs.
+
+    Before the packages are installed (Cortex's ``dependencies.sh``), after (repo2docker's ``postBuild``), or when the conda package that
+    brings it is linked (conda's ``post-link``).
+    """
 
     BEFORE = "before"
     AFTER = "after"
+    LINKED = "linked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

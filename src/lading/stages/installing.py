@@ -12,6 +12,7 @@ from lading.stages.values import Installed, Locked, Options, Project, Ready, Var
 
 if TYPE_CHECKING:
     from lading.environments.folder import FolderFiles
+    from lading.environments.scripts import Policy
     from lading.model.environment import Environment
     from lading.model.lock import Lock
     from lading.model.plan import Plan
@@ -26,7 +27,7 @@ _CONDA_VARIABLES = (
 
 
 def make_environment(
-    locked: Locked, interpreter: Interpreter, with_indexes: Plan, root: Path, *, offline: bool, reporter: Reporter
+    locked: Locked, interpreter: Interpreter, with_indexes: Plan, root: Path, *, offline: bool, reporter: Reporter, scripts: Policy | None
 ) -> Environment:
     """The environment in the store; the project's own package is editable in it, where its build can do that."""
     from lading.environments import ahead
@@ -35,7 +36,9 @@ def make_environment(
     from lading.locks.serving import editable_project
 
     def create(lock: Lock, text: str) -> Environment:
-        return create_environment(lock, text, interpreter, root, plan=with_indexes, reporter=reporter, offline=offline, ahead=ahead.begun)
+        return create_environment(
+            lock, text, interpreter, root, plan=with_indexes, reporter=reporter, offline=offline, ahead=ahead.begun, scripts=scripts
+        )
 
     editable = editable_project(locked.lock)
     if editable is not None:
