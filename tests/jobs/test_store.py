@@ -13,22 +13,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lading.jobs.postgres import PostgresJobStore
 from lading.jobs.sqlite import SqliteJobStore
 from lading.jobs.store import Item, ItemState, Job, JobStatus, Leased, Outcome, new_id
 from lading.model.problems import LadingError
 
+Store = SqliteJobStore | PostgresJobStore
+
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteJobStore]:
+def sqlite_store(tmp_path: Path) -> Iterator[SqliteJobStore]:
     made = SqliteJobStore(tmp_path / "jobs")
     yield made
     made.close()
 
 
-def _job(store: SqliteJobStore, count: int, **fields) -> str:
+def _job(store: Store, count: int, **fields) -> str:
     name = new_id()
     store.create(Job(id=name, api="a", kind="BatchAPI", **fields))
     store.add(name, (Item(number=number, payload=b"%d" % number) for number in range(count)))
@@ -106,7 +109,7 @@ def test_an_item_is_added_once_by_its_key_and_found_by_it(store):
     assert store.item("async-a", "m") is None
     (first, _) = store.claim("async-a", 2, 60)
     store.finish([Outcome(leased=first, ok=True, result=b"{}")])
-    store.forget("async-a", time.time() + 1)
+    store.forget("async-a", time.time() + 10)
     assert store.item("async-a", "k") is None
     assert store.append("async-a", "n", b"4", None)
 
@@ -117,7 +120,7 @@ def test_adding_again_after_a_crash_adds_what_is_missing(store):
     assert [one.payload for one in store.claim(job, 9, 60)] == [b"0", b"1", b"2", b"x", b"x"]
 
 
-def test_one_process_owns_a_store(store, tmp_path):
+def test_one_process_owns_a_store(sqlite_store, tmp_path):
     with pytest.raises(LadingError) as refused:
         SqliteJobStore(tmp_path / "jobs")
     assert [problem.rule for problem in refused.value.problems] == ["jobs-in-use"]
@@ -141,21 +144,20 @@ def test_what_was_leased_when_the_owner_ended_is_given_out_at_once(tmp_path):
     again.close()
 
 
-def test_the_items_of_a_long_job_are_found_by_an_index(store):
-    job = _job(store, 10)
+def test_the_items_of_a_long_job_are_found_by_an_index(sqlite_store):
+    job = _job(sqlite_store, 10)
     query = (
         "EXPLAIN QUERY PLAN SELECT number FROM items INDEXED BY items_open WHERE job = ? AND state IN ('in_queue', 'in_progress')"
         " AND (state = 'in_queue' OR lease < 1) ORDER BY number LIMIT 5"
     )
-    plan = " ".join(row[3] for row in sqlite3.connect(store.folder / "jobs.sqlite").execute(query, (job,)))
+    plan = " ".join(row[3] for row in sqlite3.connect(sqlite_store.folder / "jobs.sqlite").execute(query, (job,)))
     assert "USING INDEX items_open (job=?)" in plan
     assert "TEMP B-TREE" not in plan
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.sampled_from(["claim", "ok", "fail", "again", "late"]), st.integers(1, 4)), max_size=30))
-def test_whatever_happens_each_item_has_one_end(steps, tmp_path_factory):
-    store = SqliteJobStore(tmp_path_factory.mktemp("store"))
+def test_whatever_happens_each_item_has_one_end(steps, store):
     job = _job(store, 6)
     held: list[Leased] = []
     old: list[Leased] = []
@@ -177,7 +179,17 @@ def test_whatever_happens_each_item_has_one_end(steps, tmp_path_factory):
     states = [len(store.items(job, state)) for state in ItemState]
     assert sum(states) == 6
     assert states[2] + states[3] == ends
-    store.close()
+
+
+def test_texts_of_any_kind_are_kept(store):
+    job = _job(store, 2, config={"a": "\0\ud800", "b": ["ä", 1.5, None]})
+    first, second = store.claim(job, 2, 60)
+    store.finish([Outcome(leased=first, ok=True, result=b"\0\xff"), Outcome(leased=second, ok=False, error="a\0b \udc80 ä")])
+    kept = store.job(job)
+    assert kept is not None
+    assert kept.config == {"a": "\0\ud800", "b": ["ä", 1.5, None]}
+    assert store.items(job, ItemState.SUCCEEDED)[0].result == b"\0\xff"
+    assert str(store.items(job, ItemState.FAILED)[0].error).endswith(" ä")
 
 
 # Processes that are killed
@@ -185,6 +197,7 @@ def test_whatever_happens_each_item_has_one_end(steps, tmp_path_factory):
 _WORKER = """
 import sys, time
 from pathlib import Path
+from lading.jobs.postgres import PostgresJobStore
 from lading.jobs.sqlite import SqliteJobStore
 from lading.jobs.store import Outcome
 
@@ -242,6 +255,7 @@ def test_two_hundred_kills_lose_nothing(tmp_path):
 _ADDER = """
 import sys
 from pathlib import Path
+from lading.jobs.postgres import PostgresJobStore
 from lading.jobs.sqlite import SqliteJobStore
 from lading.jobs.store import Item
 

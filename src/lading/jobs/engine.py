@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lading.jobs.store import Item, ItemState, Job, JobStatus, JobStore, Leased, Outcome
+from lading.jobs.store import Item, ItemState, Job, JobStatus, JobStore, Leased, Outcome, StoreLostError
 from lading.jobs.submission import SubmissionError
 
 LEASE_SECONDS = 60.0
 """How long an item belongs to who leased it; the engine prolongs what still runs."""
 CRASHES = 3
 """An item whose worker ended so often is at fault itself, and fails."""
-_PROLONG_SECONDS = 15.0
 _AHEAD = 16  # items on their way for each lane
+_AHEAD_SECONDS = 1.0  # of work that a server takes for each lane where others would do it meanwhile
+_LONGEST_PAUSE = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,21 +70,38 @@ class JobEngine:
     ``make_crew`` makes the workers of a job, ``enqueue`` its items; ``tell`` hears what becomes of jobs.
     """
 
+    poll: float | None = None
+    """How often, in seconds, to look for what other servers did; None: there are no others."""
+
     def __init__(
         self,
         store: JobStore,
         make_crew: Callable[[Job], Crew],
         enqueue: Callable[[Job], Iterator[Item]],
         tell: Callable[[Job, str], None] = lambda _job, _text: None,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        threads: int = 1,
     ) -> None:
         self.store, self._make_crew, self._enqueue, self._tell = store, make_crew, enqueue, tell
-        self._thread = ThreadPoolExecutor(1, "lading-jobs")
+        self.lease_seconds = lease_seconds
+        self._thread = ThreadPoolExecutor(threads, "lading-jobs")
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[str] = set()
 
     async def in_store(self, function: Callable[..., Any], *values: Any, **named: Any) -> Any:
         """Call the store in its thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: function(*values, **named))
+
+    async def surely(self, function: Callable[..., Any], *values: Any, **named: Any) -> Any:
+        """Call the store, again and again while it cannot be reached: a job waits for its store, and does not fail with it."""
+        pause = 0.05
+        while True:
+            try:
+                return await self.in_store(function, *values, **named)
+            except StoreLostError:
+                pause = min(_LONGEST_PAUSE, pause * 2)
+                await asyncio.sleep(pause)
 
     async def resume(self, apis: Sequence[str]) -> int:
         """Go on with every job of these APIs that is not over; returns how many there are."""
@@ -135,7 +154,7 @@ class JobEngine:
             return
         except Exception as problem:  # noqa: BLE001 - whatever it was, the job must not stay for ever in a state that means work
             status, error = JobStatus.UNEXPECTED_ERROR, f"{type(problem).__name__}: {problem}"
-        await self.in_store(self.store.update, job.id, status=status, error=error)
+        await self.surely(self.store.update, job.id, status=status, error=error)
         self._tell(job, status.words + (f": {error}" if error else ""))
 
     async def _work(self, job: Job) -> tuple[JobStatus, str | None]:
@@ -152,9 +171,9 @@ class JobEngine:
             await asyncio.shield(asyncio.ensure_future(crew.stop()))
 
     async def _end(self, job: Job, crew: Crew) -> tuple[JobStatus, str | None]:
-        now: Job = await self.in_store(self.store.job, job.id)
+        now: Job = await self.surely(self.store.job, job.id)
         if job.kind == "TaskAPI":
-            failed = await self.in_store(self.store.items, job.id, ItemState.FAILED)
+            failed = await self.surely(self.store.items, job.id, ItemState.FAILED)
             return (JobStatus.WORKER_ERROR, failed[0].error) if failed else (JobStatus.SUCCEEDED, None)
         done = await crew.work("on_job_complete")
         if not done.ok:
@@ -163,10 +182,23 @@ class JobEngine:
 
 
 class Shift:
-    """Works the items of one job off, with one crew. ``forever``: waits for more items when there are none."""
+    """Works the items of one job off, with one crew. ``forever``: waits for more items when there are none.
 
-    def __init__(self, engine: JobEngine, job: Job, crew: Crew, action: str, *, forever: bool = False) -> None:
-        self._engine, self._job, self.crew, self._action, self._forever = engine, job, crew, action, forever
+    ``more`` tells, when there is nothing to lease, whether there may be something later: what another server has leased.
+    """
+
+    def __init__(
+        self,
+        engine: JobEngine,
+        job: Job,
+        crew: Crew,
+        action: str,
+        *,
+        forever: bool = False,
+        more: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        self._engine, self._job, self.crew, self._action, self._forever, self._more = engine, job, crew, action, forever, more
+        self._cost: float | None = None  # seconds that an item takes, smoothed
         self._running: dict[asyncio.Task[None], Leased] = {}
         self._done: list[Outcome] = []
         self._lost: CrewLostError | None = None
@@ -199,27 +231,43 @@ class Shift:
         await self._write_down()
         if self._lost is not None:
             raise self._lost
-        most = self.crew.lanes * _AHEAD
-        claimed: Sequence[Leased] = ()
-        if len(self._running) <= most // 2:
-            store = self._engine.store
-            claimed = await self._engine.in_store(store.claim, self._job.id, most - len(self._running), LEASE_SECONDS)
-            for leased in claimed:
-                self._running[asyncio.create_task(self._one(leased))] = leased
-        if self._running or self._forever:
-            if not self._done:
-                await self._wake.wait()
-            return True
-        return bool(claimed or self._done)
+        await self._claim()
+        going_on = bool(self._running or self._forever or self._done) or (self._more is not None and await self._more())
+        if going_on and not self._done:
+            await self._pause()
+        return going_on
+
+    async def _claim(self) -> None:
+        """Lease more when what is on its way gets less."""
+        ahead = self._ahead()
+        most = self.crew.lanes * ahead
+        if len(self._running) > (most // 2 if ahead > 1 else most - 1):
+            return
+        store, seconds = self._engine.store, self._engine.lease_seconds
+        claimed: Sequence[Leased] = await self._engine.surely(store.claim, self._job.id, most - len(self._running), seconds)
+        for leased in claimed:
+            self._running[asyncio.create_task(self._one(leased))] = leased
+
+    def _ahead(self) -> int:
+        """Items on their way for each lane. Where others share the work, nobody hoards what they could begin with."""
+        if self._engine.poll is None:
+            return _AHEAD
+        return 1 if self._cost is None else int(max(1, min(_AHEAD, _AHEAD_SECONDS / max(self._cost, 1e-6))))
+
+    async def _pause(self) -> None:
+        """Until something ends, something is added, or it is time to look at what others did."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), self._engine.poll)
 
     async def _write_down(self) -> None:
         if self._done:
             outcomes, self._done = self._done, []
-            await self._engine.in_store(self._engine.store.finish, outcomes)
+            await self._engine.surely(self._engine.store.finish, outcomes)
 
     async def _one(self, leased: Leased) -> None:
         try:
             done = await self.crew.work(self._action, leased)
+            self._cost = done.seconds if self._cost is None else self._cost + 0.2 * (done.seconds - self._cost)
             self._done.append(self._outcome(leased, done))
         except CrewLostError as lost:
             self._lost = self._lost or lost
@@ -238,5 +286,5 @@ class Shift:
 
     async def _prolong(self) -> None:
         while True:
-            await asyncio.sleep(_PROLONG_SECONDS)
-            await self._engine.in_store(self._engine.store.extend, list(self._running.values()), LEASE_SECONDS)
+            await asyncio.sleep(self._engine.lease_seconds / 4)
+            await self._engine.surely(self._engine.store.extend, list(self._running.values()), self._engine.lease_seconds)

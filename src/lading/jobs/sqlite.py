@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from lading.jobs.store import Item, ItemState, Job, JobStatus, Kept, Leased, Outcome
+from lading.jobs.store import Item, ItemState, Job, JobStatus, Kept, Leased, Outcome, storable
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
@@ -133,7 +133,7 @@ class SqliteJobStore:
         with self._change() as change:
             done = change.execute(
                 f"UPDATE jobs SET {assignments} WHERE id = ? AND status NOT IN ({marks})",  # noqa: S608 - names from a set of ours
-                (*(str(value) if isinstance(value, JobStatus) else value for value in values.values()), job, *_OVER),
+                (*(storable(str(value)) if isinstance(value, str) else value for value in values.values()), job, *_OVER),
             )
             return done.rowcount > 0
 
@@ -232,7 +232,7 @@ class SqliteJobStore:
             done = change.execute(
                 "UPDATE items SET state = 'in_queue', lease = NULL, error = ?, crashes = crashes + ?"
                 " WHERE job = ? AND number = ? AND attempt = ? AND state = 'in_progress'",
-                (outcome.error, outcome.crash, *holds),
+                (storable(outcome.error), outcome.crash, *holds),
             )
             return done.rowcount > 0
         state = ItemState.SUCCEEDED if outcome.ok else ItemState.FAILED
@@ -240,7 +240,7 @@ class SqliteJobStore:
         done = change.execute(
             "UPDATE items SET state = ?, lease = NULL, result = ?, error = ?, ended = ?, payload = iif(?, x'', payload)"
             " WHERE job = ? AND number = ? AND attempt = ? AND state = 'in_progress'",
-            (state.value, outcome.result, outcome.error, time.time(), outcome.ok, *holds),
+            (state.value, outcome.result, storable(outcome.error), time.time(), outcome.ok, *holds),
         )
         if done.rowcount <= 0:
             return False
@@ -289,7 +289,7 @@ def _in_use(folder: Path) -> Problem:
         what="The jobs of this project are served by another process.",
         origin=Origin(str(folder)),
         why="One server at a time works a store of jobs off.",
-        instead="Stop the other `lading serve` of this project, or give this one a folder of its own with --jobs FOLDER.",
+        instead="Stop the other `lading serve` of this project, or give this one a folder of its own: LADING_JOBS=FOLDER. For several servers: LADING_JOBS=postgresql://...",
     )
 
 
@@ -298,5 +298,5 @@ def _unusable(folder: Path, reason: str) -> Problem:
         rule="jobs-not-usable",
         what=f"The store of jobs cannot be opened: {reason}.",
         origin=Origin(str(folder)),
-        instead="Make the folder writable, free some space, or name another with --jobs FOLDER.",
+        instead="Make the folder writable, free some space, or name another: LADING_JOBS=FOLDER.",
     )

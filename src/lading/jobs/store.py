@@ -125,6 +125,10 @@ class Kept:
     ended: float | None = None
 
 
+class StoreLostError(Exception):
+    """The store cannot be reached now; whether what was asked of it was done is not known. All calls may be made again."""
+
+
 class JobStore(Protocol):
     """A store of jobs: what was told to it holds when the call returns, whatever is killed afterwards.
 
@@ -164,6 +168,11 @@ class JobStore(Protocol):
 
     def delete(self, job: str) -> None:
         """Forget a job with its items."""
+
+
+def storable(text: str | None) -> str | None:
+    """A text that every database takes: what a predictor raised may hold a NUL, or halves of surrogate pairs."""
+    return None if text is None else text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def new_id() -> str:

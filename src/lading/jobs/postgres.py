@@ -1,0 +1,393 @@
+"""The store of jobs for several machines: PostgreSQL, with the tables and the promises of the one in SQLite.
+
+Every call is one transaction. Items are claimed with ``FOR UPDATE SKIP LOCKED``, so that claims of different servers pass by each other,
+and leases are times of the database's clock, so that the servers' clocks need not agree. What a killed server had leased is given out
+again when the lease has run out; the number of the attempt is the fencing token that keeps a late answer from counting.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lading.jobs.connections import Connections, unreachable
+from lading.jobs.store import Item, ItemState, Job, JobStatus, Kept, Leased, Outcome, StoreLostError, storable
+from lading.model.problems import LadingError
+from lading.model.secrets import SecretUrl
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+VERSION = 1
+"""Of the tables; a database with newer ones is left alone."""
+_NOW = "extract(epoch FROM clock_timestamp())::float8"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS lading (version integer NOT NULL);
+INSERT INTO lading SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM lading);
+CREATE TABLE IF NOT EXISTS jobs (
+  id text PRIMARY KEY, api text NOT NULL, kind text NOT NULL, status text NOT NULL, workers integer NOT NULL, timeout float8,
+  attempts integer NOT NULL, config text NOT NULL, submission text NOT NULL, started float8 NOT NULL, ended float8, error text,
+  total bigint NOT NULL DEFAULT 0, succeeded bigint NOT NULL DEFAULT 0, failed bigint NOT NULL DEFAULT 0,
+  seconds float8 NOT NULL DEFAULT 0, owner text, owner_until float8
+);
+CREATE INDEX IF NOT EXISTS jobs_of_api ON jobs (api, id);
+CREATE INDEX IF NOT EXISTS jobs_open ON jobs (id) WHERE ended IS NULL;
+CREATE TABLE IF NOT EXISTS items (
+  job text NOT NULL, number bigint NOT NULL, state text NOT NULL DEFAULT 'in_queue', attempt integer NOT NULL DEFAULT 0,
+  crashes integer NOT NULL DEFAULT 0, lease float8, payload bytea NOT NULL, content_type text, key text, result bytea NOT NULL DEFAULT '',
+  error text, ended float8, PRIMARY KEY (job, number)
+) WITH (fillfactor = 80);
+-- By `ended`, which a claim does not change: a claimed row can stay on its page, and the index as it is.
+CREATE INDEX IF NOT EXISTS items_open ON items (job, number) WHERE ended IS NULL;
+CREATE INDEX IF NOT EXISTS items_failed ON items (job, number) WHERE state = 'failed';
+CREATE UNIQUE INDEX IF NOT EXISTS items_by_key ON items (job, key) WHERE key IS NOT NULL;
+CREATE TABLE IF NOT EXISTS submissions (job text NOT NULL, number integer NOT NULL, piece bytea NOT NULL, PRIMARY KEY (job, number));
+CREATE TABLE IF NOT EXISTS members (id text PRIMARY KEY, apis text[] NOT NULL, until float8 NOT NULL);
+CREATE TABLE IF NOT EXISTS seats (job text NOT NULL, seat integer NOT NULL, member text, until float8, PRIMARY KEY (job, seat));
+"""
+_CHUNK = 2000
+_PIECE = 1 << 20
+_JOB = "id, api, kind, status, workers, timeout, attempts, config, submission, started, ended, error, total, succeeded, failed, seconds"
+_KEPT = "number, state, attempt, payload, key, result, error, ended"
+_CHANGEABLE = frozenset({"status", "ended", "error", "total", "started"})
+_OVER = [status.value for status in JobStatus if status.over]
+
+
+class PostgresJobStore:
+    """See the module. ``schema`` is where the tables are, unless the URL names one.
+
+    Raises:
+        LadingError: if the database cannot be used.
+    """
+
+    def __init__(self, url: SecretUrl, schema: str) -> None:
+        self.connections = Connections(url, schema)
+        self._run = self.connections.run
+        try:
+            version = self._run(self._set_up)
+        except StoreLostError as error:
+            raise LadingError(unreachable(str(error))) from None
+        except Exception as error:
+            self.close()
+            if not type(error).__module__.startswith("psycopg"):
+                raise
+            raise LadingError(unreachable(f"{self.connections.name}: {error}")) from None
+        if version > VERSION:
+            self.close()
+            raise LadingError(unreachable(f"{self.connections.name} has tables of a newer Lading"))
+
+    @property
+    def name(self) -> str:
+        """Where the jobs are, as it may be shown."""
+        return self.connections.name
+
+    def _set_up(self, connection: Connection) -> int:
+        schema = self.connections.schema
+        # Servers that start together make the tables once.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (f"lading {schema}",))
+        if connection.execute("SELECT to_regclass(%s)", (f"{schema}.seats",)).fetchone() == (None,):
+            if connection.execute("SELECT to_regnamespace(%s)", (schema,)).fetchone() == (None,):
+                connection.execute(f"CREATE SCHEMA {schema}")
+            connection.execute(_SCHEMA)
+        row = connection.execute("SELECT max(version) FROM lading").fetchone()
+        return int(row[0]) if row and row[0] is not None else VERSION
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.connections.close()
+
+    def _change(self, query: str, values: Sequence[Any] = ()) -> int:
+        return self._run(lambda connection: connection.execute(query, values).rowcount)
+
+    def _rows(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._run(lambda connection: connection.execute(query, values).fetchall())
+
+    # Jobs
+
+    def create(self, job: Job) -> None:
+        """See `JobStore`."""
+        row = (job.id, job.api, job.kind, job.status.value, job.workers, job.timeout, job.attempts)
+        texts = (json.dumps(dict(job.config)), json.dumps(dict(job.submission)))
+        self._change(
+            "INSERT INTO jobs (id, api, kind, status, workers, timeout, attempts, config, submission, started, total)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
+            (*row, *texts, job.started or time.time(), job.total),
+        )
+
+    def update(self, job: str, **values: object) -> bool:
+        """See `JobStore`."""
+        if not set(values) <= _CHANGEABLE:
+            raise ValueError(f"these fields of a job do not change: {', '.join(sorted(set(values) - _CHANGEABLE))}")
+        status = values.get("status")
+        over = isinstance(status, JobStatus) and status.over
+        if over:
+            values.setdefault("ended", time.time())
+        assignments = ", ".join(f"{name} = %s" for name in values)
+        given = [storable(str(value)) if isinstance(value, str) else value for value in values.values()]
+
+        def change(connection: Connection) -> bool:
+            done = connection.execute(
+                f"UPDATE jobs SET {assignments} WHERE id = %s AND NOT status = ANY(%s)",  # noqa: S608 -- names of ours
+                (*given, job, _OVER),
+            )
+            if done.rowcount > 0 and over:
+                connection.execute("DELETE FROM seats WHERE job = %s", (job,))
+                connection.execute("DELETE FROM submissions WHERE job = %s", (job,))
+            return done.rowcount > 0
+
+        return self._run(change)
+
+    def job(self, job: str) -> Job | None:
+        """See `JobStore`."""
+        rows = self._rows(f"SELECT {_JOB} FROM jobs WHERE id = %s", (job,))  # noqa: S608 -- no values in it
+        return _job(rows[0]) if rows else None
+
+    def jobs(self, api: str | None = None, *, limit: int = 100, unfinished: bool = False) -> Sequence[Job]:
+        """See `JobStore`."""
+        where = ["api = %s"] if api is not None else []
+        where += ["ended IS NULL"] if unfinished else []
+        query = f"SELECT {_JOB} FROM jobs {'WHERE' if where else ''} {' AND '.join(where)} ORDER BY id DESC LIMIT %s"  # noqa: S608 -- as above
+        return [_job(row) for row in self._rows(query, (*(() if api is None else (api,)), limit))]
+
+    def delete(self, job: str) -> None:
+        """See `JobStore`."""
+
+        def change(connection: Connection) -> None:
+            for table in ("items", "submissions", "seats"):
+                connection.execute(f"DELETE FROM {table} WHERE job = %s", (job,))  # noqa: S608 -- names of ours
+            connection.execute("DELETE FROM jobs WHERE id = %s", (job,))
+
+        self._run(change)
+
+    # Items
+
+    def add(self, job: str, items: Iterable[Item]) -> int:
+        """See `JobStore`. Some thousand items make a transaction, so that the list may be longer than memory."""
+        count, stream = 0, iter(items)
+        while chunk := list(islice(stream, _CHUNK)):
+            self._insert(job, chunk)
+            count += len(chunk)
+        return count
+
+    def _insert(self, job: str, chunk: Sequence[Item]) -> None:
+        columns = ([one.number for one in chunk], [one.payload for one in chunk])
+        texts = ([one.content_type for one in chunk], [one.key for one in chunk])
+        self._change(
+            "INSERT INTO items (job, number, payload, content_type, key)"
+            " SELECT %s, * FROM unnest(%s::bigint[], %s::bytea[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+            (job, *columns, *texts),
+        )
+
+    def append(self, job: str, key: str, payload: bytes, content_type: str | None) -> bool:
+        """Add one item behind all others; False if there is one of that key already."""
+
+        def change(connection: Connection) -> bool:
+            # The job's row is the lock for numbers.
+            connection.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", (job,))
+            done = connection.execute(
+                "INSERT INTO items (job, number, payload, content_type, key)"
+                " SELECT %s, coalesce(max(number), -1) + 1, %s, %s, %s FROM items WHERE job = %s ON CONFLICT DO NOTHING",
+                (job, payload, content_type, key, job),
+            )
+            if done.rowcount > 0:
+                connection.execute("UPDATE jobs SET total = total + 1 WHERE id = %s", (job,))
+            return done.rowcount > 0
+
+        return self._run(change)
+
+    def claim(self, job: str, limit: int, seconds: float) -> Sequence[Leased]:
+        """See `JobStore`."""
+        rows = self._rows(
+            "WITH picked AS (SELECT number FROM items WHERE job = %s AND ended IS NULL"  # noqa: S608 -- no values in it
+            f" AND (state = 'in_queue' OR lease < {_NOW}) ORDER BY number LIMIT %s FOR UPDATE SKIP LOCKED)"
+            f" UPDATE items SET state = 'in_progress', attempt = attempt + 1, lease = {_NOW} + %s FROM picked"
+            " WHERE job = %s AND items.number = picked.number"
+            " RETURNING items.number, attempt, payload, key, content_type, crashes",
+            (job, limit, seconds, job),
+        )
+        found = [
+            Leased(job=job, number=number, attempt=attempt, payload=payload, key=key, content_type=kind, crashes=crashes)
+            for number, attempt, payload, key, kind, crashes in rows
+        ]
+        return sorted(found, key=lambda leased: leased.number)
+
+    def extend(self, leases: Iterable[Leased], seconds: float) -> None:
+        """See `JobStore`."""
+        held = list(leases)
+        self._change(
+            f"UPDATE items SET lease = {_NOW} + %s FROM unnest(%s::text[], %s::bigint[], %s::integer[]) AS held (job, number, attempt)"  # noqa: S608 -- as above
+            " WHERE items.job = held.job AND items.number = held.number AND items.attempt = held.attempt AND state = 'in_progress'",
+            (seconds, *_holds(held)),
+        )
+
+    def finish(self, outcomes: Sequence[Outcome]) -> int:
+        """See `JobStore`. What was written down before a connection broke is not counted a second time."""
+        again = [one for one in outcomes if one.again]
+        ended = [one for one in outcomes if not one.again]
+        return self._run(lambda connection: _put_back(connection, again) + _end(connection, ended))
+
+    def item(self, job: str, key: str) -> Kept | None:
+        """See `JobStore`."""
+        rows = self._rows(f"SELECT {_KEPT} FROM items WHERE job = %s AND key = %s", (job, key))  # noqa: S608 -- as above
+        return _kept(rows[0]) if rows else None
+
+    def items(self, job: str, state: ItemState, *, after: int = -1, limit: int = 1000) -> Sequence[Kept]:
+        """See `JobStore`."""
+        query = f"SELECT {_KEPT} FROM items WHERE job = %s AND state = %s AND number > %s ORDER BY number LIMIT %s"  # noqa: S608 -- as above
+        return [_kept(row) for row in self._rows(query, (job, state.value, after, limit))]
+
+    def forget(self, job: str, before: float) -> None:
+        """Drop items that ended before a time: results are not kept for ever."""
+        self._change("DELETE FROM items WHERE job = %s AND ended < %s", (job, before))
+
+    # Submissions, until their items are here
+
+    def keep_submission(self, job: str, path: Path) -> None:
+        """Keep what a client sent, so that any server can make items of it."""
+
+        def write(connection: Connection) -> None:
+            connection.execute("DELETE FROM submissions WHERE job = %s", (job,))
+            with path.open("rb") as stream:
+                for number, piece in enumerate(iter(lambda: stream.read(_PIECE), b"")):
+                    connection.execute("INSERT INTO submissions VALUES (%s, %s, %s)", (job, number, piece))
+
+        self._run(write)
+
+    def submission(self, job: str) -> Iterator[bytes]:
+        """What a client sent, piece by piece."""
+        number = 0
+        while rows := self._rows("SELECT piece FROM submissions WHERE job = %s AND number = %s", (job, number)):
+            yield rows[0][0]
+            number += 1
+
+    def forget_submission(self, job: str) -> None:
+        """Its items are here."""
+        self._change("DELETE FROM submissions WHERE job = %s", (job,))
+
+    # Servers that share the work (see `lading.jobs.shared`)
+
+    def join(self, member: str, apis: Sequence[str], seconds: float) -> None:
+        """Say that a server works jobs of these APIs off, for so many seconds."""
+        self._change(
+            f"INSERT INTO members VALUES (%s, %s, {_NOW} + %s)"  # noqa: S608 -- as above
+            " ON CONFLICT (id) DO UPDATE SET apis = excluded.apis, until = excluded.until",
+            (member, list(apis), seconds),
+        )
+
+    def leave(self, member: str) -> None:
+        """Give back what a server holds, so that others need not wait for its leases to run out."""
+
+        def change(connection: Connection) -> None:
+            connection.execute("DELETE FROM members WHERE id = %s", (member,))
+            connection.execute("UPDATE seats SET member = NULL, until = NULL WHERE member = %s", (member,))
+            connection.execute("UPDATE jobs SET owner = NULL, owner_until = NULL WHERE owner = %s", (member,))
+
+        self._run(change)
+
+    def take_seats(self, job: Job, member: str, most: int, seconds: float) -> int:
+        """Take a fair share of a job's free places for workers, ``most`` at most; returns how many."""
+
+        def change(connection: Connection) -> int:
+            connection.execute(
+                "INSERT INTO seats (job, seat) SELECT %s, * FROM generate_series(0, %s - 1)"
+                " WHERE EXISTS (SELECT 1 FROM jobs WHERE id = %s AND ended IS NULL) ON CONFLICT DO NOTHING",
+                (job.id, job.workers, job.id),
+            )
+            done = connection.execute(
+                f"WITH free AS (SELECT seat FROM seats WHERE job = %s AND (until IS NULL OR until < {_NOW}) FOR UPDATE SKIP LOCKED),"  # noqa: S608 -- as above
+                f" servers AS (SELECT greatest(1, count(*)) AS count FROM members WHERE %s = ANY(apis) AND until > {_NOW}),"
+                " share AS (SELECT seat FROM free ORDER BY seat"
+                " LIMIT (SELECT least(%s, ceil((SELECT count(*) FROM free)::numeric / servers.count)::bigint) FROM servers))"
+                f" UPDATE seats SET member = %s, until = {_NOW} + %s FROM share WHERE job = %s AND seats.seat = share.seat",
+                (job.id, job.api, most, member, seconds, job.id),
+            )
+            return max(0, done.rowcount)
+
+        return self._run(change)
+
+    def keep_seats(self, member: str, jobs: Sequence[str], seconds: float) -> None:
+        """Keep a server's places in these jobs, and give those in others back."""
+
+        def change(connection: Connection) -> None:
+            connection.execute("UPDATE seats SET member = NULL, until = NULL WHERE member = %s AND NOT job = ANY(%s)", (member, list(jobs)))
+            connection.execute(f"UPDATE seats SET until = {_NOW} + %s WHERE member = %s", (seconds, member))  # noqa: S608 -- as above
+
+        self._run(change)
+
+    def seats(self) -> dict[str, int]:
+        """How many workers each job has, on all servers together."""
+        return dict(self._rows(f"SELECT job, count(*) FROM seats WHERE until > {_NOW} GROUP BY job", ()))  # noqa: S608 -- as above
+
+    def own(self, job: str, member: str, seconds: float) -> bool:
+        """Be the one server that enqueues or ends a job, for so many seconds; False while another one is."""
+        return (
+            self._change(
+                f"UPDATE jobs SET owner = %s, owner_until = {_NOW} + %s"  # noqa: S608 -- as above
+                f" WHERE id = %s AND ended IS NULL AND (owner IS NULL OR owner = %s OR owner_until < {_NOW})",
+                (member, seconds, job, member),
+            )
+            > 0
+        )
+
+    def disown(self, job: str, member: str) -> None:
+        """Let another server end or enqueue a job."""
+        self._change("UPDATE jobs SET owner = NULL, owner_until = NULL WHERE id = %s AND owner = %s", (job, member))
+
+
+def _holds(leases: Sequence[Leased]) -> tuple[list[Any], ...]:
+    return [one.job for one in leases], [one.number for one in leases], [one.attempt for one in leases]
+
+
+def _put_back(connection: Connection, outcomes: Sequence[Outcome]) -> int:
+    if not outcomes:
+        return 0
+    done = connection.execute(
+        "UPDATE items SET state = 'in_queue', lease = NULL, error = given.error, crashes = crashes + given.crash"
+        " FROM unnest(%s::text[], %s::bigint[], %s::integer[], %s::text[], %s::integer[]) AS given (job, number, attempt, error, crash)"
+        " WHERE items.job = given.job AND items.number = given.number AND items.attempt = given.attempt AND state = 'in_progress'",
+        (*_holds([one.leased for one in outcomes]), [storable(one.error) for one in outcomes], [int(one.crash) for one in outcomes]),
+    )
+    return done.rowcount
+
+
+def _end(connection: Connection, outcomes: Sequence[Outcome]) -> int:
+    if not outcomes:
+        return 0
+    # A payload is needed no more once it was worked on; a failed one stays, for who looks after it.
+    rows = connection.execute(
+        "WITH done AS (UPDATE items SET state = CASE WHEN given.ok THEN 'completed' ELSE 'failed' END, lease = NULL,"  # noqa: S608 -- no values in it
+        f" result = given.result, error = given.error, ended = {_NOW}, payload = CASE WHEN given.ok THEN ''::bytea ELSE items.payload END"
+        " FROM unnest(%s::text[], %s::bigint[], %s::integer[], %s::boolean[], %s::bytea[], %s::text[], %s::float8[])"
+        " AS given (job, number, attempt, ok, result, error, seconds)"
+        " WHERE items.job = given.job AND items.number = given.number AND items.attempt = given.attempt AND state = 'in_progress'"
+        " RETURNING items.job, given.ok, given.seconds),"
+        " sums AS (SELECT job, count(*) FILTER (WHERE ok) AS good, count(*) FILTER (WHERE NOT ok) AS bad, sum(seconds) AS seconds"
+        " FROM done GROUP BY job)"
+        " UPDATE jobs SET succeeded = succeeded + good, failed = failed + bad, seconds = jobs.seconds + sums.seconds"
+        " FROM sums WHERE jobs.id = sums.job RETURNING good + bad",
+        (
+            *_holds([one.leased for one in outcomes]),
+            [one.ok for one in outcomes],
+            [one.result for one in outcomes],
+            [storable(one.error) for one in outcomes],
+            [one.seconds for one in outcomes],
+        ),
+    ).fetchall()
+    return sum(int(row[0]) for row in rows)
+
+
+def _job(row: tuple[Any, ...]) -> Job:
+    values = dict(zip(_JOB.split(", "), row, strict=True))
+    loaded: dict[str, Callable[[Any], Any]] = {"status": JobStatus, "config": json.loads, "submission": json.loads}
+    return Job(**{name: loaded[name](value) if name in loaded else value for name, value in values.items()})
+
+
+def _kept(row: tuple[Any, ...]) -> Kept:
+    values = dict(zip(_KEPT.split(", "), row, strict=True))
+    return Kept(**{**values, "state": ItemState(values["state"])})
