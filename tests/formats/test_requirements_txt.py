@@ -111,6 +111,8 @@ def test_a_line_is_read_as_pip_means_it(line, requirement):
         ("--hash=sha256:00", "option-without-requirement", "backslash"),
         ("--no-deps", "option-unknown", "Remove it"),
         ("--timeout=3", "option-unknown", "UV_HTTP_TIMEOUT"),
+        ("Flash_attn==2.5 --no-build-isolation", "option-unknown", 'no-build-isolation-package = ["flash-attn"] under [tool.uv]'),
+        ("--no-build-isolation", "option-unknown", "no-build-isolation = true under [tool.uv]"),
         ("--index-url", "option-unknown", ""),
         ("--pre=1", "option-unknown", ""),
         ("--req x", "option-unknown", ""),

@@ -89,6 +89,7 @@ def test_a_variable_without_a_value_is_named_with_the_line(value):
     assert problem.rule == "variable-not-set"
     assert str(problem.origin) == "requirements.txt:2"
     assert "TOKEN" in problem.what
+    assert "--secret id=TOKEN" in (problem.instead or "")
 
 
 def test_a_variable_in_lower_case_is_refused_because_pip_does_not_expand_it():

@@ -25,6 +25,7 @@ from lading.model.secrets import SecretUrl
 _PER_REQUIREMENT = ("hash", "config-settings", "global-option")
 _INDEXES = ("index-url", "extra-index-url")
 _HASH = re.compile(r"(sha256|sha384|sha512):([0-9a-fA-F]+)")
+_FIRST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|file:", re.IGNORECASE)
 
 
@@ -278,12 +279,20 @@ def _options(text: str, place: Place, *, alone: bool) -> list[Option]:
 
 
 def _option_problem(error: OptionError, place: Place) -> LadingError:
-    instead = _COMMAND_LINE_ONLY.get(
-        error.word.partition("=")[0], "Remove it, or give it on the command line of the tool that it belongs to."
-    )
+    option = error.word.partition("=")[0]
+    instead = _COMMAND_LINE_ONLY.get(option, "Remove it, or give it on the command line of the tool that it belongs to.")
+    if option == "--no-build-isolation":
+        instead = _without_isolation(place)
     return place.error(
         "option-unknown", f"The options of this line cannot be read: {place.shown}", why=place.masked(str(error)), instead=instead
     )
+
+
+def _without_isolation(place: Place) -> str:
+    """Where a package whose build needs the others is named: pip has this option on its command line alone."""
+    found = _FIRST_NAME.match(place.raw)
+    setting = f'no-build-isolation-package = ["{canonical(found[0])}"]' if found else "no-build-isolation = true"
+    return f"Remove it, and write {setting} under [tool.uv] in a pyproject.toml beside: what needs the other packages is built after them."
 
 
 _COMMAND_LINE_ONLY = {
@@ -294,7 +303,6 @@ _COMMAND_LINE_ONLY = {
     "-U": "Remove it; `lading lock` resolves anew.",
     "--no-cache-dir": "Remove it; a cache does not change what is installed.",
     "--user": "Remove it; packages go into the project's own environment.",
-    "--no-build-isolation": "Remove it; this version of Lading builds every package in isolation.",
 }
 
 

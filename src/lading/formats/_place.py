@@ -91,5 +91,5 @@ def _unset(name: str, place: Place) -> Problem:
         what=f"The variable {name} is not set, and this line needs its value: {place.shown}",
         origin=place.origin,
         why="pip would send the text ${" + name + "} itself, and the index would refuse it.",
-        instead=f"Set it before running Lading: export {name}=...",
+        instead=f"Set it before running Lading: export {name}=..., or give it for one run: --secret id={name},env=VARIABLE or src=FILE",
     )
