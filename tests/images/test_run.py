@@ -108,19 +108,115 @@ def _serves(lading: Command, tmp_path: Path, environ: dict[str, str]) -> None:
             process.wait()
 
 
-def test_without_an_engine_an_image_runs_from_the_store(lading: Command, project: Path, base: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def no_engine(tmp_path: Path) -> dict[str, str]:
+    """Variables of a machine without podman and docker."""
     tools = tmp_path / "tools"
     tools.mkdir()
     for tool in ("unshare", "chroot", "sh", "mount", "chmod"):
         (tools / tool).symlink_to(which(tool))
     if subprocess.run([which("unshare"), "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"]), "true"], check=False).returncode:
         pytest.skip("this machine gives out no namespaces")
+    return {"PATH": str(tools)}
+
+
+def test_without_an_engine_an_image_runs_from_the_store(lading: Command, project: Path, base: Path, no_engine: dict[str, str]) -> None:
     lading("build", project, "-t", "my-model:v1", "--base", base)
-    ran = lading("predict", "my-model:v1", "-i", "name=owl", PATH=str(tools))
+    lading.environ.update(no_engine)
+    ran = lading("predict", "my-model:v1", "-i", "name=owl")
     assert ran.out == "hello owl 1.0 \n"
     assert "without an engine" in ran.err
-    record = json.loads(lading("predict", "my-model:v1", "-i", "name=owl", "--json", PATH=str(tools)).out)
-    assert record["status"] == "succeeded"
+    record = json.loads(lading("run", "my-model:v1", "-i", "name=owl", "--json").out)
+    assert (record["status"], record["output"]) == ("succeeded", "hello owl 1.0 ")
+    assert record["metrics"]["predict_time"] >= 0
+
+
+_MANY = """\
+import os
+import tempfile
+import time
+from typing import Any
+from cog import BasePredictor, ConcatenateIterator, Path, current_scope
+
+
+class Predictor(BasePredictor):
+    def setup(self) -> None:
+        time.sleep(float(os.environ.get("SETUP", "0")))
+
+    def predict(self, do: str, file: Path = None) -> Any:
+        if do == "sleep":
+            time.sleep(30)
+        if do == "raise":
+            raise ValueError("the reason")
+        if do == "context":
+            return dict(current_scope().context)
+        made = Path(tempfile.mkdtemp()) / "made.bin"
+        made.write_bytes((file.read_bytes() if file else b"made") + b"!")
+        return made
+
+
+def spell(text: str) -> ConcatenateIterator[str]:
+    yield from text
+"""
+
+
+@pytest.mark.slow
+def test_an_images_answers_are_given_out_as_a_projects(lading: Command, base: Path, tmp_path: Path, no_engine: dict[str, str]) -> None:
+    """Files are written, a failure says why, limits hold, pieces of a text are one text."""
+    files = {"cog.yaml": "predict: predict.py:Predictor\n", "requirements.txt": "", "predict.py": _MANY, "in.txt": "in"}
+    project = write(tmp_path / "many", files)
+    lading("build", project, "-t", "many:v1", "--base", base)
+    (project / "cog.yaml").write_text("predict: predict.py:spell\n")
+    lading("build", project, "-t", "spell:v1", "--base", base)
+    lading.environ.update(no_engine)
+    lading("predict", "many:v1", "-i", "do=file", "-i", f"file=@{project / 'in.txt'}", "-o", "out.bin")
+    assert (tmp_path / "out.bin").read_bytes() == b"in!"
+    token = lading("predict", "many:v1", "-i", "do=context", "--use-replicate-token", REPLICATE_API_TOKEN="r8_x")
+    assert token.data == {"replicate_api_token": "r8_x"}
+    failed = lading("predict", "many:v1", "-i", "do=raise", check=False)
+    assert (failed.code, failed.out) == (1, "")
+    assert "predict.py: The prediction failed: the reason" in failed.err
+    late = lading("predict", "many:v1", "-i", "do=sleep", "--timeout", "0.5", check=False)
+    assert "The prediction failed: prediction timed out after 0.5 s" in late.err
+    slow = lading("predict", "many:v1", "-i", "do=file", "--setup-timeout", "0.3", "-e", "SETUP=30", check=False)
+    assert (slow.code, "setup did not finish within 0.3 s" in slow.err) == (1, True)
+    assert lading("predict", "spell:v1", "-i", "text=abc").out == "abc\n"
+
+
+def test_a_served_image_follows_the_options_of_serve(lading: Command, base: Path, tmp_path: Path, no_engine: dict[str, str]) -> None:
+    files = {"cog.yaml": "predict: predict.py:Predictor\n", "requirements.txt": "", "predict.py": _MANY}
+    lading("build", write(tmp_path / "many", files), "-t", "many:v1", "--base", base)
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "lading",
+        "serve",
+        "many:v1",
+        "-p",
+        str(port),
+        "--workers",
+        "2",
+        "--timeout",
+        "0.5",
+        "--max-body",
+        "20k",
+    ]
+    with (tmp_path / "serve.log").open("w") as log:
+        variables = {**os.environ, "LADING_HOME": str(lading.home), **no_engine}
+        process = subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=log)
+        try:
+            _wait_ready(port)
+            url = f"http://127.0.0.1:{port}/predictions"
+            assert httpx.post(url, json={"input": {"do": "sleep"}}).json()["error"] == "prediction timed out after 0.5 s"
+            assert httpx.post(url, json={"input": {"do": "x" * 30_000}}).status_code == 413
+            assert 'lading_workers_ready{api="predict"} 2.0' in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            process.send_signal(signal.SIGTERM)
+            assert process.communicate(timeout=40)[0] == b""
+            assert process.returncode == 0, (tmp_path / "serve.log").read_text()
+        finally:
+            process.kill()
+            process.wait()
 
 
 def test_a_cortex_project_keeps_its_route(lading: Command, base: Path, tmp_path: Path, podman_environ: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from lading.model.project import ProjectKind
 from lading.model.service import ServedApi, ServiceSpec, WorkerSpec
 from lading.service.log import level_of
 from lading.service.process import slots_of
-from lading.service.variables import of_server, with_cog_variables, with_threads
+from lading.service.variables import of_server, with_cog_variables, with_options, with_threads
 
 
 def api(style: str = "cog", concurrent: int = 1, threads: int = 1, **env: str) -> ServedApi:
@@ -64,3 +64,25 @@ def test_setup_timeout_from_the_project_unless_the_command_line_has_one():
 )
 def test_the_level_of_the_log(variables: dict[str, str], level: str):
     assert level_of(variables) == level
+
+
+def test_a_containers_variables_stand_for_the_options_of_serve():
+    variables = {
+        "LADING_WORKERS": "2",
+        "LADING_THREADS": "3",
+        "LADING_UPLOAD_URL": "http://x/",
+        "LADING_MAX_QUEUE": "7",
+        "LADING_MAX_BODY": str(1 << 30),
+        "LADING_TIMEOUT": "1.5",
+        "LADING_AWAIT_EXPLICIT_SHUTDOWN": "1",
+    }
+    made = with_options(spec(api()), variables)
+    [served] = made.apis
+    assert (served.processes, slots_of(served.worker), served.worker.upload_url) == (2, 3, "http://x/")
+    assert (made.max_queue, made.max_body_bytes, made.max_held_bytes) == (7, 1 << 30, 1 << 30)
+    assert (made.predict_timeout, made.ignore_sigterm) == (1.5, True)
+
+
+def test_a_containers_variables_that_make_no_sense_are_passed_over():
+    nonsense = dict.fromkeys(("LADING_WORKERS", "LADING_THREADS", "LADING_MAX_QUEUE", "LADING_MAX_BODY", "LADING_TIMEOUT"), "-1")
+    assert with_options(spec(api()), nonsense) == spec(api()) == with_options(spec(api()), {})

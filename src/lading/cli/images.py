@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lading import imaging
 from lading.cli.output import Output
 from lading.model.origin import Origin
-from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.problems import LadingError, Problem
 
 if TYPE_CHECKING:
     from lading.images.media import Image
     from lading.images.running import RunOptions
+    from lading.service.once import Outcome
 
 
 def names_image(project: str | None, directory: str | None) -> bool:
@@ -36,11 +37,11 @@ def serve(arguments: argparse.Namespace, output: Output, port: int) -> int:
     from lading.images.running import serve_image
 
     image = imaging.runnable(arguments.project, output.reporter)
-    return serve_image(image, _options(image, arguments, port), output.reporter)
+    return serve_image(image, _options(image, arguments, port, _served_as(arguments)), output.reporter)
 
 
-def predict(arguments: argparse.Namespace, output: Output) -> int:
-    """``lading predict IMAGE``: the inputs are checked before anything is started."""
+def predict(arguments: argparse.Namespace, output: Output) -> tuple[Outcome, Any]:
+    """``lading predict IMAGE``: what came of it, and the API as the image describes it. The inputs are checked before anything is started."""
     from lading.images.running import predict_with_image
 
     image = imaging.runnable(arguments.project, output.reporter)
@@ -48,18 +49,40 @@ def predict(arguments: argparse.Namespace, output: Output) -> int:
     body = _payload(arguments, api)
     cortex = api["worker"]["style"] == "cortex"
     path = (api.get("endpoint") or "/") if cortex else "/predictions"
-    status, answer = predict_with_image(image, path, body, _options(image, arguments, 0), output.reporter)
-    return _show(status, answer, arguments, output, cortex=cortex)
+    # Its URLs may name any address, as in `once`.
+    options = _options(image, arguments, 0, {"LADING_DOWNLOAD_ALLOW": "all", **_limits(arguments)})
+    status, answer = predict_with_image(image, path, body, options, output.reporter)
+    return _outcome(status, answer, cortex=cortex), api
 
 
-def _options(image: Image, arguments: argparse.Namespace, port: int) -> RunOptions:
+def _options(image: Image, arguments: argparse.Namespace, port: int, variables: Mapping[str, str]) -> RunOptions:
     from lading.cli.serve import asked_variables
     from lading.environments.host import find_driver
     from lading.images.running import RunOptions
 
     gpus = b"NVIDIA_VISIBLE_DEVICES" in image.config and find_driver() is not None
     host = getattr(arguments, "host", None) or "127.0.0.1"
-    return RunOptions(host=host, port=port, env=asked_variables(arguments), gpus=gpus)
+    return RunOptions(host=host, port=port, env={**variables, **asked_variables(arguments)}, gpus=gpus)
+
+
+def _served_as(arguments: argparse.Namespace) -> dict[str, str]:
+    """The options of ``serve`` as the variables of a container; see `lading.service.variables.with_options`."""
+    given = {
+        "LADING_WORKERS": arguments.workers,
+        "LADING_THREADS": arguments.threads,
+        "LADING_MAX_QUEUE": arguments.max_queue,
+        "LADING_MAX_BODY": arguments.max_body,
+        "LADING_MAX_HELD": arguments.max_held,
+        "LADING_UPLOAD_URL": arguments.upload_url,
+        "LADING_DOWNLOAD_ALLOW": arguments.allow_downloads,
+        "LADING_AWAIT_EXPLICIT_SHUTDOWN": 1 if arguments.await_explicit_shutdown else None,
+    }
+    return {**{name: str(value) for name, value in given.items() if value is not None}, **_limits(arguments)}
+
+
+def _limits(arguments: argparse.Namespace) -> dict[str, str]:
+    given = {"COG_SETUP_TIMEOUT": arguments.setup_timeout, "LADING_TIMEOUT": arguments.timeout}
+    return {name: f"{seconds:g}" for name, seconds in given.items() if seconds is not None}
 
 
 def _api(image: Image, name: str | None) -> Any:
@@ -102,29 +125,24 @@ def _payload(arguments: argparse.Namespace, api: Any) -> bytes:
     return bytes(record) if isinstance(record, bytes | bytearray) else json.dumps(record).encode()
 
 
-def _show(status: int, answer: bytes, arguments: argparse.Namespace, output: Output, *, cortex: bool) -> int:
-    try:
-        record: Any = json.loads(answer)
-    except ValueError:
-        record = answer.decode("utf-8", "replace")
-    failed = status >= 400 or (not cortex and isinstance(record, dict) and record.get("status") == "failed")
-    if output.as_json or arguments.json is True:
-        output.json(record)
-    elif failed:
-        reason = record.get("error") or record.get("detail") if isinstance(record, dict) else record
-        raise LadingError(
-            Problem(rule="prediction-failed", what=f"The prediction failed: {reason}", why="The model raised it.", code=ExitCode.MODEL)
-        )
-    else:
-        value = record.get("output") if not cortex and isinstance(record, dict) else record
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        _write(arguments.output, text, output)
-    return int(ExitCode.MODEL) if failed else 0
+def _outcome(status: int, answer: bytes, *, cortex: bool) -> Outcome:
+    """The answer of a container's server as one record, as a prediction without a container gives it."""
+    from lading.service.calls import Result, Status
+    from lading.service.once import Outcome
 
-
-def _write(path: str | None, text: str, output: Output) -> None:
-    if path is None:
-        output.data(text)
-        return
-    Path(path).write_text(text + os.linesep, encoding="utf-8")
-    output.say(f"Written to {path}.")
+    if cortex:
+        return Outcome(Result(id="", status=Status.SUCCEEDED, output=answer, http_status=status), cortex=True)
+    record = json.loads(answer)
+    if status == 422:
+        return Outcome(Result(id="", status=Status.INVALID, detail=json.dumps(record["detail"]).encode()))
+    metrics = record.get("metrics") or {}
+    result = Result(
+        id=record.get("id") or "",
+        status=Status(record["status"]),
+        output=json.dumps(record.get("output")).encode(),
+        error=record.get("error"),
+        logs=record.get("logs") or "",
+        metrics=metrics,
+        predict_time=metrics.get("predict_time"),
+    )
+    return Outcome(result)

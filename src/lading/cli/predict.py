@@ -17,6 +17,7 @@ from lading.cli.options import add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.outputs import Pieces, is_joined, write_output
 from lading.cli.serve import add_environment, add_timeouts, asked_variables, no_predictor
+from lading.cli.weights import put_in_place
 from lading.model.cortex import ApiKind
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -70,7 +71,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from lading.cli import images
 
     if images.names_image(arguments.project, arguments.directory):
-        return images.predict(arguments, output)
+        given, described = images.predict(arguments, output)
+        joined = bool(((described["worker"].get("signature") or {}).get("output") or {}).get("concatenate"))
+        return _finish(given, described["worker"]["file"], arguments, output, joined=joined)
     options = pipeline_options(arguments, arguments.project)
     project = pipeline.read(options)
     api = _api(project, arguments.api)
@@ -79,16 +82,22 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     payload = inputs_of(arguments, project, api)
     context = context_of(arguments)
     ready = prepare(options, output)
+    put_in_place(options, ready.config, output)
     served = next(one for one in pipeline.describe_service(ready).apis if one.name == api.name)
     pieces = Pieces(served, output) if not output.as_json and arguments.output is None else None
     result = once(served, ready.environments[api.name], payload, arguments, output, pieces=pieces, context=context)
     shown = pieces is not None and pieces.end()
+    return _finish(result, api.file, arguments, output, joined=is_joined(served), shown=shown)
+
+
+def _finish(result: Outcome, file: str, arguments: argparse.Namespace, output: Output, *, joined: bool, shown: bool = False) -> int:
+    """Give out what came of a prediction of the predictor in ``file``, unless its pieces were shown; returns the exit status."""
     if output.as_json:
         output.json(result.as_json())
     elif result.ok and not shown:
-        write_output(result, arguments.output, output, joined=is_joined(served))
+        write_output(result, arguments.output, output, joined=joined)
     if not result.ok and not output.as_json:
-        raise LadingError(failed(result.error or "it failed", api))
+        raise LadingError(failed(result.error or "it failed", file))
     return 0 if result.ok else int(ExitCode.MODEL)
 
 
@@ -234,12 +243,12 @@ def _read_file(path: str) -> bytes:
         ) from error
 
 
-def failed(error: str, api: Api, what: str = "prediction") -> Problem:
+def failed(error: str, file: str, what: str = "prediction") -> Problem:
     """A prediction or training that the model failed."""
     return Problem(
         rule=f"{what}-failed",
         what=f"The {what} failed: {error}",
-        origin=Origin(api.file),
+        origin=Origin(file),
         why="The model raised it; its traceback is above.",
         code=ExitCode.MODEL,
     )

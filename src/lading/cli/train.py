@@ -14,6 +14,7 @@ from lading.cli.output import Output
 from lading.cli.outputs import write_training
 from lading.cli.predict import add_inputs, failed, inputs_of, once, sort_out_json
 from lading.cli.serve import add_environment, add_timeouts
+from lading.cli.weights import put_in_place
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import Api
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     train = _train(project)
     payload = inputs_of(arguments, project, train, training=True)
     ready = replace(prepare(options, output), config=project.config)
+    put_in_place(options, ready.config, output)
     served = pipeline.describe_training(ready)
     assert served is not None
     result = once(served, ready.variants[0].environment, payload, arguments, output)
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     elif result.ok:
         write_training(result.output, arguments.output, output)
     if not result.ok and not output.as_json:
-        raise LadingError(failed(result.error or "it failed", train, "training"))
+        raise LadingError(failed(result.error or "it failed", train.file, "training"))
     return 0 if result.ok else int(ExitCode.MODEL)
 
 

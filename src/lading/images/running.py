@@ -65,9 +65,13 @@ def predict_with_image(image: Image, path: str, body: bytes, options: RunOptions
         reporter(Event(step=STEP, phase=Phase.FINISHED, message="it takes predictions"))
         connection = http.client.HTTPConnection("127.0.0.1", port)
         with contextlib.closing(connection):
-            connection.request("POST", path, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            try:
+                connection.request("POST", path, body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                process.wait()
+                raise LadingError(_ended(process.returncode, "it had answered")) from error
 
 
 @contextmanager
@@ -82,7 +86,7 @@ def _started(image: Image, options: RunOptions, reporter: Reporter) -> Iterator[
         environ = dict(os.environ)
     else:
         command, environ = _bare_command(image, options, port)
-    process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True)
     before = {
         number: signal.signal(number, lambda received, _frame: process.send_signal(received)) for number in (signal.SIGINT, signal.SIGTERM)
     }
@@ -233,10 +237,10 @@ def _status(port: int) -> str | None:
     return str(record.get("status"))
 
 
-def _ended(status: int) -> Problem:
+def _ended(status: int, before: str = "it took predictions") -> Problem:
     return Problem(
         rule="container-failed",
-        what="The container ended, or its setup failed, before it took predictions.",
+        what=f"The container ended, or its setup failed, before {before}.",
         why=f"Its exit status is {status}; what it said is above.",
         instead="Correct the predictor's setup; `lading serve` in the project's folder shows the same.",
         code=ExitCode.MODEL,

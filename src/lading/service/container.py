@@ -17,7 +17,7 @@ from typing import Any
 from lading.model.events import Event, Phase
 from lading.model.problems import LadingError
 from lading.model.service import ServiceSpec
-from lading.service.variables import with_cog_variables
+from lading.service.variables import with_cog_variables, with_options
 
 DEFAULT_PORT = 5000
 SERVICE = "LADING_SERVICE"
@@ -61,7 +61,7 @@ def _with_environment(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceS
     port = int(text) if text.isascii() and text.isdigit() and int(text) < 65536 else DEFAULT_PORT
     apis = tuple(replace(api, worker=replace(api.worker, env=_unset(api.worker.env, environ))) for api in spec.apis)
     training = spec.training and replace(spec.training, worker=replace(spec.training.worker, env=_unset(spec.training.worker.env, environ)))
-    spec = with_cog_variables(replace(spec, apis=apis, training=training), environ)
+    spec = with_options(with_cog_variables(replace(spec, apis=apis, training=training), environ), environ)
     return replace(spec, host=environ.get("LADING_HOST") or "0.0.0.0", port=port)  # noqa: S104 -- a container's own network
 
 

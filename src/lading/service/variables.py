@@ -44,14 +44,44 @@ def with_threads(worker: WorkerSpec, threads: int) -> WorkerSpec:
     return replace(worker, threads=threads, signature=signature)
 
 
+def with_options(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceSpec:
+    """The service of a container, with what its ``LADING_*`` variables say in place of the options of ``lading serve``.
+
+    What makes no sense is passed over: a container that was started with it is better up than down.
+    """
+    workers, threads = _whole(environ.get("LADING_WORKERS")), _whole(environ.get("LADING_THREADS"))
+    upload_url = environ.get("LADING_UPLOAD_URL") or None
+
+    def adjusted(api: ServedApi) -> ServedApi:
+        worker = with_threads(api.worker, threads) if threads else api.worker
+        return replace(api, processes=workers or api.processes, worker=replace(worker, upload_url=upload_url or worker.upload_url))
+
+    body = _whole(environ.get("LADING_MAX_BODY"), 1 << 40)
+    held = max(_whole(environ.get("LADING_MAX_HELD"), 1 << 40) or spec.max_held_bytes, body or 0)
+    return replace(
+        spec,
+        apis=tuple(map(adjusted, spec.apis)),
+        training=spec.training and replace(spec.training, worker=replace(spec.training.worker, upload_url=upload_url)),
+        max_queue=_whole(environ.get("LADING_MAX_QUEUE"), 100_000) or spec.max_queue,
+        max_body_bytes=body or spec.max_body_bytes,
+        max_held_bytes=held,
+        predict_timeout=_seconds(environ.get("LADING_TIMEOUT")) or spec.predict_timeout,
+        ignore_sigterm=spec.ignore_sigterm or bool(environ.get("LADING_AWAIT_EXPLICIT_SHUTDOWN")),
+    )
+
+
 def setup_timeout(environ: Mapping[str, str]) -> float | None:
     """``COG_SETUP_TIMEOUT`` in seconds; None for none, and for what is no number above 0."""
+    return _seconds(environ.get("COG_SETUP_TIMEOUT"))
+
+
+def _seconds(text: str | None) -> float | None:
     try:
-        seconds = float(environ.get("COG_SETUP_TIMEOUT") or math.nan)
+        seconds = float(text or math.nan)
     except ValueError:
         return None
     return seconds if 0 < seconds < math.inf else None
 
 
-def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and 0 < int(text) <= 4096 else None
+def _whole(text: str | None, largest: int = 4096) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 and 0 < int(text) <= largest else None
