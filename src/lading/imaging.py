@@ -22,7 +22,7 @@ from lading.model.problems import LadingError, Problem
 if TYPE_CHECKING:
     from lading.images.build import Built
     from lading.images.media import Destination, Image
-    from lading.images.recipe import Recipe
+    from lading.images.recipe import Recipe, WeightSet
     from lading.images.store import Store
 
 _OF_CONTAINERS = {"jobs_folder": "/tmp/lading-jobs"}  # noqa: S108 -- the folder that every container may write to; a volume makes it last
@@ -34,7 +34,8 @@ _CUDA_PACKAGES = re.compile(r"nvidia-.*-cu\d+|nvidia-c\w+|jax-cuda\d+-.*")
 class BuildOptions:
     """What the user asked for of the image. ``name`` is its name, ``base`` the image below, ``user`` who containers run as.
 
-    ``compression`` is ``gzip`` or ``zstd``; ``secrets`` are files by id for build steps that mount them.
+    ``compression`` is ``gzip`` or ``zstd``; ``secrets`` are files by id for build steps that mount them; ``weights`` are what `prepare_weights`
+    found.
     """
 
     name: str
@@ -44,6 +45,7 @@ class BuildOptions:
     bytecode: bool = True
     user: str | None = None
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    weights: tuple[WeightSet, ...] = ()
 
 
 def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, options: pipeline.Options, asked: BuildOptions) -> Recipe:
@@ -88,6 +90,7 @@ def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
         user=asked.user or DEFAULT_USER,
         system_packages=system,
         steps=_steps(project, asked),
+        weights=asked.weights,
         decisions=(*decisions, decision),
         environ=options.environ,
         offline=options.offline,
@@ -224,6 +227,40 @@ def _mounts(project: pipeline.Project) -> dict[str, tuple[tuple[str, str], ...]]
     return {
         str(one["command"]).strip(): tuple((str(mount["id"]), str(mount["target"])) for mount in one.get("mounts") or ()) for one in entries
     }
+
+
+def prepare_weights(
+    project: pipeline.Project, options: pipeline.Options, reporter: Reporter
+) -> tuple[tuple[WeightSet, ...], tuple[Decision, ...]]:
+    """The weights that the configuration names, on this machine and as their lock says; and what was decided on the way.
+
+    Raises:
+        LadingError: if they cannot be had, or are something else than the lock says.
+    """
+    if not project.config.weights:
+        return (), ()
+    from lading.images.folders import Found
+    from lading.images.recipe import WeightSet
+    from lading.weights.locking import Weights, files, settle
+
+    folder = project.root / Path(project.config.path or ".").parent
+    weights = Weights(
+        root=project.root,
+        folder=folder,
+        declared=project.config.weights,
+        environ=options.environ,
+        offline=options.offline,
+        reporter=reporter,
+    )
+    locked, decisions = settle(weights, locked=options.locked, frozen=options.frozen)
+    found: dict[str, list[Found]] = {one.name: [] for one in locked}
+    for one in files(weights, locked):
+        path = f"{one.weight.target.lstrip('/')}/{one.file.path}"
+        found[one.weight.name].append(
+            Found(path=path, source=str(one.here), size=one.file.size, sha256=one.file.digest.removeprefix("sha256:"))
+        )
+    sets = tuple(WeightSet(name=one.name, target=one.target, set_digest=one.set_digest, files=tuple(found[one.name])) for one in locked)
+    return sets, decisions
 
 
 def build(recipe: Recipe, store: Store | None = None, reporter: Reporter = silent) -> Built:

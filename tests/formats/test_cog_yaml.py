@@ -181,7 +181,7 @@ def test_anchors_and_merges_are_understood():
         ("train: missing.py:t\n", [("file-not-found", 1)]),
         ("concurrency:\n  max: 0\n", [("wrong-type", 2)]),
         ("concurrency:\n  maximum: 3\n", [("unknown-key", 2)]),
-        ("weights:\n  - name: a\n", [("weights-not-supported", 1)]),
+        ("weights:\n  - name: a\n", [("weights-incomplete", 2), ("weights-incomplete", 2)]),
         ("build:\n  python_overrides: x.txt\n", [("python-overrides-not-supported", 2)]),
         ("build:\n  environment: [A=b]\n", [("build-environment-not-supported", 2)]),
     ],

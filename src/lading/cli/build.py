@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             locked = pipeline.lock(planned, project, one, output.reporter)
             report_locked(locked, output)
             name = arguments.tag or imaging.default_name(project)
+            weights, imported = imaging.prepare_weights(project, one, output.reporter)
+            output.decisions(imported)
             asked = imaging.BuildOptions(
                 name=name,
                 base=arguments.base,
@@ -64,6 +66,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
                 bytecode=not arguments.no_bytecode,
                 user=_user(arguments.user),
                 secrets=_secrets(arguments.secret, os.environ),
+                weights=weights,
             )
             recipe = imaging.make_recipe(locked, project, one, asked)
             if arguments.dockerfile:

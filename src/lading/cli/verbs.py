@@ -12,6 +12,7 @@ VERBS = {
     "install": ("install", "build the locked environment in the store"),
     "build": ("build", "make a container image, without a container engine"),
     "push": ("push", "send an image to a registry"),
+    "weights": ("weights", "lock, fetch or compare the weights that cog.yaml names"),
     "report": ("image_report", "write a page with what fills an image"),
     "get": ("get", "show the APIs of a running server, their jobs, and how a job is"),
     "logs": ("logs", "show what an API or a job of a running server printed"),

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from lading.formats._apt import apt_problem, is_apt_package
 from lading.formats._checks import Checker
+from lading.formats._cog_weights import read_weights
 from lading.formats._line import Include, Reader
 from lading.formats._logical import logical_lines
 from lading.formats._pip_commands import mistaken_redirections
@@ -135,6 +136,7 @@ class _Config:
             cuda=self._cuda(build),
             system_packages=self._system_packages(build.get("system_packages")),
             run=self._commands(build),
+            weights=read_weights(check, root.get("weights")),
         )
         self._without_effect(root, build)
         check.finish()
@@ -328,17 +330,14 @@ class _Config:
         """Keys that this version checks or refuses, and does not act on."""
         for key in ("image", "model"):
             self.check.text(root.get(key), key)
-        for entry, where in ((root.get("weights"), "weights"), (build.get("python_overrides"), "build.python_overrides")):
-            if entry and not (isinstance(entry.value, Scalar) and entry.value.value is None):
-                self.check.problem(
-                    f"{where.rpartition('.')[2].replace('_', '-')}-not-supported",
-                    entry.line,
-                    f"{where} is not read by this version of Lading.",
-                    why="Without it the predictor would find other files than it was written for." if where == "weights" else None,
-                    instead="Load the weights in setup, and remove the key."
-                    if where == "weights"
-                    else "Pin the packages in the requirements.",
-                )
+        overrides = build.get("python_overrides")
+        if overrides and not (isinstance(overrides.value, Scalar) and overrides.value.value is None):
+            self.check.problem(
+                "python-overrides-not-supported",
+                overrides.line,
+                "build.python_overrides is not read by this version of Lading.",
+                instead="Pin the packages in the requirements.",
+            )
         self._build_environment(build.get("environment"))
         for key in ("sdk_version", "fast"):
             entry = build.get(key)

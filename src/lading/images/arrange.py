@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from lading.images.folders import Found
 
 LARGE = 10 * 1000 * 1000
 """A wheel of this size (bytes) or more has a layer of its own."""
+LARGE_FILE = 64 * 1000 * 1000
+"""A file of this size (bytes) or more has a layer of its own."""
+MOST_OF_FILES = 20
+"""Layers of large files and weights, at most; what is more shares them."""
 MOST = 60
 """Layers in an image. Docker and podman mount 128 at most, some builders no more than 70."""
 
@@ -30,7 +36,7 @@ def arrange(sizes: Mapping[str, int], room: int) -> tuple[Group, ...]:
     alone = large[: max(0, room - bins)]
     rest: dict[int, list[str]] = {}
     for name in sorted(set(sizes) - set(alone)):
-        rest.setdefault(int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % bins, []).append(name)
+        rest.setdefault(_bin(name, bins), []).append(name)
     groups = [Group(title=name, names=(name,)) for name in alone]
     return (*groups, *(Group(title=_title(names), names=tuple(names)) for _, names in sorted(rest.items())))
 
@@ -42,3 +48,34 @@ def _bins(count: int) -> int:
 def _title(names: list[str]) -> str:
     shown = ", ".join(names[:4])
     return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
+
+
+def arrange_files(sets: Sequence[tuple[str, Sequence[Found]]], large: Sequence[Found]) -> list[tuple[str, list[Found]]]:
+    """Layers of sets of weights and of a project's large files: titles with sorted files.
+
+    A large file has a layer of its own, the small ones of a set share one; so a file that changes sends one layer. Where that makes too many,
+    files share layers by a hash of their paths.
+    """
+    alone = sorted((one for one in (*large, *(one for _, files in sets for one in files)) if one.size >= LARGE_FILE), key=_by_path)
+    shared = [(name, sorted((one for one in files if one.size < LARGE_FILE), key=_by_path)) for name, files in sets]
+    groups = [(name, files) for name, files in shared if files]
+    room = MOST_OF_FILES - len(groups)
+    if len(alone) <= room:
+        return [*groups, *((one.path, [one]) for one in alone)]
+    if room < 1:
+        return [("weights", sorted((*alone, *(one for _, files in groups for one in files)), key=_by_path))]
+    bins: dict[int, list[Found]] = {}
+    for one in alone:
+        bins.setdefault(_bin(one.path, room), []).append(one)
+    return [
+        *groups,
+        *((f"{files[0].path} and {len(files) - 1} more" if len(files) > 1 else files[0].path, files) for _, files in sorted(bins.items())),
+    ]
+
+
+def _by_path(one: Found) -> bytes:
+    return one.path.encode("utf-8", "surrogateescape")
+
+
+def _bin(name: str, count: int) -> int:
+    return int(hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) % count

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lading.images import front, sbom
-from lading.images.arrange import MOST, Group, arrange
+from lading.images.arrange import LARGE_FILE, MOST, Group, arrange, arrange_files
 from lading.images.base import load_base
 from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
 from lading.images.bytecode import Source, compile_sources, file_sources, wheel_sources
@@ -25,8 +25,8 @@ from lading.images.layers import LayerWriter
 from lading.images.manifest import Settings, make_config, make_manifest
 from lading.images.media import Image, Kind, Layer, canonical, digest_of
 from lading.images.packages import Package, choose_packages
-from lading.images.project import LARGE, ProjectFilesFound, find_files
-from lading.images.recipe import SERVICE, SHARE, VENV, EnvironmentRecipe, Recipe
+from lading.images.project import ProjectFilesFound, find_files
+from lading.images.recipe import SERVICE, SHARE, VENV, WEIGHTS, EnvironmentRecipe, Recipe, WeightSet
 from lading.images.secrets import files_with_secrets, scan, values_of
 from lading.images.source import Builder
 from lading.images.splice import Wheel, write_wheels
@@ -230,12 +230,17 @@ class _Build:
         paths |= {source.path for one in self.recipe.environments for source in one.plan.sources if source.role is Role.IGNORED}
         found = find_files(self.recipe.root, files_with_secrets(self.recipe.root, sorted(paths), self.values))
         self.decisions += found.decisions
-        return found
+        # Weights that lie where containers have them come with their own layers.
+        elsewhere = {one.path for weights in self.recipe.weights for one in weights.files}
+        return ProjectFilesFound([one for one in found.files if one.path not in elsewhere], found.decisions)
 
     # -- the layers
 
     def _tasks(self, environments: Sequence[_Environment], files: ProjectFilesFound, pool: ThreadPoolExecutor) -> list[Future[Layer]]:
-        room = (MOST - len(self.base.layers) - _OTHERS) // len(environments) // (2 if self.recipe.bytecode else 1)
+        large = [one for one in files.files if one.size >= LARGE_FILE]
+        file_groups = self._file_groups(large)
+        others = len(self.base.layers) + len(file_groups) + _OTHERS
+        room = (MOST - others) // len(environments) // (2 if self.recipe.bytecode else 1)
         tasks: list[Future[Layer]] = []
         for environment in environments:
             groups = arrange({name: wheel.size for name, wheel in environment.wheels.items()}, room)
@@ -246,9 +251,8 @@ class _Build:
                 ]
         tasks += [pool.submit(task) for task in self._front_tasks(environments)]
         tasks.append(pool.submit(self._environment_layer, environments))
-        large = [one for one in files.files if one.size >= LARGE]
-        tasks += [pool.submit(self._file_layer, one) for one in large]
-        tasks.append(pool.submit(self._project_layer, [one for one in files.files if one.size < LARGE]))
+        tasks += [pool.submit(self._file_layer, title, group) for title, group in file_groups]
+        tasks.append(pool.submit(self._project_layer, [one for one in files.files if one.size < LARGE_FILE]))
         return tasks
 
     def _wheel_layer(self, environment: _Environment, group: Group) -> Layer:
@@ -359,12 +363,19 @@ class _Build:
 
         return self._layer(Kind.ENVIRONMENT, "environment, lock, bill of materials", ["environment", self.recipe.title, *inputs], write)
 
-    def _file_layer(self, one: Found) -> Layer:
-        return self._layer(Kind.WEIGHTS, one.path, ["folder", *digest_found([one])], lambda writer: write_found(writer, [one]))
+    def _file_groups(self, large: Sequence[Found]) -> list[tuple[str, list[Found]]]:
+        """Files that get layers apart from the project's: its own large ones, and the weights that the configuration names."""
+        sets = [(weights.name, list(weights.files)) for weights in self.recipe.weights]
+        return arrange_files(sets, list(large))
+
+    def _file_layer(self, title: str, group: list[Found]) -> Layer:
+        return self._layer(Kind.WEIGHTS, title, ["folder", *digest_found(group)], lambda writer: write_found(writer, group))
 
     def _project_layer(self, found: list[Found]) -> Layer:
         service = canonical(self.service)
         extra = {SERVICE: service}
+        if self.recipe.weights:
+            extra[WEIGHTS] = canonical({"weights": [_announced(one) for one in self.recipe.weights]})
         if self.recipe.openapi:
             extra[f"{SHARE}/openapi.json"] = canonical(self.recipe.openapi)
         inputs = ["project", *digest_found(found), *(f"{path}\0{digest_of(content)}" for path, content in sorted(extra.items()))]
@@ -442,6 +453,11 @@ class _Build:
 def _with_variables(api: Mapping[str, Any], variables: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     worker = api["worker"]
     return {**api, "worker": {**worker, "env": {**variables.get(worker["python"], {}), **worker["env"]}}}
+
+
+def _announced(weights: WeightSet) -> dict[str, str]:
+    """What Cog's own server reads of weights in an image."""
+    return {"name": weights.name, "target": weights.target, "setDigest": weights.set_digest}
 
 
 def _as_wheel(package: Package, path: Any) -> Wheel:

@@ -21,7 +21,10 @@ _SAMPLE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One file or link: where it lies here (``source``), and where in the image (``path``). ``target`` is a link's, else empty."""
+    """One file or link: where it lies here (``source``), and where in the image (``path``). ``target`` is a link's, else empty.
+
+    ``sha256`` (in hex) is known of some files before they are read.
+    """
 
     path: str
     source: str
@@ -29,6 +32,7 @@ class Found:
     executable: bool = False
     target: str = ""
     folder: bool = False
+    sha256: str = ""
 
 
 def walk(folder: Path, prefix: str, keep: Callable[[str, bool], bool] = lambda _path, _folder: True) -> list[Found]:
@@ -95,7 +99,7 @@ def is_packed(path: str) -> bool:
 
 def digest_found(found: Iterable[Found]) -> list[str]:
     """What the layer's bytes depend on: each path with its content's hash."""
-    return [f"{one.path}\0{one.target or (one.folder and '/') or file_digest(one.source)}\0{one.executable}" for one in found]
+    return [f"{one.path}\0{one.target or (one.folder and '/') or one.sha256 or file_digest(one.source)}\0{one.executable}" for one in found]
 
 
 def file_digest(path: str) -> str:

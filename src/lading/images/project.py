@@ -15,8 +15,6 @@ from lading.model.origin import Origin
 
 ROOT = "src"
 """Where the project lies in an image, as in Cog's."""
-LARGE = 64 * 1000 * 1000
-"""A file of this size (bytes) or more has a layer of its own."""
 
 _FOLDERS = frozenset(
     (".git", ".hg", ".svn", ".bzr", "__pycache__", ".venv", ".tox", ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",

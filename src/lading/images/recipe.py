@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lading.images.folders import Found
 from lading.images.media import Compression
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
@@ -18,6 +19,8 @@ DEFAULT_USER = "65532:65532"
 VENV = "opt/venv"
 SHARE = "opt/lading/share"
 SERVICE = f"{SHARE}/service.json"
+WEIGHTS = ".cog/weights.json"
+"""Where Cog's images say which weights they have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,16 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WeightSet:
+    """Weights that the configuration names, as files of the image; ``set_digest`` is one of them all."""
+
+    name: str
+    target: str
+    set_digest: str
+    files: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """Everything that decides about an image. ``service`` is the server's configuration as JSON, with paths of the image.
 
@@ -84,7 +97,7 @@ class Recipe:
     user: str = DEFAULT_USER
     system_packages: tuple[str, ...] = ()
     steps: Steps = field(default_factory=Steps)
-    weights: tuple[Any, ...] = ()
+    weights: tuple[WeightSet, ...] = ()
     decisions: tuple[Decision, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False

@@ -14,6 +14,7 @@ from lading.model.origin import Origin
 from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions
 from lading.model.target import PythonRequest
+from lading.model.weights import Weight
 
 
 class ProjectKind(StrEnum):
@@ -97,4 +98,5 @@ class ProjectConfig:
     cuda: str | None = None
     system_packages: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
+    weights: tuple[Weight, ...] = ()
     decisions: tuple[Decision, ...] = ()

@@ -1,0 +1,448 @@
+"""What becomes of weights, stage by stage: imported into the lock, compared with it, brought to this machine, put into place.
+
+::
+
+    import_weights -> weights.lock -> settle (before build, serve, predict) -> files -> layers of an image, or links in the project
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lading.locks.weights import Drift, WeightsLock, drift, read_lock, write_lock
+from lading.model.decisions import Decision, Kind
+from lading.model.events import Event, Phase, Reporter, silent
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
+from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource
+from lading.weights.sources import Source, keeps, make_source
+from lading.weights.store import Part, WeightStore
+
+IMPORTING, FETCHING = "Importing weights", "Fetching weights"
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The weights of one project. ``folder`` is that of its configuration, where the lock and relative sources are; ``root`` the project's."""
+
+    root: Path
+    folder: Path
+    declared: tuple[Weight, ...]
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    offline: bool = False
+    reporter: Reporter = silent
+    store: WeightStore = field(default_factory=WeightStore)
+
+    @property
+    def path(self) -> Path:
+        """The lock's file."""
+        return self.folder / LOCK
+
+    def read(self) -> WeightsLock:
+        """The lock on disk.
+
+        Raises:
+            LadingError: if it cannot be read.
+        """
+        try:
+            return read_lock(self.path.read_bytes())
+        except FileNotFoundError:
+            return read_lock(None)
+
+    def source(self, weight: Weight, source: WeightSource) -> Source:
+        """What a source's files are read from."""
+        return make_source(source, self.folder, self.store, self.environ, weight.origin, offline=self.offline)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A file of locked weights on this machine: its path in the set, where it lies here, and what the lock says of it."""
+
+    weight: LockedWeight
+    file: WeightFile
+    here: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How one set stands. ``state`` is ``ready``, ``incomplete`` (files are not on this machine), ``changed``, ``pending`` or ``orphaned``."""
+
+    name: str
+    target: str
+    state: str
+    detail: str = ""
+    size: int = 0
+    files: int = 0
+
+
+# -- import
+
+
+def import_weights(weights: Weights, names: Sequence[str] = (), *, write: bool = True) -> tuple[LockedWeight, ...]:
+    """Look at the sources as they are now, write the lock, and fetch what this machine lacks. ``names`` leaves the other sets as they are.
+
+    Raises:
+        LadingError: with every set that cannot be had, or of a name that there is not; the lock is then as it was.
+    """
+    before = weights.read()
+    asked = _named(weights, names)
+    problems = ProblemCollector()
+    made: dict[str, LockedWeight] = {}
+    for weight in asked:
+        weights.reporter(Event(step=IMPORTING, phase=Phase.STARTED, message=weight.name))
+        with problems.catching():
+            made[weight.name] = _imported(weights, weight)
+        phase = Phase.FINISHED if weight.name in made else Phase.FAILED
+        weights.reporter(Event(step=IMPORTING, phase=phase, message=weight.name))
+    problems.raise_if_any()
+    kept = {one.name: one for one in before.weights} if names else {}
+    ordered = [made.get(weight.name) or kept.get(weight.name) for weight in weights.declared]
+    locked = tuple(one for one in ordered if one is not None)
+    if write:
+        content = write_lock(locked, before)
+        if not weights.path.exists() or weights.path.read_bytes() != content:
+            _write(weights.path, content)
+        files(weights, tuple(made.values()))
+    return locked
+
+
+def _named(weights: Weights, names: Sequence[str]) -> tuple[Weight, ...]:
+    known = {weight.name: weight for weight in weights.declared}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise LadingError(
+            Problem(
+                rule="weights-unknown",
+                what=f"The configuration names no weights {', '.join(unknown)}.",
+                origin=Origin("NAME"),
+                instead=f"Its weights are {', '.join(known)}." if known else "Write weights: into cog.yaml.",
+            )
+        )
+    return tuple(weight for weight in weights.declared if not names or weight.name in names)
+
+
+def _imported(weights: Weights, weight: Weight) -> LockedWeight:
+    found: list[WeightFile] = []
+    fingerprints = []
+    for number, source in enumerate(weight.sources):
+        inventory = weights.source(weight, source).inventory(keeps(source))
+        if not inventory.files:
+            raise LadingError(_nothing_left(weight, source))
+        found += [replace(file, source=number) for file in inventory.files]
+        fingerprints.append(inventory.fingerprint)
+    _no_path_twice(weight, found)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return LockedWeight(
+        name=weight.name,
+        target=weight.target,
+        sources=weight.sources,
+        fingerprints=tuple(fingerprints),
+        files=tuple(sorted(found, key=lambda file: file.path)),
+        imported_at=now,
+    )
+
+
+def _nothing_left(weight: Weight, source: WeightSource) -> Problem:
+    patterns = (("include", source.include), ("exclude", source.exclude))
+    shown = "; ".join(f"{name}: {', '.join(texts)}" for name, texts in patterns if texts)
+    return Problem(
+        rule="weights-empty",
+        what=f"{source.uri} gives {weight.name} no file.",
+        origin=weight.origin,
+        why=f"None is left by {shown}." if shown else "It is empty.",
+        instead="Correct the patterns." if shown else "Put the weights there, or correct the address.",
+        code=ExitCode.RESOLUTION,
+    )
+
+
+def _no_path_twice(weight: Weight, found: Sequence[WeightFile]) -> None:
+    seen: dict[str, WeightFile] = {}
+    for file in found:
+        other = seen.setdefault(file.path, file)
+        if other is not file:
+            raise LadingError(
+                Problem(
+                    rule="weights-file-twice",
+                    what=f"Two sources of {weight.name} have the file {file.path}.",
+                    origin=weight.origin,
+                    why=f"They are {weight.sources[other.source].uri} and {weight.sources[file.source].uri}, and one would hide the other's.",
+                    instead="Leave it out of one of them with exclude.",
+                    code=ExitCode.RESOLUTION,
+                )
+            )
+
+
+def _write(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        raise LadingError(
+            Problem(
+                rule="lock-not-written",
+                what=f"{path.name} cannot be written: {error.strerror}.",
+                origin=Origin(path.name),
+                instead="Make the project's folder writable.",
+                code=ExitCode.LOCK,
+            )
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+# -- compare
+
+
+def settle(weights: Weights, *, locked: bool = False, frozen: bool = False) -> tuple[tuple[LockedWeight, ...], tuple[Decision, ...]]:
+    """The lock's sets, after what the configuration says anew was imported; and what was decided.
+
+    With ``locked`` nothing is imported: a lock that is out of date is an error. With ``frozen`` it is not looked whether it is.
+
+    Raises:
+        LadingError: if the lock is out of date and must not change, or a set cannot be imported.
+    """
+    lock = weights.read()
+    found = drift(lock, weights.declared)
+    if not found or (frozen and all(one.kind != "pending" for one in found)):
+        declared = {weight.name for weight in weights.declared}
+        return tuple(one for one in lock.weights if one.name in declared), ()
+    if locked or frozen:
+        raise LadingError(_out_of_date(found))
+    names = [one.name for one in found if one.kind != "orphaned"]
+    made = import_weights(weights, names) if names else _without_orphans(weights, lock)
+    return made, tuple(_decided(one, weights) for one in found)
+
+
+def _without_orphans(weights: Weights, lock: WeightsLock) -> tuple[LockedWeight, ...]:
+    named = {weight.name for weight in weights.declared}
+    kept = tuple(one for one in lock.weights if one.name in named)
+    _write(weights.path, write_lock(kept, lock))
+    return kept
+
+
+def _out_of_date(found: Sequence[Drift]) -> Problem:
+    return Problem(
+        rule="weights-lock-stale",
+        what=f"{LOCK} does not say what the configuration says.",
+        origin=Origin(LOCK),
+        why=" ".join(f"{one.name}: {one.detail}." for one in found),
+        instead="Run `lading weights import`, and keep the new lock.",
+        code=ExitCode.LOCK,
+    )
+
+
+def _decided(one: Drift, weights: Weights) -> Decision:
+    declared = {weight.name: weight for weight in weights.declared}.get(one.name)
+    chose = "removed from the lock" if one.kind == "orphaned" else "imported now"
+    return Decision(
+        rule="weights-imported",
+        kind=Kind.CHOSEN,
+        subject=one.name,
+        asked=one.name,
+        chose=chose,
+        because=one.detail,
+        origin=declared.origin if declared else Origin(LOCK),
+        instead="--locked, which refuses to change a lock",
+    )
+
+
+def status(weights: Weights) -> list[Status]:
+    """How each set stands: in the configuration's order, then what the lock alone names."""
+    lock = weights.read()
+    differing = {one.name: one for one in drift(lock, weights.declared)}
+    names = [*(weight.name for weight in weights.declared), *(name for name, one in differing.items() if one.kind == "orphaned")]
+    targets = {weight.name: weight.target for weight in weights.declared}
+    found = []
+    for name in names:
+        locked, differs = lock.find(name), differing.get(name)
+        state, detail = (differs.kind, differs.detail) if differs else ("ready", "")
+        if locked is not None and state == "ready":
+            missing = [file for file in locked.files if not _is_here(weights, locked, file)]
+            state, detail = (
+                ("incomplete", f"{len(missing)} of {len(locked.files)} files are not on this machine") if missing else (state, "")
+            )
+        size, count = (locked.size, len(locked.files)) if locked else (0, 0)
+        target = targets.get(name) or (locked.target if locked else "")
+        found.append(Status(name=name, target=target, state=state, detail=detail, size=size, files=count))
+    return found
+
+
+def _is_here(weights: Weights, locked: LockedWeight, file: WeightFile) -> bool:
+    source = locked.sources[file.source]
+    if source.scheme != "file":
+        return weights.store.has(file.digest)
+    here = weights.folder / source.uri.removeprefix("file://") / file.path
+    return here.is_file() and here.stat().st_size == file.size
+
+
+# -- bring
+
+
+def files(weights: Weights, locked: Sequence[LockedWeight]) -> tuple[Placed, ...]:
+    """Every file of the sets on this machine, each what the lock says; what is missing is fetched.
+
+    Raises:
+        LadingError: with every file that cannot be had, or has another content than the lock says.
+    """
+    declared = {weight.name: weight for weight in weights.declared}
+    wanted = [(one, declared[one.name], file) for one in locked if one.name in declared for file in one.files]
+    missing = [
+        (one, weight, file)
+        for one, weight, file in wanted
+        if one.sources[file.source].scheme != "file" and not weights.store.has(file.digest)
+    ]
+    if missing:
+        _fetch(weights, missing)
+    problems = ProblemCollector()
+    found = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        tasks = [(one, file, pool.submit(_checked, weights, one, weight, file)) for one, weight, file in wanted]
+        for one, file, task in tasks:
+            with problems.catching():
+                found.append(Placed(weight=one, file=file, here=task.result()))
+    problems.raise_if_any()
+    return tuple(found)
+
+
+def _checked(weights: Weights, locked: LockedWeight, weight: Weight, file: WeightFile) -> Path:
+    """Where a file is; a file of the project is compared with the lock."""
+    source = locked.sources[file.source]
+    here = weights.source(weight, source).place(file)
+    if here is None:
+        return weights.store.path(file.digest)
+    try:
+        found = weights.store.digest_of(here)
+    except OSError as error:
+        raise LadingError(_changed(weight, file, error.strerror or "it cannot be read")) from error
+    if found != file.digest:
+        raise LadingError(_changed(weight, file, f"the lock has {file.digest[:19]}…, and the file {found[:19]}…"))
+    return here
+
+
+def _changed(weight: Weight, file: WeightFile, why: str) -> Problem:
+    return Problem(
+        rule="weights-changed",
+        what=f"{file.path} of the weights {weight.name} is not what {LOCK} says.",
+        origin=weight.origin,
+        why=f"{why[:1].upper()}{why[1:]}.",
+        instead=f"Put the file back, or run `lading weights import {weight.name}` if the new one is right.",
+        code=ExitCode.LOCK,
+    )
+
+
+def _fetch(weights: Weights, missing: Sequence[tuple[LockedWeight, Weight, WeightFile]]) -> None:
+    unique = {file.digest: (one, weight, file) for one, weight, file in missing}
+    total = sum(file.size for _, _, file in unique.values())
+    heard = _Progress(weights.reporter, total)
+    weights.reporter(Event(step=FETCHING, phase=Phase.STARTED, message=f"{len(unique)} files"))
+    problems = ProblemCollector()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for task in [pool.submit(_fetch_one, weights, *one, heard) for one in unique.values()]:
+            with problems.catching():
+                task.result()
+    phase = Phase.FAILED if problems.problems else Phase.FINISHED
+    weights.reporter(Event(step=FETCHING, phase=phase, message=f"{len(unique)} files", done=heard.done, total=total, unit="bytes"))
+    problems.raise_if_any()
+
+
+def _fetch_one(weights: Weights, locked: LockedWeight, weight: Weight, file: WeightFile, heard: Callable[[int], None]) -> None:
+    source = weights.source(weight, locked.sources[file.source])
+    fingerprint = locked.fingerprints[file.source]
+
+    def receive(part: Part) -> None:
+        heard(part.done)
+        source.receive(file, fingerprint, part, heard)
+
+    digest, _ = weights.store.take(file.digest, receive)
+    if digest != file.digest:
+        raise LadingError(
+            _changed(weight, file, f"the lock has {file.digest[:19]}…, and {locked.sources[file.source].uri} gives {digest[:19]}…")
+        )
+
+
+class _Progress:
+    """Counts bytes of several threads."""
+
+    def __init__(self, reporter: Reporter, total: int) -> None:
+        self._reporter, self._total = reporter, total
+        self.done, self._lock = 0, threading.Lock()
+
+    def __call__(self, count: int) -> None:
+        with self._lock:
+            self.done += count
+            self._reporter(Event(step=FETCHING, phase=Phase.PROGRESS, done=self.done, total=max(self._total, self.done), unit="bytes"))
+
+
+# -- put into place
+
+
+def put(weights: Weights, locked: Sequence[LockedWeight]) -> list[Path]:
+    """Have the files where a predictor on this machine looks for them; returns what was put there.
+
+    A target below ``/src`` is in the project's folder; another one must be on the machine already.
+
+    Raises:
+        LadingError: if a target is no place that Lading may write to, or something else lies there.
+    """
+    declared = {weight.name: weight for weight in weights.declared}
+    lacking = [(one, file, place) for one in locked for file in one.files if not _fits(place := _target(weights, one, file), file)]
+    for one, _, _ in lacking:
+        if one.inside is None:
+            raise LadingError(_not_here(declared[one.name]))
+    needed = {one.name for one, _, _ in lacking}
+    here = {(one.weight.name, one.file.path): one.here for one in files(weights, [one for one in locked if one.name in needed])}
+    for one, file, place in lacking:
+        if place.exists():
+            raise LadingError(_in_the_way(declared[one.name], place))
+        _link(here[one.name, file.path], place)
+    return [place for _, _, place in lacking]
+
+
+def _target(weights: Weights, locked: LockedWeight, file: WeightFile) -> Path:
+    return (weights.root / locked.inside if locked.inside is not None else Path(locked.target)) / file.path
+
+
+def _fits(place: Path, file: WeightFile) -> bool:
+    return place.is_file() and place.stat().st_size == file.size
+
+
+def _link(source: Path, place: Path) -> None:
+    """A hard link where that is possible: weights are large, and one copy is enough."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, place)
+    except OSError:
+        aside = place.with_name(f".{place.name}.{os.getpid()}")
+        shutil.copyfile(source, aside)
+        aside.replace(place)
+
+
+def _not_here(weight: Weight) -> Problem:
+    return Problem(
+        rule="weights-not-in-place",
+        what=f"The weights {weight.name} are to lie in {weight.target}, and are not there.",
+        origin=weight.origin,
+        why="That is a place in containers; on this machine Lading writes to the project's folder alone, which is /src there.",
+        instead=f"Write target: /src/weights/{weight.name}, or build an image and run it: `lading build -t NAME`, `lading serve NAME`.",
+        code=ExitCode.BUILD,
+    )
+
+
+def _in_the_way(weight: Weight, place: Path) -> Problem:
+    return Problem(
+        rule="weights-in-the-way",
+        what=f"{place} is not the file of the weights {weight.name} that {LOCK} names.",
+        origin=weight.origin,
+        why="It has another size.",
+        instead=f"Move it away, or run `lading weights import {weight.name}` if it is the source.",
+        code=ExitCode.LOCK,
+    )

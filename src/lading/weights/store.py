@@ -1,0 +1,171 @@
+"""Weights on this machine: files by their SHA-256, shared by every project.
+
+::
+
+    LADING_HOME/weights/files/<sha256>      a whole file, which nobody writes to any more
+    LADING_HOME/weights/parts/<sha256>      what has arrived of one; a later run goes on from there
+    LADING_HOME/weights/digests/<key>.json  the digest of a file elsewhere, as long as its size and times stay
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from lading.environments.home import home, require_writable, unusable
+from lading.model.files import content_hash
+
+_PIECE = 1 << 20
+_RACY = 2_000_000_000
+"""A file that was written so recently (nanoseconds) may be written again without its times showing it."""
+
+
+_PREPARING = threading.Lock()
+
+
+class Part:
+    """A file while it arrives."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self.done = stream, 0
+        self._sum = hashlib.sha256()
+        while piece := stream.read(_PIECE):
+            self._count(piece)
+
+    def add(self, piece: bytes) -> None:
+        """Append what came."""
+        self._stream.write(piece)
+        self._count(piece)
+
+    def _count(self, piece: bytes) -> None:
+        self._sum.update(piece)
+        self.done += len(piece)
+
+    def begin_again(self) -> None:
+        """Forget what came."""
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._sum, self.done = hashlib.sha256(), 0
+
+    @property
+    def digest(self) -> str:
+        """Of what has come."""
+        return f"sha256:{self._sum.hexdigest()}"
+
+
+class WeightStore:
+    """The weights of this user."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or Path(home()) / "weights"
+
+    def path(self, digest: str) -> Path:
+        """Where a file lies, whether it is there or not."""
+        return self.root / "files" / digest.removeprefix("sha256:")
+
+    def has(self, digest: str) -> bool:
+        """Whether a file is there."""
+        return self.path(digest).is_file()
+
+    def take(self, digest: str | None, receive: Callable[[Part], None]) -> tuple[str, int]:
+        """Get a file: ``receive`` appends what is missing of it. Returns its digest and size in bytes.
+
+        With the digest known, what a broken run left is gone on with, and two processes that want the same file get it once. A file with
+        another digest than the known one is not kept; the caller sees it from what is returned.
+
+        Raises:
+            LadingError: as ``receive`` does, or if the store cannot be written.
+        """
+        try:
+            with self._part(digest) as (stream, place):
+                if digest and self.has(digest):  # another process got it while we waited
+                    return digest, self.path(digest).stat().st_size
+                part = Part(stream)
+                receive(part)
+                stream.flush()
+                if digest in (None, part.digest):
+                    place.chmod(0o444)
+                    place.replace(self.path(part.digest))
+                else:
+                    place.unlink()
+                return part.digest, part.done
+        except OSError as error:
+            if error.filename is None and error.errno is None:
+                raise
+            raise unusable(str(self.root), error) from error
+
+    def _prepare(self) -> None:
+        with _PREPARING:  # its probe has one name for all threads
+            if self.root.parent == Path(home()):
+                require_writable()
+        for name in ("files", "parts", "digests"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def _part(self, digest: str | None) -> Iterator[tuple[BinaryIO, Path]]:
+        self._prepare()
+        if digest is None:
+            descriptor, name = tempfile.mkstemp(dir=self.root / "parts")
+            with os.fdopen(descriptor, "w+b") as stream:
+                try:
+                    yield stream, Path(name)
+                finally:
+                    Path(name).unlink(missing_ok=True)
+            return
+        place = self.root / "parts" / digest.removeprefix("sha256:")
+        while True:
+            with os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)
+                if _is_same(stream, place):
+                    yield stream, place
+                    return
+
+    def digest_of(self, path: Path) -> str:
+        """The digest of a file elsewhere; read again only where its status has changed.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
+        status = path.stat()
+        facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        note = self.root / "digests" / f"{content_hash(os.fsencode(path.absolute()))}.json"
+        try:
+            known = json.loads(note.read_bytes())
+            if known["facts"] == facts:
+                return str(known["digest"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        read_at = time.time_ns()
+        with path.open("rb", buffering=0) as stream:
+            digest = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+        if read_at - status.st_mtime_ns > _RACY:
+            _remember(note, {"facts": facts, "digest": digest})
+        return digest
+
+
+def _is_same(stream: BinaryIO, place: Path) -> bool:
+    """Whether a file that was opened is still the one of its name: who had it before us may have finished it."""
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), place.stat())
+    except OSError:
+        return False
+
+
+def _remember(note: Path, record: object) -> None:
+    """Keep a note where that is possible; it only saves time."""
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        aside = note.with_name(f".{note.name}.{os.getpid()}")
+        aside.write_text(json.dumps(record), encoding="utf-8")
+        aside.replace(note)
+    except OSError:
+        return
