@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -58,11 +59,16 @@ def api(root: Path, name: str, kind: str, code: str, **worker: Any) -> dict[str,
 
 
 def start(root: Path, port: int, log: Path, **spec: Any) -> Server:
-    """Start a server; it is not waited for."""
+    """Start a server; it is not waited for. ``environ`` are variables beside the test's."""
+    environ = {**os.environ, **spec.pop("environ", {})}
     given = {"port": port, "jobs_folder": str(root / "jobs"), **spec}
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(given)], stdout=stream, stderr=stream, stdin=subprocess.DEVNULL
+            [sys.executable, "-c", _PROGRAM, json.dumps(given)],
+            stdout=stream,
+            stderr=stream,
+            stdin=subprocess.DEVNULL,
+            env=environ,
         )
     return Server(process, port, log)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from lading.jobs.opening import VARIABLE
 from lading.jobs.store import StoreLostError
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import psycopg
 
 T = TypeVar("T")
-VARIABLE = "LADING_JOBS"
 _SCHEMA_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _USUAL: Mapping[str, Any] = {
     "application_name": "lading",
@@ -30,11 +30,6 @@ _USUAL: Mapping[str, Any] = {
     "tcp_user_timeout": 15_000,
 }
 _TRIES = 3
-
-
-def is_database(text: str | None) -> bool:
-    """Whether a place of jobs is a PostgreSQL database (libpq's URL), and not a folder."""
-    return text is not None and text.startswith(("postgresql://", "postgres://"))
 
 
 class Connections:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -103,7 +103,7 @@ class JobEngine:
                 pause = min(_LONGEST_PAUSE, pause * 2)
                 await asyncio.sleep(pause)
 
-    async def resume(self, apis: Sequence[str]) -> int:
+    async def resume(self, apis: Collection[str]) -> int:
         """Go on with every job of these APIs that is not over; returns how many there are."""
         found = await self.in_store(self.store.jobs, None, limit=1_000_000, unfinished=True)
         jobs = [job for job in reversed(found) if job.api in apis]

@@ -138,6 +138,7 @@ class PostgresJobStore:
             )
             if done.rowcount > 0 and over:
                 connection.execute("DELETE FROM seats WHERE job = %s", (job,))
+            if done.rowcount > 0 and status is not None:
                 connection.execute("DELETE FROM submissions WHERE job = %s", (job,))
             return done.rowcount > 0
 
@@ -265,10 +266,6 @@ class PostgresJobStore:
         while rows := self._rows("SELECT piece FROM submissions WHERE job = %s AND number = %s", (job, number)):
             yield rows[0][0]
             number += 1
-
-    def forget_submission(self, job: str) -> None:
-        """Its items are here."""
-        self._change("DELETE FROM submissions WHERE job = %s", (job,))
 
     # Servers that share the work (see `lading.jobs.shared`)
 

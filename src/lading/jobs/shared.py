@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
 from lading.jobs.engine import Crew, CrewLostError, JobEngine, Shift
@@ -78,15 +78,15 @@ class SharedEngine(JobEngine):
         self._most = _MANY if most is None else most
         self.member = f"{socket.gethostname()}-{secrets.token_hex(6)}"
         self.held: dict[str, int] = {}
-        self._apis: list[str] = []
+        self._apis: Collection[str] = ()
         self._work_here: dict[asyncio.Task[None], tuple[str, int]] = {}
         self._busy: set[str] = set()  # jobs that are enqueued or ended here
         self._nudged = asyncio.Event()
         self._tending: asyncio.Task[None] | None = None
 
-    async def resume(self, apis: Sequence[str]) -> int:
-        """Take part in the jobs of these APIs from now on; returns how many there are."""
-        self._apis = list(apis)
+    async def resume(self, apis: Collection[str]) -> int:
+        """Take part in the jobs of these APIs from now on; returns how many there are. ``apis`` may change later."""
+        self._apis = apis
         jobs = await self._open_jobs()
         self._tending = asyncio.create_task(self._tend(), name="jobs-tend")
         return len(jobs)
@@ -140,7 +140,7 @@ class SharedEngine(JobEngine):
                 await asyncio.wait_for(self._nudged.wait(), _ROUND_SECONDS)
 
     async def _look_around(self) -> None:
-        await self.in_store(self.shared.join, self.member, self._apis, self.lease_seconds)
+        await self.in_store(self.shared.join, self.member, sorted(self._apis), self.lease_seconds)
         jobs = await self._open_jobs()
         known = {job.id for job in jobs}
         await self._end_tasks([task for task, (name, _) in self._work_here.items() if name not in known])

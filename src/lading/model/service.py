@@ -59,6 +59,9 @@ class ServiceSpec:
     ``job_apis`` are Cortex's batch and task APIs, whose workers are started with each job; ``jobs_folder`` keeps the jobs. ``splitters``
     share requests out among ``apis``.
 
+    ``job_workers`` is how many workers all jobs may have here at a time where several servers share them, ``job_lease_seconds`` after how
+    long the others take over from one that says nothing any more.
+
     A body may have ``max_body_bytes``; the bodies of all requests that wait or run together ``max_held_bytes``. ``patience`` is how many
     seconds a client may take for its request's head, for each stretch of its body, and for reading a stretch of the answer.
     ``ignore_sigterm``: only ``POST /shutdown`` and SIGINT end the server. ``training`` is what ``/trainings`` runs: its worker is started when the first training is asked for.
@@ -82,3 +85,5 @@ class ServiceSpec:
     setup_timeout: float | None = None
     predict_timeout: float | None = None
     drain_seconds: float = 30.0
+    job_workers: int | None = None
+    job_lease_seconds: float = 30.0

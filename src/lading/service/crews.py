@@ -24,6 +24,7 @@ from lading.service.prediction import PredictionService
 
 _QUEUE = 100_000  # the engine itself limits what is on its way
 _MEMORY = "ran out of memory"
+_WORKER_STATES = ("pending", "initializing", "running", "succeeded", "failed", "stalled", "unknown")
 
 
 class ServiceCrew:
@@ -75,9 +76,14 @@ class ServiceCrew:
         """How many workers are where, with the names of Cortex's ``worker_counts``."""
         pool = self.service.pool
         ready = len(pool.ready_workers)
-        counts = dict.fromkeys(("pending", "initializing", "running", "succeeded", "failed", "stalled", "unknown"), 0)
+        counts = dict.fromkeys(_WORKER_STATES, 0)
         lost = pool.processes if pool.health() in (Health.SETUP_FAILED, Health.DEFUNCT) else 0
         return {**counts, "running": ready, "failed": lost, "initializing": max(0, pool.processes - ready - lost)}
+
+
+def seat_states(taken: int, workers: int) -> dict[str, int]:
+    """The same of a job whose workers are on several servers: what is known of them is how many were started."""
+    return {**dict.fromkeys(_WORKER_STATES, 0), "running": taken, "pending": max(0, workers - taken)}
 
 
 def _done(result: Result, seconds: float) -> Done:
@@ -119,10 +125,18 @@ class JobLog:
 
 
 class JobCrew(ServiceCrew):
-    """Workers of one job: its ``workers`` processes, with the job's ``config`` over the API's, and the job's ``job_spec``."""
+    """Workers of one job, with the job's ``config`` over the API's, and the job's ``job_spec``; ``workers`` of them are here."""
 
     def __init__(
-        self, api: ServedApi, job: Job, *, log: ServiceLog, job_log: JobLog, counters: Counters, worker_main: str | None = None
+        self,
+        api: ServedApi,
+        job: Job,
+        *,
+        workers: int,
+        log: ServiceLog,
+        job_log: JobLog,
+        counters: Counters,
+        worker_main: str | None = None,
     ) -> None:
         worker = replace(
             api.worker,
@@ -130,7 +144,7 @@ class JobCrew(ServiceCrew):
             cortex={**api.worker.cortex, "job_spec": job_spec(job)},
             env={**api.worker.env, "CORTEX_JOB_ID": job.id},
         )
-        made = replace(api, worker=worker, processes=job.workers)
+        made = replace(api, worker=worker, processes=workers)
         super().__init__(
             PredictionService(made, max_queue=_QUEUE, worker_main=worker_main, log=log, counters=counters), own=True, watch=job_log.watch
         )

@@ -8,21 +8,23 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs
 
 import msgspec
 
 from lading.jobs.engine import CrewLostError, JobEngine, Shift
-from lading.jobs.sqlite import SqliteJobStore
-from lading.jobs.store import Item, ItemState, Job, JobStatus, new_id
+from lading.jobs.opening import open_store
+from lading.jobs.postgres import PostgresJobStore
+from lading.jobs.shared import SHARED_LEASE_SECONDS, SharedEngine
+from lading.jobs.store import Item, ItemState, Job, JobStatus, StoreLostError, new_id
 from lading.jobs.submission import Submission, SubmissionError, batches_of, files_of, read_batch, read_task
 from lading.model.cortex import merged
 from lading.model.service import ServedApi
 from lading.service.asgi import TEXT, ClientGoneError, Request, TooLargeError
 from lading.service.counters import Counters
-from lading.service.crews import JobCrew, JobLog, ServiceCrew, endpoints_of, iso, job_spec, job_status
+from lading.service.crews import JobCrew, JobLog, ServiceCrew, endpoints_of, iso, job_spec, job_status, seat_states
 from lading.service.log import ServiceLog
 from lading.service.prediction import PredictionService
 
@@ -37,7 +39,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Jobs:
-    """The jobs of one server. ``folder`` holds the store, submissions that are still to be read, and the logs of jobs."""
+    """The jobs of one server. ``folder`` holds the store, submissions that are still to be read, and the logs of jobs.
+
+    Where ``LADING_JOBS`` in ``environ`` is a database, it holds all but the logs, and several servers share the work: see
+    `lading.jobs.shared`. ``project`` is what sets this project's jobs apart there, ``most`` how many workers jobs may have here.
+    """
 
     def __init__(
         self,
@@ -49,23 +55,42 @@ class Jobs:
         log: ServiceLog,
         counters: Counters,
         worker_main: str | None = None,
+        project: str = "",
+        environ: Mapping[str, str] = os.environ,
+        most: int | None = None,
+        lease_seconds: float = SHARED_LEASE_SECONDS,
     ) -> None:
         self.apis = {api.name: api for api in apis}
         self.endpoints = endpoints_of(apis)
         self.folder, self.root = folder, root
         self._log, self._counters, self._main = log, counters, worker_main
-        self.store = SqliteJobStore(folder)
-        self.engine = JobEngine(self.store, self._crew, self._items, self._told)
+        self.store = open_store(folder, project, environ)
+        self.engine = self._engine(most, lease_seconds)
         self._crews: dict[str, JobCrew] = {}
         self.asynchronous = {service.api.name: service for service in asynchronous}
         self._shifts: dict[str, Shift] = {}
         self._changed: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
+    def _engine(self, most: int | None, lease_seconds: float) -> JobEngine:
+        if not isinstance(self.store, PostgresJobStore):
+            return JobEngine(self.store, self._crew, self._items, self._told)
+        return SharedEngine(
+            self.store,
+            self._part_of_crew,
+            self._items,
+            self._told,
+            say=lambda text: self._log.say("warning", text),
+            most=most,
+            lease_seconds=lease_seconds,
+        )
+
     async def start(self) -> None:
         """Go on with what the last server left."""
-        (self.folder / "submissions").mkdir(exist_ok=True, mode=0o700)
-        count = await self.engine.resume(list(self.apis))
+        (self.folder / "submissions").mkdir(parents=True, exist_ok=True, mode=0o700)
+        if isinstance(self.store, PostgresJobStore):
+            self._log.say("info", f"jobs are kept in {self.store.name}")
+        count = await self.engine.resume(self.apis)
         if count:
             self._log.say("info", f"going on with {count} {'jobs' if count > 1 else 'job'}")
         for name, service in self.asynchronous.items():
@@ -81,10 +106,12 @@ class Jobs:
         self.store.close()
 
     def _crew(self, job: Job) -> JobCrew:
-        log = JobLog(self.log_path(job))
-        crew = JobCrew(self.apis[job.api], job, log=self._log, job_log=log, counters=self._counters, worker_main=self._main)
-        self._crews[job.id] = crew
-        return crew
+        self._crews[job.id] = self._part_of_crew(job, job.workers)
+        return self._crews[job.id]
+
+    def _part_of_crew(self, job: Job, workers: int) -> JobCrew:
+        log, main = JobLog(self.log_path(job)), self._main
+        return JobCrew(self.apis[job.api], job, workers=workers, log=self._log, job_log=log, counters=self._counters, worker_main=main)
 
     def log_path(self, job: Job) -> Path:
         """Where a job's log is."""
@@ -95,7 +122,13 @@ class Jobs:
             yield Item(number=0, payload=json.dumps(dict(job.submission["task_config"])).encode())
             return
         path = self.submission_path(job.id)
+        if isinstance(self.store, PostgresJobStore) and not path.exists():
+            # Another server took it.
+            with path.open("wb") as stream:
+                stream.writelines(self.store.submission(job.id))
         yield from batches_of(Submission(fields=job.submission), path, self.root)
+        if isinstance(self.store, PostgresJobStore):
+            path.unlink(missing_ok=True)
 
     def submission_path(self, job: str) -> Path:
         """Where a submission lies until its items are in the store."""
@@ -109,14 +142,22 @@ class Jobs:
     def status(self, job: Job) -> dict[str, object]:
         """What a client is told of a job."""
         crew = self._crews.get(job.id)
-        return job_status(job, crew.states() if crew else None, self.endpoints.get(job.api, ""))
+        states = crew.states() if crew else None
+        if isinstance(self.engine, SharedEngine) and job.status is JobStatus.RUNNING:
+            states = seat_states(self.engine.held.get(job.id, 0), job.workers)
+        return job_status(job, states, self.endpoints.get(job.api, ""))
+
+    async def keep_submission(self, job: str) -> None:
+        """Let every server read what a client sent; it holds when this returns."""
+        if isinstance(self.store, PostgresJobStore):
+            await self.engine.in_store(self.store.keep_submission, job, self.submission_path(job))
 
     # Asynchronous requests: a job for each API that never ends
 
     async def _serve_async(self, name: str, service: PredictionService) -> None:
         job = Job(id=f"async-{name}", api=name, kind="AsyncAPI", status=JobStatus.RUNNING, started=time.time())
-        await self.engine.in_store(self.store.create, job)
-        await self.engine.in_store(self.store.forget, job.id, time.time() - KEPT_SECONDS)
+        await self.engine.surely(self.store.create, job)
+        await self.engine.surely(self.store.forget, job.id, time.time() - KEPT_SECONDS)
         while True:
             changed = self._changed[name] = asyncio.Event()
             crew = ServiceCrew(service, own=False)
@@ -170,6 +211,8 @@ class JobRoutes:
                 await handler(request, query)
             except SubmissionError as error:
                 await request.respond(400, _encode({"kind": error.kind, "message": str(error)}), headers=_CORS)
+            except StoreLostError:
+                await out_of_reach(request)
             except ClientGoneError:
                 return
 
@@ -185,9 +228,10 @@ class JobRoutes:
                 await self._dry_run(request, submission)
                 return
             await asyncio.to_thread(self._check_files, submission)
-            kept = True
             job = self._job(name, submission)
+            await self.jobs.keep_submission(job.id)
             await self.jobs.engine.in_store(self.jobs.store.create, job)
+            kept = True
             self.jobs.engine.begin(job)
             await request.respond(200, _encode(job_spec(job)), headers=_CORS)
         finally:
@@ -287,7 +331,11 @@ class AsyncRoutes:
             return
         given = request.headers.get(b"x-request-id", b"").decode("latin-1")
         key = given if _REQUEST_ID.fullmatch(given) else str(uuid.uuid4())
-        await self.jobs.enqueue_async(name, key, body, content_type.decode("latin-1"))
+        try:
+            await self.jobs.enqueue_async(name, key, body, content_type.decode("latin-1"))
+        except StoreLostError:
+            await out_of_reach(request)
+            return
         await request.respond(200, _encode({"id": key}), headers=_CORS)
 
     async def one(self, request: Request, key: str) -> None:
@@ -296,7 +344,11 @@ class AsyncRoutes:
         if request.method not in ("GET", "HEAD"):
             await request.respond(405, b"Method Not Allowed", None, [(b"allow", b"GET")])
             return
-        kept = await self.jobs.engine.in_store(self.jobs.store.item, f"async-{name}", key)
+        try:
+            kept = await self.jobs.engine.in_store(self.jobs.store.item, f"async-{name}", key)
+        except StoreLostError:
+            await out_of_reach(request)
+            return
         if kept is None:
             await request.respond(404, _encode({"error": f"there is no request {key} of {name}"}), headers=_CORS)
             return
@@ -308,6 +360,12 @@ class AsyncRoutes:
         if kept.ended is not None:
             answer["timestamp"] = iso(kept.ended)
         await request.respond(200, _encode(answer), headers=_CORS)
+
+
+async def out_of_reach(request: Request) -> None:
+    """The store does not answer now."""
+    body = {"kind": "jobs.out_of_reach", "message": "the store of jobs is out of reach; try again later"}
+    await request.respond(503, _encode(body), headers=[*_CORS, (b"retry-after", b"2")])
 
 
 async def preflight(request: Request) -> None:

@@ -21,7 +21,7 @@ from lading.service.descendants import VARIABLE, ControlGroup, kill_marked
 from lading.service.frames import Kind, encode_json
 from lading.service.shared import make_region
 
-# What another environment that happens to be active would leak into the model's.
+# What another environment that happens to be active would leak into the model's; and where jobs are kept, which may hold a password.
 _LEAKS = frozenset(
     {
         "CONDA_DEFAULT_ENV",
@@ -30,6 +30,7 @@ _LEAKS = frozenset(
         "CONDA_PROMPT_MODIFIER",
         "CONDA_PYTHON_EXE",
         "CONDA_SHLVL",
+        "LADING_JOBS",
         "PYTHONEXECUTABLE",
         "PYTHONHOME",
         "PYTHONPATH",

@@ -248,6 +248,9 @@ class _Server:
             log=self.log,
             counters=self.counters,
             worker_main=self.worker_main,
+            project=self.spec.title,
+            most=self.spec.job_workers,
+            lease_seconds=self.spec.job_lease_seconds,
         )
         await self.jobs.start()
 

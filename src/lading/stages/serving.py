@@ -44,12 +44,16 @@ def describe_service(ready: Ready, *, host: str = "127.0.0.1", port: int = 5000,
 
 
 def jobs_folder(root: Path, environ: Mapping[str, str]) -> Path:
-    """Where the jobs of a project are kept: ``LADING_JOBS``, else a folder of the store with a name made of the project's."""
+    """Where the jobs of a project are kept: ``LADING_JOBS``, else a folder of the store with a name made of the project's.
+
+    If ``LADING_JOBS`` is a database, that folder has the logs of the jobs alone.
+    """
     from lading.environments.home import home
+    from lading.jobs.opening import is_database
     from lading.model.files import content_hash
 
     named = environ.get("LADING_JOBS")
-    return Path(named) if named else Path(home(environ)) / "jobs" / content_hash(str(root).encode())[:16]
+    return Path(named) if named and not is_database(named) else Path(home(environ)) / "jobs" / content_hash(str(root).encode())[:16]
 
 
 def describe_training(ready: Ready) -> ServedApi | None:
