@@ -35,8 +35,12 @@ class Call:
         if self._guard is not None:
             self._guard.shield()
 
+    def more(self):
+        """The next frame of the client's stream; see `Channel.more`."""
+        return self._channel.more(self.number)
+
     def chunk(self, index, value):
-        """Send one piece of output, JSON as bytes."""
+        """Send one piece of output, JSON (or a message) as bytes."""
         self._send(CHUNK, b'{"index":%d}' % index, value)
 
     def metric(self, name, value, mode):

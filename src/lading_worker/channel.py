@@ -14,7 +14,7 @@ from struct import Struct
 
 LOAD, CANCEL, QUIT, CHECK = 1, 2, 3, 4
 HELLO, READY, SETUP_FAILED, LOG, HEALTH = 10, 11, 12, 13, 14
-PREDICT, CHUNK, DONE, INVALID, METRIC, SHARED = 20, 21, 22, 23, 24, 25
+PREDICT, CHUNK, DONE, INVALID, METRIC, SHARED, MORE = 20, 21, 22, 23, 24, 25, 26
 
 _PREFIX = Struct("!IBQI")  # payload length, kind, call id, and the payload's first field: the head's length
 _HEAD_LENGTH = 4
@@ -38,6 +38,7 @@ class Channel:
         self.eager = None
         self.lock = threading.RLock()
         self._buffer = b""
+        self._kept = deque()
         self._writing = False
         self._later = deque()
         self._dead = False
@@ -48,12 +49,26 @@ class Channel:
 
     def read(self):
         """The next frame as ``(kind, call, head, body)``, head and body as bytes; None when the front has closed its end."""
+        if self._kept:
+            return self._kept.popleft()
         while True:
             frame = self.take()
             if frame is not None:
                 return frame
             if not (self.fill() if self.eager is None else self.eager.wait(self.fill)):
                 return None
+
+    def more(self, call):
+        """The next MORE of a call that runs, as `read`; what comes for later calls is kept for them."""
+        while True:
+            frame = self.take()
+            if frame is None:
+                if not self.fill():
+                    return None
+            elif frame[0] != MORE:
+                self._kept.append(frame)
+            elif frame[1] == call:
+                return frame
 
     def fill(self):
         """Wait for something to read; False at the end."""

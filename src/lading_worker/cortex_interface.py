@@ -1,6 +1,7 @@
 """What Cortex passes to a predictor's methods, by the name of its class and the kind of its API (section by section of Cortex 0.32)."""
 
-_COMMON = ("job_spec", "metrics_client", "proto_module_pb2")
+# Cortex's documentation says `module_proto_pb2`, its code took the other alone.
+_COMMON = ("job_spec", "metrics_client", "proto_module_pb2", "module_proto_pb2")
 _REQUEST = ("payload", "query_params", "headers")
 HANDLES = {method: "handle_" + method.lower() for method in ("POST", "GET", "PUT", "PATCH", "DELETE")}
 """The methods of a `Handler` (Cortex 0.34 and 0.35) by the HTTP method that they answer."""

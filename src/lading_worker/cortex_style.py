@@ -42,6 +42,9 @@ class CortexStyle:
         required, optional = cortex_interface.init_arguments(self._name)
         self._init = self._arguments("__init__", optional, required=required, needed=self._name != "Task")
         self._handles = self._after = None
+        self._find_methods()
+
+    def _find_methods(self):
         if self._name == "Handler" and self._kind == "RealtimeAPI":
             self._handles = self._methods()
             self._method, self._predict = None, frozenset()
@@ -98,9 +101,13 @@ class CortexStyle:
         """
         _set_log_level(self._load.get("log_level"))
         self._make_client()
+        values = self._init_values()
+        self._predictor = self._class(**{name: values.get(name) for name in self._init or ()})
+
+    def _init_values(self):
         values = {"config": self._load["config"], "metrics_client": MetricsClient(), "job_spec": self._cortex.get("job_spec")}
         values[cortex_interface.CLIENTS.get(self._name)] = self._client
-        self._predictor = self._class(**{name: values.get(name) for name in self._init or ()})
+        return values
 
     def _make_client(self):
         name = cortex_interface.CLIENTS.get(self._name)

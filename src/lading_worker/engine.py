@@ -101,6 +101,10 @@ class Engine:
                 from lading_worker.cortex_jobs import CortexJobs
 
                 return CortexJobs
+            if (self.load.get("cortex") or {}).get("grpc"):
+                from lading_worker import grpc_style
+
+                return grpc_style.make(self.load)
             from lading_worker.payload import CortexPayload
 
             return CortexPayload
@@ -173,6 +177,8 @@ class Engine:
         if frame is None:
             ending.front_is_gone()
         try:
+        if frame[0] == channel.MORE:
+            return  # of a stream whose call is over
             after = self._answer(slot, frame) if self._batches is None else self._batches.run(frame)
             if after is not None:
                 after()

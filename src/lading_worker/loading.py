@@ -7,7 +7,8 @@ import sys
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _SHIMS = os.path.join(_HERE, "shims")
 _CALLERS = frozenset(
-    os.path.join(_HERE, name + ".py") for name in ("__main__", "engine", "loading", "cog_style", "cortex_style", "payload", "looping")
+    os.path.join(_HERE, name + ".py")
+    for name in ("__main__", "engine", "loading", "cog_style", "cortex_style", "grpc_style", "payload", "looping")
 )
 
 

@@ -148,7 +148,8 @@ def test_numbers_and_dates_in_config_mean_what_they_meant_to_cortex():
         (PREDICTOR + "    env: {A: 1}\n", 6, "iris (RealtimeAPI): predictor: env: A: 1: invalid type (expected string)"),
         (PREDICTOR + "    config: [a]\n", 6, "iris (RealtimeAPI): predictor: config: invalid type (expected a map, got a list)"),
         (PREDICTOR + "    models: {path: s3://a}\n", 6, "iris (RealtimeAPI): predictor: models is not a supported field for the python predictor type"),
-        (PREDICTOR + "    protobuf_path: a.proto\n", 6, "iris (RealtimeAPI): predictor: protobuf_path: gRPC is not served yet by this version of Lading"),
+        (PREDICTOR + "    protobuf_path: a.proto\n", 6, "iris (RealtimeAPI): predictor: protobuf_path: a.proto: file does not exist"),
+        (PREDICTOR + "    protobuf_path: ../a.proto\n", 6, "iris (RealtimeAPI): predictor: protobuf_path: ../a.proto: file is outside of the project"),
         (PREDICTOR + "    shm_size: lots\n", 6, 'iris (RealtimeAPI): predictor: shm_size: "lots": invalid quantity'),
         (PREDICTOR + "    shm_size: 2Gi\n  compute: {mem: 1Gi}\n", 6, "iris (RealtimeAPI): predictor: predictor.shm_size (2Gi) cannot exceed compute.mem (1Gi)"),
         (PREDICTOR + "    dependencies: {pip: requirement-gpu.txt}\n", 6, "iris (RealtimeAPI): predictor: dependencies: pip: requirement-gpu.txt: file does not exist"),
@@ -251,6 +252,65 @@ def test_models_are_read():
     assert api.cortex.reloading
     assert api.cortex.models is not None
     assert [(one.name, one.path) for one in api.cortex.models.paths] == [("a", "models/a")]
+
+
+PROTO = """
+// service Commented { }
+syntax = "proto3";
+package iris;
+option java_package = "service X {";
+service Flowers { option deprecated = true; rpc Predict (stream Flower) returns (Kind) { option idempotency_level = IDEMPOTENT; } }
+message Flower { message service { int32 rpc = 1; } service width = 1; }
+message Kind { string name = 1; /* rpc Other (Kind) returns (Kind); */ }
+"""
+
+
+def test_an_api_that_is_called_by_grpc_has_its_services_path():
+    (api,) = config(PREDICTOR + "    protobuf_path: flowers.proto\n", flowers__proto=PROTO).apis
+    assert api.endpoint == "/iris.Flowers/Predict"
+    assert api.cortex.grpc is not None
+    assert api.cortex.grpc.as_json() == {
+        "path": "flowers.proto",
+        "service": "iris.Flowers",
+        "methods": {"Predict": {"takes_stream": True, "gives_stream": False}},
+    }
+    found = config(PREDICTOR + "    protobuf_path: flowers.proto\n  networking: {endpoint: /a}\n", flowers__proto=PROTO)
+    assert [(one.rule, one.chose) for one in found.decisions] == [("key-without-effect", "/iris.Flowers/Predict")]
+
+
+def test_a_handler_answers_every_method_of_its_service():
+    text = HEAD + "  handler: {type: python, path: predictor.py, protobuf_path: a.proto}\n"
+    proto = "package iris; service A { rpc One (M) returns (stream M); rpc Two (stream) returns (M); }"
+    (api,) = config(text, a__proto=proto).apis
+    assert api.cortex.grpc is not None
+    assert [(one.name, one.takes_stream, one.gives_stream) for one in api.cortex.grpc.methods] == [
+        ("One", False, True),
+        ("Two", False, False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        ("", "exactly one service must be defined (found none)"),
+        ("package iris; service A {} service B {}", "exactly one service must be defined (found A, B)"),
+        ("package iris; service A {}", "the service A must define one method, whose name is Predict (found none)"),
+        ("package iris; service A { rpc Ask (M) returns (M); }", "the service A must define one method, whose name is Predict (found Ask)"),
+        ("service A { rpc Predict (M) returns (M); }", 'the package must be "iris", after the name of the API (it declares none)'),
+        ("package a.b; service A { rpc Predict (M) returns (M); }", 'the package must be "iris", after the name of the API (got "a.b")'),
+    ],
+)
+def test_a_proto_file_that_cortex_refuses_is_refused(proto, message):
+    found = refusals(PREDICTOR + "    protobuf_path: a.proto\n", a__proto=proto)
+    assert found == [(6, f"iris (RealtimeAPI): predictor: protobuf_path: a.proto: {message}")]
+
+
+def test_an_api_that_is_called_by_grpc_has_no_batches_and_no_splitter():
+    batching = "    threads_per_process: 2\n    server_side_batching: {max_batch_size: 2, batch_interval: 1s}\n"
+    found = refusals(PREDICTOR + "    protobuf_path: a.proto\n" + batching, a__proto=PROTO)
+    assert found == [(8, "iris (RealtimeAPI): predictor: server_side_batching is not supported with protobuf_path")]
+    found = refusals(PREDICTOR + "    protobuf_path: a.proto\n" + SPLIT + "    - {name: iris, weight: 100}\n", a__proto=PROTO)
+    assert found == [(9, "split (TrafficSplitter): apis: api iris is called by gRPC")]
 
 
 def test_the_model_path_of_old_versions_is_read_with_a_note():

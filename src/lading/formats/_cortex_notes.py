@@ -57,6 +57,19 @@ def serving_image(where: str, origin: Origin) -> Decision:
     )
 
 
+def grpc_endpoint(where: str, endpoint: str, origin: Origin) -> Decision:
+    """``networking.endpoint`` of an API that is called by gRPC, whose paths its service says."""
+    return Decision(
+        rule="key-without-effect",
+        kind=Kind.ADVICE,
+        subject="networking.endpoint",
+        asked=f"{where}: networking: endpoint",
+        chose=endpoint,
+        because="gRPC calls a method by the names of its service and itself (predictor.protobuf_path)",
+        origin=origin,
+    )
+
+
 def old_models(key: str, where: str, origin: Origin) -> Decision:
     """``model_path`` and ``model`` of Cortex before 0.22, read as ``models.path``."""
     return Decision(

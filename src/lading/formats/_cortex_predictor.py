@@ -7,12 +7,13 @@ from typing import Any
 from lading.formats import _cortex_notes as notes
 from lading.formats._checks import Checker
 from lading.formats._cortex_fields import Fields
+from lading.formats._cortex_grpc import read_grpc
 from lading.formats._cortex_models import read_batching, read_models
 from lading.formats._cortex_table import LOG_LEVELS, TYPES, keys
 from lading.formats._paths import joined, outside
 from lading.formats._text import missing_file
 from lading.formats._yaml import Node, Scalar, kind_of, plain_value, shortened
-from lading.model.cortex import ApiKind, CortexSettings, Models, PredictorType
+from lading.model.cortex import ApiKind, CortexSettings, Grpc, Models, PredictorType
 from lading.model.decisions import Decision
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
@@ -47,7 +48,9 @@ class PredictorReader:
         threads = predictor.integer("threads_per_process", 1, least=1)
         self._one_at_a_time(predictor, kind, processes, threads)
         handler = predictor.where.endswith(": handler")
-        settings = self._settings(predictor, kind, type_, processes, threads)
+        settings = self._settings(predictor, kind, type_, processes, threads, name=name, handler=handler)
+        if settings.grpc is not None:
+            endpoint = f"/{settings.grpc.service}/{settings.grpc.methods[0].name}"
         api = Api(
             name=name,
             style=Style.CORTEX,
@@ -97,10 +100,12 @@ class PredictorReader:
             if number > 1:
                 predictor.problem(f"{key} cannot be greater than 1 for {kind}", predictor.line(key), f"Remove {key}.", key=key)
 
-    def _settings(self, predictor: Fields, kind: ApiKind, type_: PredictorType, processes: int, threads: int) -> CortexSettings:
+    def _settings(
+        self, predictor: Fields, kind: ApiKind, type_: PredictorType, processes: int, threads: int, *, name: str, handler: bool
+    ) -> CortexSettings:
         reloading = self._reloading(predictor, kind, type_, processes)
         models = self._models(predictor, kind, type_, processes)
-        self._protobuf(predictor, kind)
+        grpc = self._grpc(predictor, kind, name, handler=handler)
         batching = read_batching(predictor, kind, type_, processes, threads)
         if batching is not None and type_ is not PredictorType.PYTHON:
             self._not_served(predictor, "server_side_batching", "server-side batching")
@@ -110,6 +115,7 @@ class PredictorReader:
             models=reloading or models,
             reloading=reloading is not None,
             batching=batching,
+            grpc=grpc,
         )
 
     def _models(self, predictor: Fields, kind: ApiKind, type_: PredictorType, processes: int) -> Models | None:
@@ -153,17 +159,24 @@ class PredictorReader:
             predictor.problem(f"{key} is only supported for RealtimeAPI", entry.line, f"Remove {key}.", key=key)
         return read_models(predictor, key, kind, type_, processes)
 
-    def _protobuf(self, predictor: Fields, kind: ApiKind) -> None:
+    def _grpc(self, predictor: Fields, kind: ApiKind, name: str, *, handler: bool) -> Grpc | None:
         written = predictor.text("protobuf_path", null=True)
         if written is None:
-            return
-        line = predictor.line("protobuf_path")
+            return None
+        line, path = predictor.line("protobuf_path"), joined(self.folder, written)
         if kind is not ApiKind.REALTIME:
             predictor.problem("protobuf_path is only supported for RealtimeAPI", line, "Remove protobuf_path.", key="protobuf_path")
         elif not written.endswith(".proto"):
             predictor.problem(f'"{shortened(written)}" must end with ".proto"', line, "Name the .proto file.", key="protobuf_path")
-        else:
-            self._not_served(predictor, "protobuf_path", "gRPC")
+        elif predictor.node.get("server_side_batching"):
+            message = "server_side_batching is not supported with protobuf_path"
+            predictor.problem(message, predictor.line("server_side_batching"), "Remove one of them.")
+        elif self._inside(path, written, predictor, "protobuf_path"):
+            if self.files.read(path) is None:
+                self._missing(predictor, "protobuf_path", written, path)
+            else:
+                return read_grpc(predictor, path, self.files, api=name, handler=handler)
+        return None
 
     def _not_served(self, predictor: Fields, key: str, feature: str) -> None:
         message = f"{feature} is not served yet by this version of Lading"

@@ -92,7 +92,13 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = {
     "predictor": (
         Field("type", _one_of(*TYPES), "required"),
         Field("path", {"type": "string", "pattern": r"\.py$"}, "required", "a Python file of the project"),
-        Field("protobuf_path", _TEXT_OR_NULL, "null", "a `.proto` file; gRPC", "RealtimeAPI"),
+        Field(
+            "protobuf_path",
+            _TEXT_OR_NULL,
+            "null",
+            "a `.proto` file of one service with one method, `Predict`, whose package is the API's name; gRPC",
+            "RealtimeAPI",
+        ),
         *_RUNS,
         Field("tensorflow_serving_image", _TEXT, "", "noted, and not used", "tensorflow"),
         Field("processes_per_replica", _whole(1, 100), "1", "1 for BatchAPI and AsyncAPI"),

@@ -190,6 +190,8 @@ class _Config:
         api = self.reader.read(section, kind, api_name, endpoint)
         if api is None:
             self.broken.append(api_name)
+        elif api.cortex.grpc is not None and endpoint != f"/{api_name}":
+            self.decisions.append(notes.grpc_endpoint(fields.where, api.endpoint or "", self.check.origin(fields.line("networking"))))
         concurrency = (api.processes * api.threads) if api else 1
         cluster = self._cluster(fields, section, concurrency)
         return replace(api, cluster=cluster) if api else None
@@ -219,9 +221,9 @@ class _Config:
             written = compute.written("mem") if compute else ""
             message = f"predictor.shm_size ({predictor.written('shm_size')}) cannot exceed compute.mem ({written})"
             predictor.problem(message, predictor.line("shm_size"), "Lower shm_size, or raise compute.mem.")
+        return replace(found, compute=replace(found.compute, shared_memory=int(shared)))
 
     def check_unique(self, apis: list[Api]) -> None:
-        return replace(found, compute=replace(found.compute, shared_memory=int(shared)))
         """Names and endpoints are each used once."""
         everything: list[Api | Splitter] = sorted([*apis, *self.splitters], key=lambda one: one.origin.line or 0)
         for what in ("name", "endpoint"):
@@ -236,14 +238,14 @@ class _Config:
                     )
 
     def check_targets(self, apis: list[Api]) -> None:
-        """The APIs of a TrafficSplitter are RealtimeAPIs of the same file."""
-        realtime = [api.name for api in apis if api.cortex.kind is ApiKind.REALTIME]
+        """The APIs of a TrafficSplitter are RealtimeAPIs of the same file that are called by HTTP."""
+        grpc = [api.name for api in apis if api.cortex.grpc is not None]
+        realtime = [api.name for api in apis if api.cortex.kind is ApiKind.REALTIME and api.name not in grpc]
         for splitter in self.splitters:
             for share in splitter.shares:
                 if share.name not in realtime and share.name not in self.broken:
-                    what = (
-                        f"{splitter.name} (TrafficSplitter): apis: api {shortened(share.name)} was either not found or is not a RealtimeAPI"
-                    )
+                    reason = "is called by gRPC" if share.name in grpc else "was either not found or is not a RealtimeAPI"
+                    what = f"{splitter.name} (TrafficSplitter): apis: api {shortened(share.name)} {reason}"
                     instead = f"Name one of {', '.join(realtime)}." if realtime else "Add the RealtimeAPI to this file."
                     self.check.problem("cortex-config-invalid", splitter.origin.line or 1, what, instead=instead)
 

@@ -75,6 +75,29 @@ class Batching:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """One ``rpc`` of a service. ``takes_stream`` and ``gives_stream``: it is called with a stream of messages, answers with one."""
+
+    name: str
+    takes_stream: bool = False
+    gives_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grpc:
+    """``protobuf_path``: the API is called by gRPC. ``path`` is the ``.proto`` file, ``service`` its service's full name."""
+
+    path: str
+    service: str
+    methods: tuple[Method, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What the server and the worker are told; what ``protoc`` makes of the file joins it when the API is served."""
+        methods = {one.name: {"takes_stream": one.takes_stream, "gives_stream": one.gives_stream} for one in self.methods}
+        return {"path": self.path, "service": self.service, "methods": methods}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CortexSettings:
     """What Cortex's APIs have and others have not. ``reloading``: the models are those of ``multi_model_reloading``."""
 
@@ -83,6 +106,7 @@ class CortexSettings:
     models: Models | None = None
     reloading: bool = False
     batching: Batching | None = None
+    grpc: Grpc | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What the worker is told."""
@@ -92,6 +116,7 @@ class CortexSettings:
             "models": self.models.as_json() if self.models else None,
             "reloading": self.reloading,
             "batching": self.batching.as_json() if self.batching else None,
+            "grpc": self.grpc.as_json() if self.grpc else None,
         }
 
 

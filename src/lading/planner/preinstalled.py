@@ -142,6 +142,8 @@ def _decision(base: Declaration, package: _Package, origin: Origin, how: str) ->
 def _needed(apis: tuple[Api, ...], files: ProjectFiles) -> Iterator[tuple[_Package, Origin, str]]:
     for api in apis:
         if api.cortex.type in _OF_TYPES:
+        if api.cortex.grpc is not None:
+            yield _IMPORTS["google.protobuf"], api.origin, "predictor.protobuf_path needs it, for the messages"
             yield _OF_TYPES[api.cortex.type], api.origin, f"the {api.cortex.type} predictor type needs it"
         for module, origin in imports(api, files):
             package = _IMPORTS.get(module) or _IMPORTS.get(module.partition(".")[0])

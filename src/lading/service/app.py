@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ class App:
         self.direct = Direct(max_body, room, counters, log, self._failed)
         self.v2: V2Routes | None = None
         self.plain_404 = False
+        self.http2: Callable[[asyncio.Transport, bytes], None] | None = None
+        """Takes connections that speak HTTP/2, with what was read of them; None where nothing does."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -133,6 +136,8 @@ def create_app(
     for service in services:
         if service.api.worker.cortex.get("kind") == "AsyncAPI":
             _add_async(app, service, jobs)
+        elif service.api.worker.cortex.get("grpc"):
+            _add_grpc(app, service)
         elif service.api.worker.style == Style.CORTEX:
             targets[service.api.name] = _add_cortex(app, service, alone=alone)
         else:
@@ -203,6 +208,14 @@ def _add_async(app: App, service: PredictionService, jobs: Jobs | None) -> None:
     routes = AsyncRoutes(jobs, service, app.max_body)
     endpoint = "/" + (service.api.endpoint or service.api.name).strip("/")
     app.whole[endpoint], app.children[endpoint] = routes.endpoint, routes.one
+
+
+def _add_grpc(app: App, service: PredictionService) -> None:
+    from lading.service.grpc_calls import GrpcRoutes  # noqa: PLC0415 - an extra, which few servers need
+
+    routes = GrpcRoutes(service, app.room)
+    for path in routes.paths:
+        app.whole[path] = routes.endpoint
 
 
 def _add_cortex(app: App, service: PredictionService, *, alone: bool) -> CortexRoutes:

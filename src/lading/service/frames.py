@@ -35,6 +35,7 @@ class Kind(IntEnum):
     INVALID = 23
     METRIC = 24
     SHARED = 25
+    MORE = 26
 
 
 CONTROL_KINDS = frozenset({Kind.HELLO, Kind.READY, Kind.SETUP_FAILED, Kind.LOG, Kind.HEALTH})

@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lading.service.exchange import Direct, Exchange
+from lading.service.tunnel import PREFACE
 
 _KEEP_ALIVE = 75  # seconds an idle connection stays open: longer than the load balancers in front keep theirs
 _LONGEST_HEAD = 64 * 1024
@@ -44,10 +45,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`."""
+        if data.startswith(PREFACE) and self._awaits == _HEAD and not self._received and self._hand_over(data):
+            return
         super().data_received(data)
         self._received += len(data)
         if self._awaits == _HEAD and self._received > _LONGEST_HEAD and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large", b"The head of a request may have 64 KiB.")
+
+    def _hand_over(self, data: bytes) -> bool:
+        """Let who speaks HTTP/2 have the connection, if there is one; from then on it is none of ours."""
+        take = getattr(self.app, "http2", None)
+        if take is None:
+            return False
+        self.connections.discard(self)
+        take(self.transport, data)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""

@@ -40,6 +40,8 @@ def _paths(apis: Sequence[ServedApi]) -> dict[str, Mapping[str, Any]]:
     paths: dict[str, Mapping[str, Any]] = {}
     first_cog = True
     for api in apis:
+        if api.worker.cortex.get("grpc"):
+            continue  # its methods are told by reflection
         if api.worker.style == Style.CORTEX:
             paths.update(dict.fromkeys(cortex_endpoints(api, alone=len(apis) == 1), _cortex(api)))
         else:

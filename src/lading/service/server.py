@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from lading.service.app import App
     from lading.service.control import Control
+    from lading.service.grpc_server import GrpcServer
     from lading.service.jobs_http import Jobs
     from lading.service.prediction import PredictionService
 
@@ -173,6 +174,7 @@ class _Server:
         self.training: PredictionService | None = None
         self.jobs: Jobs | None = None
         self.control: Control | None = None
+        self.grpc: GrpcServer | None = None
         self.signals = 0
         self.last_signal: int | None = None
         self.http: Any = None
@@ -286,6 +288,7 @@ class _Server:
             jobs=self.jobs,
         )
         self._open_control(app)
+        await self._open_grpc(app)
         self.http = make_server(app, self.spec.drain_seconds + 5, self.spec.patience)
         serving = asyncio.create_task(self.http.serve(sockets=[self.listener]))
         reports = [asyncio.create_task(self._report_setup(service)) for service in self.services]
@@ -307,6 +310,15 @@ class _Server:
         splits = {one.name: tuple(share.name for share in one.shares) for one in self.spec.splitters}
         self.control.attach(app, self.jobs, splits)
         self.control.open(self._address().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
+
+    async def _open_grpc(self, app: App) -> None:
+        """Take gRPC's connections as soon as an API is called by it."""
+        if self.grpc is not None or not any(service.api.worker.cortex.get("grpc") for service in self.services):
+            return
+        from lading.service.grpc_server import GrpcServer  # noqa: PLC0415 - an extra, which few servers need
+
+        self.grpc = GrpcServer(app)
+        await self.grpc.start()
 
     def _address(self) -> str:
         host, port = self.listener.getsockname()[:2]
@@ -348,6 +360,8 @@ class _Server:
         for service in self._all:
             service.fail_all("the server was stopped before the prediction was done")
             service.pool.stopping = True
+        if self.grpc is not None:
+            await self.grpc.stop(1.0)
         with contextlib.suppress(asyncio.CancelledError):
             await serving
         await webhooks.drain(min(5.0, until - loop.time()) if self.signals < 2 else 0.0)

@@ -165,6 +165,21 @@ class _Channel(asyncio.Protocol):
             self.transport.write(frame)
 
     def close(self) -> None:
+    @property
+    def waiting(self) -> int:
+        """Bytes that the worker has not taken yet."""
+        return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    def pause(self) -> None:
+        """Read no more for now: whoever gets what the worker sends is slower."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.transport is not None:
+            self.transport.resume_reading()
+
         if self.transport is not None:
             self.transport.abort()
 
@@ -204,6 +219,10 @@ class Slot:
             self.channel.send(encode(Kind.PREDICT, call.number, call.head, body))
 
     def _share(self, body: bytes) -> bool:
+    def give_more(self, call: Call, body: bytes, *, end: bool = False) -> None:
+        """Pass on one more message of a client's stream, or its ``end``."""
+        self.channel.send(encode(Kind.MORE, call.number, b'{"end":true}' if end else b"{}", body))
+
         """Pass a body by memory, if this worker can and nothing else on this slot may still need that."""
         ready = self.worker.ready
         return self.places == 1 and self.region is not None and ready is not None and ready.shared and self.region.put(body)

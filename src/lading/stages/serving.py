@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lading.stages.values import Project, Ready
 
@@ -89,7 +89,7 @@ def _served_api(ready: Ready, api: Api, environment: Environment, *, training: b
         signature=signature,
         log_level=api.log_level,
         threads=api.threads,
-        cortex=api.cortex.as_json() if api.style is Style.CORTEX else {},
+        cortex=_cortex(ready, api) if api.style is Style.CORTEX else {},
     )
     return ServedApi(
         name=api.name, worker=worker, endpoint=api.endpoint, processes=api.processes, openapi=openapi, cluster=_cluster(ready, api)
@@ -121,6 +121,22 @@ def openapi(project: Project) -> Mapping[str, object]:
     """The project's OpenAPI document, without an environment and without importing the model.
 
     Raises:
+def _cortex(ready: Ready, api: Api) -> dict[str, Any]:
+    """What a Cortex predictor is told, with what ``protoc`` makes of its ``.proto`` file.
+
+    Raises:
+        LadingError: if that file is not right, or gRPC is not installed beside Lading.
+    """
+    told = api.cortex.as_json()
+    if api.cortex.grpc is not None:
+        from base64 import b64encode
+
+        from lading.service.protoc import compile_proto
+
+        told["grpc"]["descriptors"] = b64encode(compile_proto(ready.root, api.cortex.grpc.path)).decode("ascii")
+    return told
+
+
         LadingError: if a signature cannot be read.
     """
     from lading.model.project import Style

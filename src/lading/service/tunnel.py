@@ -1,0 +1,87 @@
+"""Connections that speak HTTP/2 from their first byte, which is gRPC, passed on to the server that understands it.
+
+So that one port serves everything: uvicorn reads HTTP/1.1, and knows a connection of the other kind by its preface (RFC 9113, 3.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+PREFACE = b"PRI * HTTP/2.0"
+_MOST_AHEAD = 1 << 16  # bytes that a client may send before the other end is there
+
+
+class _End(asyncio.Protocol):
+    """One end of a tunnel: what it receives, the other end sends. The slower end slows the other down."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: _End | None = None
+        self.early: list[bytes] = []
+        self.closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def join(self, other: _End) -> None:
+        """Send on what comes, and what came before: either side may speak first."""
+        self.other, other.other = other, self
+        for end in (self, other):
+            early, end.early = end.early, []
+            for piece in early:
+                end.data_received(piece)
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(data)
+            return
+        self.early.append(data)
+        if sum(map(len, self.early)) > _MOST_AHEAD and self.transport is not None:
+            self.transport.abort()
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None and not self.other.closed:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None and not self.other.closed:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it was lost does not matter
+        self.closed = True
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()
+
+
+class Tunnels:
+    """The tunnels to the server that listens on a socket in the file system."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._opening: set[asyncio.Task[None]] = set()
+
+    def take(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Take a connection over, with what was read of it."""
+        near = _End()
+        transport.set_protocol(near)
+        near.connection_made(transport)
+        near.data_received(data)
+        task = asyncio.get_running_loop().create_task(self._connect(near, transport))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _connect(self, near: _End, transport: asyncio.Transport) -> None:
+        try:
+            _, far = await asyncio.get_running_loop().create_unix_connection(_End, self._path)
+        except OSError:
+            transport.abort()
+            return
+        near.join(far)
+        if near.closed and far.transport is not None:
+            far.transport.close()
+
+    def close(self) -> None:
+        """Open no more."""
+        for task in self._opening:
+            task.cancel()

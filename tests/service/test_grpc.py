@@ -1,0 +1,412 @@
+"""APIs that are called by gRPC: a real server, real workers, grpcio's own client, reflection."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.protobuf import message_factory
+from google.protobuf.descriptor_pool import DescriptorPool
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from lading.model.problems import LadingError
+from lading.service.protoc import compile_proto
+from tests.jobs.support import running
+from tests.service.support import Server
+
+PROTO = """
+    syntax = "proto3";
+    package {package};
+
+    import "google/protobuf/duration.proto";
+    import "common/shapes.proto";
+
+    service Texts {{
+      rpc Predict (Ask) returns (Answer);
+      rpc Spell (Ask) returns (stream Answer);
+      rpc Join (stream Ask) returns (Answer);
+      rpc Chat (stream Ask) returns (stream Answer) {{ }}
+    }}
+
+    message Ask {{
+      string text = 1;
+      google.protobuf.Duration pause = 2;
+      shapes.Box box = 3;
+    }}
+
+    message Answer {{
+      string text = 1;
+      Mood mood = 2;
+      repeated Part parts = 3;
+      enum Mood {{ CALM = 0; WILD = 1; }}
+      message Part {{ bytes data = 1; }}
+    }}
+"""
+SHAPES = 'syntax = "proto3"; package shapes; message Box { int32 width = 1; }\n'
+
+HANDLER = """
+    import os, time
+    import texts_pb2
+    from texts_pb2 import Answer
+
+    class Handler:
+        def __init__(self, config, module_proto_pb2):
+            assert module_proto_pb2 is texts_pb2
+            self.messages = module_proto_pb2
+            self.closed = 0
+
+        def Predict(self, payload, context):
+            print("asked for", payload.text)
+            if payload.text == "raise":
+                raise ValueError("a secret")
+            if payload.text == "abort":
+                try:
+                    context.abort(5, "not there")
+                except Exception:
+                    raise KeyError("in passing")
+            if payload.text == "dict":
+                return {"text": "no message"}
+            if payload.text == "exit":
+                os._exit(3)
+            if payload.text == "sleep":
+                time.sleep(20)
+            if payload.text == "box":
+                return Answer(text=str(payload.box.width), parts=[Answer.Part(data=b"\\x00")], mood=Answer.WILD)
+            if payload.text == "metadata":
+                context.send_initial_metadata([("early", "one"), ("Not-A-Key", "x")])
+                context.set_trailing_metadata([("late", "two"), ("late-bin", b"\\x00\\xff")])
+                told = dict(context.invocation_metadata())
+                return Answer(text=" ".join([told["mine"], told["mine-bin"].hex(), str(10 < context.time_remaining() < 30)]))
+            return self.messages.Answer(text=payload.text.upper())
+
+        def Spell(self, payload):
+            try:
+                for letter in payload.text:
+                    if letter == "!":
+                        raise ValueError("too loud")
+                    time.sleep(payload.pause.ToTimedelta().total_seconds())
+                    yield Answer(text=letter)
+            finally:
+                self.closed += 1
+
+        def Join(self, payload):
+            return Answer(text="+".join(one.text for one in payload) + str(self.closed))
+
+        def Chat(self, payload, context):
+            for one in payload:
+                if one.text == "end":
+                    context.set_code(3)
+                    context.set_details("as asked")
+                    return
+                if one.text == "large":
+                    for _ in range(300):
+                        yield Answer(text="x" * 100_000)
+                yield Answer(text=one.text * 2)
+"""
+
+PREDICTOR = """
+    class PythonPredictor:
+        def __init__(self, config, proto_module_pb2):
+            self.answer = proto_module_pb2.Answer
+
+        def predict(self, payload):
+            return self.answer(text="predictor " + payload.text)
+"""
+
+
+def _methods(**streams: tuple[bool, bool]) -> dict[str, Any]:
+    return {name: {"takes_stream": takes, "gives_stream": gives} for name, (takes, gives) in streams.items()}
+
+
+ALL = _methods(Predict=(False, False), Spell=(False, True), Join=(True, False), Chat=(True, True))
+
+
+def _project(root: Path) -> None:
+    (root / "common").mkdir(parents=True)
+    (root / "common" / "shapes.proto").write_text(SHAPES)
+    (root / "texts.proto").write_text(textwrap.dedent(PROTO.format(package="my_texts")))
+    (root / "other.proto").write_text('syntax = "proto3"; package other; message Answer { string text = 1; }\n'
+        "service Other { rpc Predict (Answer) returns (Answer); }\n")  # fmt: skip
+    (root / "handler.py").write_text(textwrap.dedent(HANDLER))
+    (root / "predictor.py").write_text(textwrap.dedent(PREDICTOR))
+
+
+def _api(
+    root: Path, name: str, file: str, object_: str, proto: str, service: str, methods: dict[str, Any], **worker: Any
+) -> dict[str, Any]:
+    told = {"path": proto, "service": service, "methods": methods, "descriptors": base64.b64encode(compile_proto(root, proto)).decode()}
+    cortex = {"kind": "RealtimeAPI", "type": "python", "grpc": told}
+    spec = {"python": sys.executable, "root": str(root), "style": "cortex", "file": file, "object": object_, "cortex": cortex, **worker}
+    return {"name": name, "endpoint": f"/{service}/Predict", "worker": spec}
+
+
+def _texts(root: Path, **worker: Any) -> dict[str, Any]:
+    return _api(root, "my-texts", "handler.py", "Handler", "texts.proto", "my_texts.Texts", ALL, **worker)
+
+
+class Client:
+    """grpcio's client, which knows the messages by reflection alone."""
+
+    def __init__(self, port: int) -> None:
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.max_receive_message_length", -1)])
+        self.database = ProtoReflectionDescriptorDatabase(self.channel)
+        self.pool = DescriptorPool(self.database)
+
+    def message(self, name: str) -> Any:
+        return message_factory.GetMessageClass(self.pool.FindMessageTypeByName(name))
+
+    def call(self, method: str, kind: str = "unary_unary", service: str = "my_texts.Texts", **types: str) -> Any:
+        asked, told = self.message(types.get("ask", "my_texts.Ask")), self.message(types.get("answer", "my_texts.Answer"))
+        make = getattr(self.channel, kind)
+        return make(f"/{service}/{method}", request_serializer=asked.SerializeToString, response_deserializer=told.FromString)
+
+    def ask(self, text: str = "", **fields: Any) -> Any:
+        return self.message("my_texts.Ask")(text=text, **fields)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("grpc")
+    _project(root)
+    plain = "class PythonPredictor:\n    def __init__(self, config): pass\n    def predict(self, payload): return payload\n"
+    (root / "plain.py").write_text(plain)
+    other = _methods(Predict=(False, False))
+    apis = [
+        _texts(root),
+        _api(root, "other", "predictor.py", "PythonPredictor", "other.proto", "other.Other", other),
+        {
+            "name": "plain",
+            "worker": {
+                "python": sys.executable,
+                "root": str(root),
+                "style": "cortex",
+                "file": "plain.py",
+                "object": "PythonPredictor",
+                "cortex": {"kind": "RealtimeAPI"},
+            },
+        },
+    ]
+    with running(root, apis=apis, max_body_bytes=1_000_000) as started:
+        started.wait_for("READY")
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[Client]:
+    client = Client(server.port)
+    yield client
+    client.channel.close()
+
+
+def test_one_port_serves_http_and_several_services_with_reflection(server, client):
+    assert set(client.database.get_services()) >= {"my_texts.Texts", "other.Other", "grpc.reflection.v1alpha.ServerReflection"}
+    assert client.call("Predict")(client.ask("hello")).text == "HELLO"
+    mine = client.call("Predict", service="other.Other", ask="other.Answer", answer="other.Answer")
+    assert mine(client.message("other.Answer")(text="too")).text == "predictor too"
+    assert server.client.post("/plain", json=[1]).json() == [1]
+    refused = server.client.post("/my_texts.Texts/Predict", json={})
+    assert (refused.status_code, "called by gRPC" in refused.text) == (415, True)
+    assert server.client.get("/").json()["apis"]["my-texts"] == "/my_texts.Texts/Predict"
+    answer = client.call("Predict")(client.ask("box", box={"width": 7}))
+    assert (answer.text, answer.mood, answer.parts[0].data) == ("7", 1, b"\0")
+
+
+def test_reflection_finds_files_by_what_is_in_them_and_says_what_it_does_not_know(client):
+    for symbol in ("my_texts.Texts", "my_texts.Texts.Chat", "my_texts.Answer.Part", "my_texts.Answer.Mood", "shapes.Box"):
+        assert client.database.FindFileContainingSymbol(symbol).name in ("texts.proto", "common/shapes.proto")
+    assert client.database.FindFileByName("google/protobuf/duration.proto").package == "google.protobuf"
+    with pytest.raises(KeyError):
+        client.database.FindFileContainingSymbol("my_texts.Nothing")
+    newer = client.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    assert b"my_texts.Texts" in next(newer(iter([b"\x3a\x00"])))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "details"),
+    [
+        ("raise", grpc.StatusCode.INTERNAL, "internal server error"),
+        ("abort", grpc.StatusCode.NOT_FOUND, "not there"),
+        ("dict", grpc.StatusCode.INTERNAL, "Failed to serialize response!"),
+        ("exit", grpc.StatusCode.INTERNAL, "internal server error"),
+    ],
+)
+def test_a_call_that_fails_says_so_by_its_status(server, client, text, code, details):
+    with pytest.raises(grpc.RpcError) as raised:
+        client.call("Predict")(client.ask(text), wait_for_ready=True, timeout=10)
+    assert (raised.value.code(), raised.value.details()) == (code, details)
+    if text == "dict":
+        server.wait_for_talk("Predict returns my_texts.Answer, and the predictor returned the dict")
+    if text == "exit":
+        server.wait_for("READY")
+
+
+def test_what_is_no_message_or_no_method_or_too_large_is_refused(client):
+    raw = client.channel.unary_unary("/my_texts.Texts/Predict")
+    for body, code, details in (
+        (b"\xff\xff", grpc.StatusCode.INTERNAL, "Exception deserializing request!"),
+        (b"x" * 1_000_001, grpc.StatusCode.RESOURCE_EXHAUSTED, "larger than max"),
+    ):
+        with pytest.raises(grpc.RpcError) as raised:
+            raw(body)
+        assert raised.value.code() == code
+        assert details in raised.value.details()
+    for path in ("/my_texts.Texts/Nothing", "/plain", "/none.None/Predict"):
+        with pytest.raises(grpc.RpcError) as raised:
+            client.channel.unary_unary(path)(b"")
+        assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_metadata_goes_both_ways(client):
+    mine = [("mine", "a"), ("mine-bin", b"\x01\xff")]
+    answer, call = client.call("Predict").with_call(client.ask("metadata"), metadata=mine, timeout=20)
+    assert answer.text == "a 01ff True"
+    assert dict(call.initial_metadata()) == {"early": "one"}
+    assert dict(call.trailing_metadata()) == {"late": "two", "late-bin": b"\x00\xff"}
+
+
+def test_a_deadline_ends_the_call_and_stops_the_model(server, client):
+    began = time.monotonic()
+    with pytest.raises(grpc.RpcError) as raised:
+        client.call("Predict")(client.ask("sleep"), timeout=0.4)
+    assert raised.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert client.call("Predict")(client.ask("next"), timeout=10).text == "NEXT"
+    assert time.monotonic() - began < 5
+
+
+def test_answers_come_as_a_stream_while_the_model_makes_them(client):
+    began = time.monotonic()
+    stream = client.call("Spell", "unary_stream")(client.ask("abc", pause={"nanos": 200_000_000}))
+    first = next(stream)
+    assert (first.text, time.monotonic() - began < 0.5) == ("a", True)
+    assert [one.text for one in stream] == ["b", "c"]
+    with pytest.raises(grpc.RpcError) as raised:
+        list(client.call("Spell", "unary_stream")(client.ask("ab!c")))
+    assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.INTERNAL, "internal server error")
+
+
+def test_a_client_that_leaves_a_stream_ends_it(client):
+    before = int(client.call("Join", "stream_unary")(iter([])).text)
+    stream = client.call("Spell", "unary_stream")(client.ask("x" * 1000, pause={"nanos": 10_000_000}))
+    next(stream)
+    stream.cancel()
+    assert client.call("Join", "stream_unary")(iter([]), timeout=10).text == str(before + 1)
+
+
+def test_requests_come_as_a_stream(client):
+    texts = ["a", "b", "c"]
+    assert client.call("Join", "stream_unary")(client.ask(text) for text in texts).text[:5] == "a+b+c"
+    many = client.call("Join", "stream_unary")((client.ask("y" * 10_000) for _ in range(500)), timeout=60)
+    assert many.text.count("y") == 5_000_000
+
+
+def test_both_sides_talk_in_turns(client):
+    ready, heard = threading.Semaphore(1), []
+
+    def asks() -> Iterator[Any]:
+        for text in ("one", "two", "end", "never"):
+            ready.acquire(timeout=10)
+            yield client.ask(text)
+
+    stream = client.call("Chat", "stream_stream")(asks(), timeout=20)
+
+    def listen() -> None:
+        for answer in stream:
+            heard.append(answer.text)
+            ready.release()
+
+    with pytest.raises(grpc.RpcError) as raised:
+        listen()
+    assert heard == ["oneone", "twotwo"]
+    assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "as asked")
+    # The messages that nobody has taken stay behind, and the next call is answered as ever.
+    assert client.call("Predict")(client.ask("next"), timeout=10).text == "NEXT"
+
+
+def test_a_client_that_reads_slowly_costs_no_memory(server, client):
+    def peak() -> int:
+        return int(Path(f"/proc/{server.process.pid}/status").read_text().split("VmHWM:")[1].split()[0])
+
+    before = peak()
+    stream = client.call("Chat", "stream_stream")(iter([client.ask("large")]), timeout=60)
+    next(stream)
+    time.sleep(0.5)
+    assert sum(len(answer.text) for answer in stream) == 299 * 100_000 + len("largelarge")
+    assert peak() - before < 20 * 1024
+
+
+def test_calls_that_run_may_finish_when_the_server_stops(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path)]) as server:
+        server.wait_for("READY")
+        client = Client(server.port)
+        stream = client.call("Spell", "unary_stream")(client.ask("abc", pause={"nanos": 300_000_000}))
+        assert next(stream).text == "a"
+        server.process.send_signal(signal.SIGTERM)
+        assert [one.text for one in stream] == ["b", "c"]
+        assert server.process.wait(15) == 0
+        client.channel.close()
+
+
+def test_a_call_that_comes_before_setup_is_done_is_told_to_try_again(tmp_path):
+    _project(tmp_path)
+    (tmp_path / "handler.py").write_text("import time\ntime.sleep(3)\n" + textwrap.dedent(HANDLER))
+    with running(tmp_path, apis=[_texts(tmp_path)]) as server:
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+        with pytest.raises(grpc.RpcError) as raised:
+            channel.unary_unary("/my_texts.Texts/Predict")(b"")
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+        channel.close()
+
+
+def test_http_2_is_refused_where_no_api_is_called_by_grpc(tmp_path):
+    (tmp_path / "p.py").write_text("class PythonPredictor:\n    def __init__(self, config): pass\n    def predict(self): return 1\n")
+    spec = {"python": sys.executable, "root": str(tmp_path), "style": "cortex", "file": "p.py", "object": "PythonPredictor"}
+    with running(tmp_path, apis=[{"name": "p", "worker": spec}]) as server:
+        answer = server.raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        with httpx.Client(base_url=server.url) as client:
+            assert client.get("/livez").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ('syntax = "proto3";\npackage a;\nmessage M { strnig x = 1; }\n', 3, '"strnig" is not defined.'),
+        ('syntax = "proto3";\nimport "gone.proto";\n', 2, 'Import "gone.proto" was not found or had errors.'),
+    ],
+)
+def test_a_file_that_protoc_refuses_is_told_with_its_line(tmp_path, text, line, message):
+    (tmp_path / "a.proto").write_text(text)
+    with pytest.raises(LadingError) as raised:
+        compile_proto(tmp_path, "a.proto")
+    (problem,) = raised.value.problems
+    assert (problem.rule, problem.origin and problem.origin.line) == ("proto-invalid", line)
+    assert message in problem.what
+
+
+def test_old_protobufs_make_the_same_messages(tmp_path):
+    """Set TEST_PROTOBUF_PYTHONS to interpreters that have protobuf (3.6 with 3.19, say), separated by colons."""
+    pythons = [path for path in os.environ.get("TEST_PROTOBUF_PYTHONS", "").split(os.pathsep) if path]
+    if not pythons:
+        pytest.skip("TEST_PROTOBUF_PYTHONS names no interpreters that have protobuf")
+    for number, python in enumerate(pythons):
+        root = tmp_path / str(number)
+        _project(root)
+        with running(root, apis=[_texts(root, python=python)]) as server:
+            server.wait_for("READY")
+            client = Client(server.port)
+            assert client.call("Predict")(client.ask("box", box={"width": 7}), timeout=10).parts[0].data == b"\0"
+            assert [one.text for one in client.call("Spell", "unary_stream")(client.ask("abc"))] == ["a", "b", "c"]
+            assert client.call("Join", "stream_unary")(iter([client.ask("a"), client.ask("b")])).text == "a+b1"
+            client.channel.close()
