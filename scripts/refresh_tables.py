@@ -22,8 +22,9 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
+from lading.frameworks.files import pythons
 from lading.frameworks.labels import CPU, cuda_first
-from lading.frameworks.offers import File, Listing, Page, Status, pythons
+from lading.frameworks.offers import File, Listing, Page, Status
 from lading.frameworks.places import base
 from lading.frameworks.tags import fits_platform, in_order
 from lading.model.secrets import SecretUrl

@@ -18,8 +18,8 @@ from packaging.specifiers import SpecifierSet
 
 from lading.formats import requirements_txt
 from lading.formats._logical import logical_lines
-from lading.formats._requirement import canonical
 from lading.model.files import MemoryFiles
+from lading.model.names import canonical
 from lading.model.problems import LadingError
 from lading.model.requirements import Declaration, Declared, Via
 

@@ -12,8 +12,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from lading.formats import cog_yaml, cortex_yaml, pyproject_toml, python_version, requirements_txt
-from lading.formats._requirement import _PLAIN, canonical
+from lading.formats._requirement import _PLAIN
 from lading.model.files import MemoryFiles, ProjectFiles
+from lading.model.names import canonical
 from lading.model.problems import LadingError, Problem
 from lading.model.requirements import Declaration
 from tests.formats.reading import read

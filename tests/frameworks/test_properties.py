@@ -11,9 +11,10 @@ from packaging.version import Version
 
 from lading.frameworks import Context, Offers, choose_builds, wanted
 from lading.frameworks.choice import exact_version
+from lading.frameworks.files import wheel
 from lading.frameworks.labels import cuda_version
 from lading.frameworks.nearest import Wish, nearest_sets
-from lading.frameworks.offers import File, Listing, Status, wheel
+from lading.frameworks.offers import File, Listing, Status
 from lading.frameworks.places import every_build
 from lading.frameworks.releases import releases
 from lading.frameworks.shelf import Shelf

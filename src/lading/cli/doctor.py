@@ -13,7 +13,7 @@ from lading.cli.changes import add_consent
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.explain.text import count, render_problem, wrap
-from lading.frameworks.machines import OF_MACHINE
+from lading.frameworks.choice import OF_MACHINE
 from lading.model.decisions import Decision
 from lading.model.problems import ExitCode, LadingError, Problem
 

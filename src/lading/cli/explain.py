@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from packaging.utils import canonicalize_name
-
 from lading import pipeline
 from lading.cli.options import add_json, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import plan_project
 from lading.explain.package import explain_package, render_explanation
+from lading.model.names import canonical
 from lading.model.problems import LadingError, Problem
 
 
@@ -25,7 +24,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     options = pipeline_options(arguments, arguments.project)
     _, planned = plan_project(options)
-    name = str(canonicalize_name(arguments.name))
+    name = canonical(arguments.name)
     found = [explain_package(name, one.plan, one.existing) for one in planned]
     known = [one for one in found if one is not None]
     if not known:

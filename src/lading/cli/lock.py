@@ -6,14 +6,13 @@ import argparse
 from dataclasses import replace
 from difflib import get_close_matches
 
-from packaging.utils import canonicalize_name
-
 from lading import pipeline
 from lading.cli.install import ending_orderly
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked
 from lading.model.lock import Lock
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     arguments.locked = arguments.locked or arguments.check
     options = pipeline_options(arguments, arguments.project)
-    names = frozenset(str(canonicalize_name(name)) for name in arguments.upgrade_package)
+    names = frozenset(canonical(name) for name in arguments.upgrade_package)
     options = replace(options, upgrade=arguments.upgrade or names, as_of=arguments.as_of, relock=not arguments.locked)
     with ending_orderly():
         project = pipeline.read(options, output.reporter)

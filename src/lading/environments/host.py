@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from lading.environments.probe import Probed, probe
-from lading.frameworks.gpus import newest_label
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
@@ -111,6 +110,8 @@ def find_accelerator(asked: str = AUTO, root: str = "/") -> Accelerator:
     driver = find_driver(root)
     if driver is None:
         return Accelerator(CPU, "no NVIDIA driver was found on this machine")
+    from lading.frameworks.gpus import newest_label  # noqa: PLC0415 -- with a table, for machines with a driver
+
     label = newest_label(driver)
     if label is None:
         return Accelerator(CPU, f"the NVIDIA driver {driver} is older than any CUDA build needs", driver)

@@ -10,13 +10,11 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
-
 from lading.environments.probe import Probed, probe
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.pythons import allows, is_final, order
 from lading.model.target import Interpreter
 
 OLDEST = (3, 6)  # what uv makes environments for
@@ -91,33 +89,32 @@ def choose_interpreter(specifier: str, found: Iterable[Interpreter], asked_by: O
         LadingError: if none fits, or the specifier cannot be understood.
     """
     candidates = tuple(found)
-    allowed = _specifier_set(specifier, asked_by)
-    fitting = [one for one in candidates if allowed.contains(one.version, prereleases=True)]
+    allowed = _as_specifier(specifier, asked_by)
+    fitting = [one for one in candidates if allows(allowed, one.version)]
     if not fitting:
         raise LadingError(_not_found(specifier, candidates, asked_by))
     return max(fitting, key=_preference)
 
 
-def _preference(interpreter: Interpreter) -> tuple[bool, bool, bool, bool, Version]:
-    version = Version(interpreter.version)
-    running = version.release[:2] == sys.version_info[:2]
+def _preference(interpreter: Interpreter) -> tuple[bool, bool, bool, bool, tuple[int, ...]]:
+    version = order(interpreter.version)
+    running = version[:2] == sys.version_info[:2]
     return (
         interpreter.implementation == "cpython",
-        not version.is_prerelease,
+        is_final(interpreter.version),
         running,
         running and interpreter.found_by == "running",
         version,
     )
 
 
-def _specifier_set(specifier: str, asked_by: Origin | None) -> SpecifierSet:
+def _as_specifier(specifier: str, asked_by: Origin | None) -> str:
     text = specifier.strip()
+    if text[:1].isdigit():
+        text = f"=={text}.*" if text.count(".") < 2 else f"=={text}"
     try:
-        if text[:1].isdigit():
-            release = Version(text).release
-            return SpecifierSet(f"=={text}.*" if len(release) < 3 else f"=={text}")
-        return SpecifierSet(text)
-    except (InvalidSpecifier, InvalidVersion) as error:
+        allows(text, "3.0")
+    except ValueError as error:
         raise LadingError(
             Problem(
                 rule="python-version-invalid",
@@ -127,6 +124,7 @@ def _specifier_set(specifier: str, asked_by: Origin | None) -> SpecifierSet:
                 instead="Write 3.11.",
             )
         ) from error
+    return text
 
 
 def _not_found(specifier: str, found: tuple[Interpreter, ...], asked_by: Origin | None) -> Problem:
@@ -150,9 +148,9 @@ def _spoken(specifier: str) -> str:
 
 
 def _ways_to_get(version: str) -> str:
-    release = Version(version).release
+    release = order(version)
     minor = ".".join(str(part) for part in release[:2])
-    uv = f"`uv python install {version}`, " if release >= (3, 8) else ""
+    uv = f"`uv python install {version}`, " if release[:2] >= (3, 8) else ""
     return f"{uv}`pyenv install {version}` or your system's package manager (`apt install python{minor}`)"
 
 
@@ -161,8 +159,7 @@ def _suggestion(specifier: str) -> str:
     spoken = _spoken(specifier)
     if spoken[:1].isdigit():
         return spoken
-    allowed = SpecifierSet(specifier)
-    minors = [minor for minor in range(14, 5, -1) if any(allowed.contains(f"3.{minor}.{patch}") for patch in (0, 20))]
+    minors = [minor for minor in range(14, 5, -1) if any(allows(specifier, f"3.{minor}.{patch}") for patch in (0, 20))]
     return f"3.{minors[0]}" if minors else "3.12"
 
 
@@ -175,7 +172,7 @@ def _distinct(answers: Iterable[tuple[Probed, str]]) -> tuple[Interpreter, ...]:
             continue
         executables.add(answer.executable)
         distinct.setdefault((answer.base_prefix, answer.version), _interpreter(answer, found_by))
-    return tuple(sorted(distinct.values(), key=lambda one: Version(one.version), reverse=True))
+    return tuple(sorted(distinct.values(), key=lambda one: order(one.version), reverse=True))
 
 
 def _is_debug(answer: Probed) -> bool:

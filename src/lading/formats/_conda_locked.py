@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from lading.formats._checks import Checker
 from lading.formats._matchspec import ARCHIVES
-from lading.formats._requirement import canonical
 from lading.formats._yaml import Map, Scalar, Sequence
 from lading.model.conda import ChannelUrl, CondaText, MatchSpec
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import Problem
 from lading.model.requirements import Declared

@@ -13,9 +13,10 @@ from dataclasses import field, replace
 from lading.formats._paths import exists, joined, normal, outside
 from lading.formats._pip_options import Option, OptionError, parse_options, split_line
 from lading.formats._place import Place, expand
-from lading.formats._requirement import canonical, read_editable, read_requirement
+from lading.formats._requirement import read_editable, read_requirement
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from lading.formats._place import Place, expand
-from lading.formats._requirement import canonical, read_pep508
+from lading.formats._requirement import read_pep508
 from lading.formats._toml_reader import TomlReader
+from lading.model.names import canonical
 from lading.model.records import dataclass
 from lading.model.requirements import BoundIndex, Declared, IndexOptions
 from lading.model.secrets import SecretUrl

@@ -6,8 +6,8 @@ import posixpath
 import re
 from dataclasses import field, replace
 
-from lading.formats._requirement import canonical
 from lading.formats._shell import Command, NotUnderstood, Redirection, commands
+from lading.model.names import canonical
 from lading.model.records import dataclass
 
 _PIP = re.compile(r"(?:.*/)?pip(?:3(?:\.\d+)?)?")

@@ -10,7 +10,8 @@ from typing import Any
 from lading.formats._markers import both
 from lading.formats._origins import from_git, from_path, from_url
 from lading.formats._place import Place, expand
-from lading.formats._requirement import canonical, read_pep508
+from lading.formats._requirement import read_pep508
+from lading.model.names import canonical
 from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions
 from lading.model.secrets import SecretText, SecretUrl

@@ -11,10 +11,11 @@ from lading.formats._markers import both, either
 from lading.formats._origins import from_git, from_path, from_url, with_credentials
 from lading.formats._place import Place
 from lading.formats._poetry_versions import alternatives
-from lading.formats._requirement import canonical, read_pep508
+from lading.formats._requirement import read_pep508
 from lading.formats._toml import Key
 from lading.formats._toml_reader import TomlReader, dotted
 from lading.model.decisions import Decision, Kind
+from lading.model.names import canonical
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions, Via

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from lading.formats._paths import exists, installable, is_archive, path_of_file_url
 from lading.formats._place import Place
+from lading.model.names import canonical
 from lading.model.requirements import Declared, Via
 from lading.model.secrets import SecretText
 
@@ -36,11 +37,6 @@ _HUGE = re.compile(rf"[0-9]{{{_LONGEST_NUMBER}}}")
 _WEB = ("http", "https", "ftp")
 _VCS = ("git", "hg", "svn", "bzr")
 _GIT_OVER = ("git+http", "git+https", "git+ssh", "git+git", "git+file")
-
-
-def canonical(name: str) -> str:
-    """The one spelling of a distribution's name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read_requirement(text: str, place: Place) -> Declared:

@@ -13,12 +13,12 @@ from lading.formats._markers import both, opposite
 from lading.formats._origins import from_git, from_path, from_url, with_credentials
 from lading.formats._paths import joined, normal
 from lading.formats._place import Place
-from lading.formats._requirement import canonical
 from lading.formats._text import decode
 from lading.formats._toml import Key
 from lading.formats._toml_reader import TomlReader
 from lading.model.build import ALL, BuildOptions, KnownMetadata
 from lading.model.decisions import Decision, Kind
+from lading.model.names import canonical
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions, Via

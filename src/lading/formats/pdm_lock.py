@@ -11,11 +11,12 @@ from lading.formats._locked import at_commit, at_path, at_url, indexed
 from lading.formats._pdm import read_pdm
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
-from lading.formats._requirement import canonical, read_pep508
+from lading.formats._requirement import read_pep508
 from lading.formats._toml import read_toml
 from lading.formats._toml_reader import TomlReader
 from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet, Need
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import BoundIndex, Declaration, Declared, IndexOptions

@@ -10,12 +10,12 @@ from typing import Any
 from lading.formats._conda_locked import marker_for
 from lading.formats._matchspec import read_spec
 from lading.formats._place import NO_VARIABLES
-from lading.formats._requirement import canonical
 from lading.formats._together_conda import python_request
 from lading.formats._toml import Key, Toml, read_toml
 from lading.model.conda import ChannelUrl, CondaDependencies, MatchSpec
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.records import dataclass

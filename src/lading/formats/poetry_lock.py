@@ -15,11 +15,12 @@ from lading.formats._origins import with_credentials
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._poetry import python_marker, read_poetry, read_sources
 from lading.formats._poetry_versions import alternatives
-from lading.formats._requirement import canonical, read_pep508
+from lading.formats._requirement import read_pep508
 from lading.formats._toml import read_toml
 from lading.formats._toml_reader import TomlReader
 from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet, Need
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import Declaration, Declared, IndexOptions

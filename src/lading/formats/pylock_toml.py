@@ -10,9 +10,9 @@ from lading.formats._lock_toml import LockText, not_a_lock, read_lock_toml, shap
 from lading.formats._locked import at_commit, at_path, at_url, indexed
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
-from lading.formats._requirement import canonical
 from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet
+from lading.model.names import canonical
 from lading.model.problems import ProblemCollector
 from lading.model.requirements import Declaration, Declared
 from lading.model.secrets import SecretText

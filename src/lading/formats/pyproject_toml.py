@@ -15,7 +15,6 @@ from lading.formats._pdm import read_pdm
 from lading.formats._place import NO_VARIABLES
 from lading.formats._poetry import enrich, python_request, read_poetry, read_sources, without_effect
 from lading.formats._python import exact_request, specifier_request
-from lading.formats._requirement import canonical
 from lading.formats._setuptools import read_listed
 from lading.formats._together import conflicting_pins
 from lading.formats._toml import Key, Toml, read_toml
@@ -23,6 +22,7 @@ from lading.formats._toml_reader import TomlReader
 from lading.formats._uv_table import from_sources, read_uv_table
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.records import dataclass

@@ -14,13 +14,13 @@ from lading.formats._lock_toml import LockText, not_a_lock, read_lock_toml, shap
 from lading.formats._locked import at_commit, at_path, at_url, bare, indexed
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
-from lading.formats._requirement import canonical
 from lading.formats._toml import read_toml
 from lading.formats._toml_reader import TomlReader
 from lading.formats._uv_table import read_uv_table
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet, Need
+from lading.model.names import canonical
 from lading.model.problems import LadingError, ProblemCollector
 from lading.model.requirements import Declaration, Declared
 from lading.model.secrets import SecretText, SecretUrl

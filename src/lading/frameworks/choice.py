@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import field
-
-from packaging.version import InvalidVersion, Version
+from typing import TYPE_CHECKING
 
 from lading.frameworks.offers import Offers
 from lading.model.decisions import Decision
@@ -15,6 +14,12 @@ from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretUrl
 from lading.model.target import Machine, Target
+
+if TYPE_CHECKING:
+    from packaging.version import Version
+
+OF_MACHINE = frozenset({"gpu-not-here", "gpu-driver-too-old", "gpu-no-kernels"})
+"""Rules of decisions about the machine at hand: they are shown, and stay out of the lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,8 @@ def exact_version(declared: Declared) -> Version | None:
     """The version of a pin (``==1.11.0``, ``==1.11.0+cu113``), None for everything else: ranges, ``==1.*``, ``===``, URLs, several clauses."""
     if declared.via is not Via.INDEX or not declared.specifier.startswith("==") or declared.specifier.startswith("==="):
         return None
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 -- 10 ms, for those who declare a framework
+
     text = declared.specifier[2:].strip()
     try:
         return None if "," in text or text.endswith("*") else Version(text)

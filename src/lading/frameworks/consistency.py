@@ -9,11 +9,13 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
 from lading.frameworks.choice import Context, exact_version
+from lading.frameworks.files import wheel
 from lading.frameworks.labels import CPU, cuda_first, cuda_version, index_label, spoken
+from lading.frameworks.names import FAMILY, PARTNERS
 from lading.frameworks.nearest import Wish, nearest_sets
-from lading.frameworks.offers import File, Offers, Page, Status, wheel
+from lading.frameworks.offers import File, Offers, Page, Status
 from lading.frameworks.places import every_build
-from lading.frameworks.releases import FAMILY, PARTNERS, agrees, demand, release_of
+from lading.frameworks.releases import agrees, demand, release_of
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of, spoken_pythons

@@ -12,10 +12,11 @@ from lading.frameworks.companions import COMPANIONS
 from lading.frameworks.consistency import Pin, asked_of_torch, no_build, pins_of, way_out, wheel_of_url, wish_of
 from lading.frameworks.gpus import has_kernels, spoken_gpus
 from lading.frameworks.labels import CPU, cuda_up_to, cuda_version, spoken
+from lading.frameworks.names import FAMILY, PARTNERS
 from lading.frameworks.offers import File
 from lading.frameworks.own import own_place
 from lading.frameworks.places import asked_label, every_build
-from lading.frameworks.releases import FAMILY, PARTNERS, Release, known, releases
+from lading.frameworks.releases import Release, known, releases
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-
-from packaging.version import Version
+from typing import TYPE_CHECKING
 
 from lading.frameworks.labels import cuda_version
 from lading.frameworks.tables import table
 from lading.model.target import Gpu
+
+if TYPE_CHECKING:
+    from packaging.version import Version
 
 
 @cache
@@ -53,7 +55,7 @@ def capabilities(release: Version, label: str) -> tuple[tuple[str, ...], tuple[s
 
 
 def _is_of(release: Version, row: str) -> bool:
-    wanted = Version(row).release
+    wanted = _numbers(row)
     return release.release[: len(wanted)] == wanted
 
 

@@ -12,9 +12,10 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 from lading.frameworks.companions import COMPANIONS
-from lading.frameworks.offers import File, Listing, Offers, Page, Status, wheel
+from lading.frameworks.files import wheel
+from lading.frameworks.names import FAMILY
+from lading.frameworks.offers import File, Listing, Offers, Page, Status
 from lading.frameworks.places import asked_label, every_build
-from lading.frameworks.releases import FAMILY
 from lading.frameworks.torch import FROM_INDEX
 from lading.model.decisions import Decision, Kind
 from lading.model.lock import Lock

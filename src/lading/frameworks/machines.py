@@ -10,9 +10,6 @@ from lading.frameworks.releases import known, releases
 from lading.model.decisions import Decision, Kind
 from lading.model.target import Machine
 
-OF_MACHINE = frozenset({"gpu-not-here", "gpu-driver-too-old", "gpu-no-kernels"})
-"""Rules of decisions about the machine at hand: they are shown, and stay out of the lock."""
-
 
 def about_gpus(label: Label, context: Context) -> list[Decision]:
     """What a CUDA build asks of the machine, and whether this one has it."""

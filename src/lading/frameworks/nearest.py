@@ -9,7 +9,8 @@ from packaging.version import Version
 
 from lading.frameworks.gpus import driver_floor
 from lading.frameworks.labels import CPU, cuda_up_to, cuda_version, spoken
-from lading.frameworks.releases import PARTNERS, Release, releases
+from lading.frameworks.names import PARTNERS
+from lading.frameworks.releases import Release, releases
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tags import minor_of, spoken_pythons
 from lading.model.records import dataclass

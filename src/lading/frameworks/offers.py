@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.tags import Tag
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, canonicalize_name, parse_sdist_filename, parse_wheel_filename
-from packaging.version import Version
-
-from lading.frameworks.labels import label_of_url
-from lading.frameworks.tags import pythons_of, runs_on
+from lading.model.pythons import allows
 from lading.model.records import dataclass
 from lading.model.target import Target
+
+if TYPE_CHECKING:
+    from packaging.tags import Tag
+    from packaging.version import Version
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -65,12 +64,9 @@ class File:
 
     def fits(self, target: Target) -> bool:
         """Whether this wheel installs on the target."""
-        if not runs_on(self.tags, target):
-            return False
-        try:
-            return not self.requires_python or SpecifierSet(self.requires_python).contains(target.python, prereleases=True)
-        except InvalidSpecifier:
-            return True
+        from lading.frameworks.tags import runs_on  # noqa: PLC0415 -- with `packaging`, for those who declare a framework
+
+        return runs_on(self.tags, target) and _may_run(self.requires_python, target.python)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +78,15 @@ class Source:
 
     def fits(self, python: str) -> bool:
         """Whether it may be built for a Python (``3.11.7``)."""
-        try:
-            return not self.requires_python or SpecifierSet(self.requires_python).contains(python, prereleases=True)
-        except InvalidSpecifier:
-            return True
+        return _may_run(self.requires_python, python)
+
+
+def _may_run(requires_python: str | None, python: str) -> bool:
+    """Whether a file's ``requires-python`` allows a Python; one that cannot be read forbids none."""
+    try:
+        return not requires_python or allows(requires_python, python)
+    except ValueError:
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,36 +130,3 @@ class Offers:
     def and_(self, other: Offers) -> Offers:
         """These pages and others."""
         return Offers(pages={**self.pages, **other.pages})
-
-
-def wheel(filename: str, url: str, **facts: object) -> File | None:
-    """A wheel from its name and address; None for what is no wheel. ``facts`` are the other fields of `File`."""
-    try:
-        _, version, _, tags = parse_wheel_filename(filename)
-    except InvalidWheelFilename:
-        return None
-    folder = label_of_url(url.partition("#")[0].rpartition("/")[0])
-    release = Version(version.public) if version.local else version
-    return File(filename=filename, url=url, version=version, release=release, tags=tags, folder=folder, **facts)  # type: ignore[arg-type] # by contract
-
-
-def source(filename: str, package: str, requires_python: str | None) -> Source | None:
-    """A package's source distribution from its file name; None for what is none, or another package's."""
-    try:
-        name, version = parse_sdist_filename(filename)
-    except (InvalidSdistFilename, ValueError):
-        return None
-    return Source(version=version, requires_python=requires_python) if name == package else None
-
-
-def name_of(filename: str) -> str | None:
-    """The canonical name of the package that a wheel is of."""
-    try:
-        return canonicalize_name(parse_wheel_filename(filename)[0])
-    except InvalidWheelFilename:
-        return None
-
-
-def pythons(files: Iterable[File]) -> frozenset[str]:
-    """The CPython minors that there are wheels for. Wheels for any Python count for what they require at least, so not at all."""
-    return frozenset(minor for one in files for minor in pythons_of(one.tags))

@@ -9,10 +9,11 @@ from lading.frameworks.choice import Context
 from lading.frameworks.consistency import Pin, metadata_page, pins_of
 from lading.frameworks.family import allowed_releases, lead_of, members_of
 from lading.frameworks.labels import cuda_up_to
+from lading.frameworks.names import FAMILY
 from lading.frameworks.offers import Page, Status
 from lading.frameworks.own import left_alone, own_page, own_place, own_places, pytorch_options
 from lading.frameworks.places import asked_label, every_build, one_label
-from lading.frameworks.releases import FAMILY, demand, known
+from lading.frameworks.releases import demand, known
 from lading.frameworks.shelf import Shelf
 from lading.model.requirements import Declared, IndexOptions, Via
 

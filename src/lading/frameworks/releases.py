@@ -9,14 +9,9 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from lading.frameworks.names import PARTNERS
 from lading.frameworks.tables import table
 from lading.model.records import dataclass
-
-PARTNERS = ("torchvision", "torchaudio", "torchtext")
-"""Packages whose releases go with one release of torch."""
-
-FAMILY = ("torch", "torchvision", "torchaudio")
-"""Packages that are published per build label, on PyTorch's own indexes, in every era."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from lading.frameworks.choice import exact_version
 from lading.frameworks.companions import COMPANIONS
 from lading.frameworks.consistency import asked_of_torch
 from lading.frameworks.labels import CPU, cuda_first, cuda_version, index_label, spoken
+from lading.frameworks.names import FAMILY, PARTNERS
 from lading.frameworks.offers import File, Offers, Page
 from lading.frameworks.places import asked_label
-from lading.frameworks.releases import FAMILY, PARTNERS, agrees
+from lading.frameworks.releases import agrees
 from lading.frameworks.shelf import Shelf
 from lading.model.decisions import Decision
 from lading.model.lock import Lock

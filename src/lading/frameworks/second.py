@@ -7,8 +7,8 @@ from dataclasses import replace
 from lading.frameworks import tensorflow
 from lading.frameworks.choice import Choice
 from lading.frameworks.labels import CPU
+from lading.frameworks.names import FAMILY
 from lading.frameworks.places import is_pytorch
-from lading.frameworks.releases import FAMILY
 from lading.model.lock import Lock
 from lading.model.origin import Origin
 from lading.model.plan import Plan

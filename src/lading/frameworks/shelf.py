@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from packaging.version import Version
 
-from lading.frameworks.offers import File, Offers, Page, pythons
+from lading.frameworks.files import pythons
+from lading.frameworks.offers import File, Offers, Page
 from lading.frameworks.places import every_build
 from lading.frameworks.tags import fits_platform
 from lading.model.target import Target

@@ -11,9 +11,10 @@ from lading.frameworks import tensorflow
 from lading.frameworks.choice import Context, exact_version
 from lading.frameworks.consistency import pins_of, wish_of
 from lading.frameworks.labels import CPU, index_label
+from lading.frameworks.names import FAMILY, TENSORFLOW
 from lading.frameworks.nearest import nearest_sets
 from lading.frameworks.offers import Offers
-from lading.frameworks.releases import FAMILY, release_of, releases
+from lading.frameworks.releases import release_of, releases
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tags import in_order, minor_of, spoken_pythons
 from lading.model.problems import ExitCode, Problem
@@ -81,7 +82,7 @@ def _minors(declared: Declared) -> tuple[str, ...]:
     version = exact_version(declared)
     if declared.name in FAMILY:
         return _of_torch(str(declared.name), declared, version)
-    if declared.name in tensorflow.NAMES:
+    if declared.name in TENSORFLOW:
         return _of_tensorflow(declared, version)
     return ()
 

@@ -15,6 +15,7 @@ from packaging.version import Version
 from lading.frameworks.choice import Choice, Context, applies, exact_version
 from lading.frameworks.gpus import driver_floor
 from lading.frameworks.labels import CPU, cuda_version, spoken
+from lading.frameworks.names import TENSORFLOW
 from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of, spoken_pythons
 from lading.model.decisions import Decision, Kind
@@ -22,8 +23,8 @@ from lading.model.problems import ExitCode, Problem
 from lading.model.records import dataclass
 from lading.model.requirements import Declared, Via
 
-PLAIN, ONLY_CPU, ONLY_GPU, EXTRA = "tensorflow", "tensorflow-cpu", "tensorflow-gpu", "and-cuda"
-NAMES = (PLAIN, ONLY_CPU, ONLY_GPU)
+PLAIN, ONLY_CPU, ONLY_GPU = TENSORFLOW
+EXTRA = "and-cuda"
 NEED_PLAIN = frozenset(
     {"tensorflow-hub", "tensorflow-text", "tf-keras", "tf-models-official", "tensorflow-recommenders", "tfx", "tensorflow-decision-forests"}
 )
@@ -54,7 +55,7 @@ def choose(requirements: tuple[Declared, ...], context: Context) -> Choice:
 def is_ours(declared: Declared, context: Context) -> bool:
     """Whether a requirement is on tensorflow, holds on the target, and comes from the ordinary indexes."""
     free = declared.via is Via.INDEX and declared.index is None and declared.find_links is None
-    return declared.name in NAMES and free and applies(declared, context.target)
+    return declared.name in TENSORFLOW and free and applies(declared, context.target)
 
 
 _Outcome = tuple[Declared, list[Decision]]

@@ -16,9 +16,10 @@ from lading.frameworks.consistency import contradictions
 from lading.frameworks.family import Label, basis, family_label, lead_of, members_of
 from lading.frameworks.labels import CPU, cuda_first, cuda_version, spoken
 from lading.frameworks.machines import about_gpus
+from lading.frameworks.names import FAMILY
 from lading.frameworks.own import left_alone, own_place, pytorch_options, scoped_decisions
 from lading.frameworks.places import place_of
-from lading.frameworks.releases import FAMILY, has_unlabelled_default, is_of_links_era, release_of
+from lading.frameworks.releases import has_unlabelled_default, is_of_links_era, release_of
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tables import table
 from lading.model.decisions import Decision, Kind

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from packaging.markers import Marker
-
 from lading.model.target import Target
 
 
@@ -28,6 +26,8 @@ def marker_environment(target: Target) -> dict[str, str]:
 
 def marker_holds(marker: str, target: Target, extras: tuple[str, ...] = ()) -> bool:
     """Whether a marker is true on the target, for one of the extras that are asked for if there are any."""
+    from packaging.markers import Marker  # noqa: PLC0415 -- 10 ms, and most requirements have no marker
+
     environment = marker_environment(target)
     return any(Marker(marker).evaluate({**environment, "extra": extra}) for extra in extras or ("",))
 

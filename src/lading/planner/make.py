@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 
 from lading.frameworks import Choice, Context, Offers, choose_builds
-from lading.frameworks.choice import applies
+from lading.frameworks.choice import OF_MACHINE, applies
 from lading.frameworks.conda_builds import pip_names
-from lading.frameworks.kept import brought_in, name_build, offers_of
 from lading.frameworks.labels import CPU
-from lading.frameworks.machines import OF_MACHINE
-from lading.frameworks.places import as_reached
+from lading.frameworks.names import NAMES, are_declared
 from lading.model.build import BuildOptions
 from lading.model.conda import CondaPlan
 from lading.model.decisions import Decision, Kind
@@ -27,7 +25,6 @@ from lading.model.secrets import SecretUrl
 from lading.model.target import Machine, PythonRequest, Target
 from lading.planner.credentials import credential_decisions
 from lading.planner.indexes import pip_conf_options
-from lading.planner.locked import lock_decision, select
 from lading.planner.others import version_sources
 from lading.planner.scripts import find_scripts
 from lading.planner.sources import Chosen
@@ -82,6 +79,8 @@ def keep_builds(planned: Callable[[Known], Plan], known: Known, lock: Lock, aske
 
     ``asked`` is the plan without builds, for a lock from which they cannot be told.
     """
+    from lading.frameworks.kept import offers_of  # noqa: PLC0415 -- with `packaging`: not for a lock that is made anew
+
     try:
         kept = planned(replace(known, offers=offers_of(lock)))
     except LadingError:
@@ -127,12 +126,12 @@ def make_plan(
     _, conf_sources, conf_decisions = pip_conf_options(files, folder)
     context = build_context(chosen, target, files, environ, known)
     options = context.options
-    locked = select(declaration, target) if declaration.locked else None
+    locked, lock_used = _locked(declaration, target)
     if locked is None:
         choosing = known is None or known.choosing
         choice = _choose(declaration, context) if choosing else Choice(requirements=declaration.requirements)
     else:
-        choice = Choice(requirements=locked, decisions=(lock_decision(declaration, locked),))
+        choice = Choice(requirements=locked, decisions=lock_used)
     if choice.problems:
         raise LadingError(*choice.problems)
     conda, conda_sources, conda_decisions = _conda(declaration, target, files, environ, python_request)
@@ -168,6 +167,16 @@ def make_plan(
         scripts=scripts,
         decisions=tuple(dict.fromkeys(one for one in (*about_target, *decisions, *written, floating) if one is not None)),
     )
+
+
+def _locked(declaration: Declaration, target: Target) -> tuple[tuple[Declared, ...] | None, tuple[Decision, ...]]:
+    """The packages of another tool's lock for the target, where that is the source."""
+    if not declaration.locked:
+        return None, ()
+    from lading.planner.locked import lock_decision, select  # noqa: PLC0415 -- with `packaging`, for the locks of others
+
+    locked = select(declaration, target)
+    return locked, (lock_decision(declaration, locked),)
 
 
 def _union(*groups: tuple[str, ...]) -> tuple[str, ...]:
@@ -271,8 +280,12 @@ def with_machine_options(plan: Plan, machine: IndexOptions, mirror: SecretUrl | 
 
     ``mirror`` is the folder that this machine reaches PyTorch's indexes under.
     """
-    bound = tuple(replace(index, url=as_reached(index.url.reveal(), mirror)) for index in plan.bound) if mirror else plan.bound
-    return replace(plan, options=machine.merged(plan.options), bound=bound)
+    merged = replace(plan, options=machine.merged(plan.options))
+    if mirror is None:
+        return merged
+    from lading.frameworks.places import as_reached  # noqa: PLC0415 -- few machines have a mirror
+
+    return replace(merged, bound=tuple(replace(index, url=as_reached(index.url.reveal(), mirror)) for index in plan.bound))
 
 
 def name_locked_versions(plan: Plan, lock: Lock) -> tuple[Decision, ...]:
@@ -280,9 +293,13 @@ def name_locked_versions(plan: Plan, lock: Lock) -> tuple[Decision, ...]:
 
     What is true of one machine alone stays out; torch that another package brought in gets a decision of its own.
     """
-    kept = (decision for decision in plan.decisions if decision.rule not in OF_MACHINE)
-    named = (_named(decision, plan, lock) if decision.rule == FLOATING else name_build(decision, plan, lock) for decision in kept)
-    return (*named, *brought_in(plan, lock))
+    named = (_named(decision, plan, lock) if decision.rule == FLOATING else decision for decision in plan.decisions)
+    kept = tuple(decision for decision in named if decision.rule not in OF_MACHINE)
+    if not are_declared(plan.requirements) and not NAMES & lock.versions.keys():
+        return kept
+    from lading.frameworks.kept import brought_in, name_build  # noqa: PLC0415 -- with `packaging`: for those who have a framework
+
+    return (*(name_build(decision, plan, lock) for decision in kept), *brought_in(plan, lock))
 
 
 def _named(decision: Decision, plan: Plan, lock: Lock) -> Decision:

@@ -13,12 +13,11 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from packaging.utils import canonicalize_name
-
 from lading.frameworks.conda_builds import pip_names
 from lading.model.cortex import PredictorType
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError
 from lading.model.project import Api, ProjectConfig, ProjectKind
@@ -120,7 +119,7 @@ def _declared(declaration: Declaration | None) -> frozenset[str]:
     names = {declared.name for declared in declaration.requirements if declared.name}
     if declaration.conda is not None:
         by_conda = [spec.name for spec in declaration.conda.specs]
-        names |= {canonicalize_name(name) for name in by_conda} | set(pip_names(declaration.conda.specs))
+        names |= {canonical(name) for name in by_conda} | set(pip_names(declaration.conda.specs))
     return frozenset(names)
 
 
@@ -142,9 +141,9 @@ def _decision(base: Declaration, package: _Package, origin: Origin, how: str) ->
 def _needed(apis: tuple[Api, ...], files: ProjectFiles) -> Iterator[tuple[_Package, Origin, str]]:
     for api in apis:
         if api.cortex.type in _OF_TYPES:
+            yield _OF_TYPES[api.cortex.type], api.origin, f"the {api.cortex.type} predictor type needs it"
         if api.cortex.grpc is not None:
             yield _IMPORTS["google.protobuf"], api.origin, "predictor.protobuf_path needs it, for the messages"
-            yield _OF_TYPES[api.cortex.type], api.origin, f"the {api.cortex.type} predictor type needs it"
         for module, origin in imports(api, files):
             package = _IMPORTS.get(module) or _IMPORTS.get(module.partition(".")[0])
             if package is not None:

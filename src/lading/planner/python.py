@@ -5,20 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from importlib import import_module
-
-from packaging.specifiers import SpecifierSet
-from packaging.version import Version
+from typing import TYPE_CHECKING
 
 from lading.formats import python_version
-from lading.frameworks.suited import Suited, suited_pythons
+from lading.frameworks.names import are_declared
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import ProjectConfig
+from lading.model.pythons import allows
 from lading.model.records import dataclass
 from lading.model.requirements import Declaration
 from lading.model.target import PythonRequest
+
+if TYPE_CHECKING:
+    from lading.frameworks.suited import Suited
 
 _CANDIDATES = tuple(f"3.{minor}.{patch}" for minor in range(30) for patch in range(40))
 _LOCK = "pylock.lading.toml"
@@ -140,8 +142,10 @@ def with_newest(choice: PythonChoice, newest: PythonRequest) -> PythonChoice:
 def _with_wheels(choice: PythonChoice, declaration: Declaration | None) -> PythonChoice:
     """The choice narrowed to the Pythons that old releases of frameworks have wheels for, where nothing else settles it."""
     suited = _suited(declaration)
-    both = SpecifierSet(",".join(part for part in (choice.specifier, suited.specifier) if part)) if suited else SpecifierSet()
-    if suited is None or not any(both.contains(one, prereleases=True) for one in _CANDIDATES):
+    if suited is None:
+        return choice
+    both = ",".join(part for part in (choice.specifier, suited.specifier) if part)
+    if not any(allows(both, one) for one in _CANDIDATES):
         return choice
     request = PythonRequest(specifier=suited.specifier, text=suited.because, origin=suited.declared.origin)
     return replace(choice, others=(*choice.others, request), suited=suited)
@@ -153,7 +157,11 @@ def _suited(declaration: Declaration | None) -> Suited | None:
         return None
     options = declaration.options
     own = options.index_url or options.extra_index_urls or options.find_links or options.no_index
-    return None if own else suited_pythons(declaration.requirements)
+    if own or not are_declared(declaration.requirements):
+        return None
+    from lading.frameworks.suited import suited_pythons  # noqa: PLC0415 -- with the tables, for those who declare a framework
+
+    return suited_pythons(declaration.requirements)
 
 
 def _from_command_line(text: str) -> PythonRequest:
@@ -162,6 +170,9 @@ def _from_command_line(text: str) -> PythonRequest:
 
 
 def _specifier(text: str, origin: Origin) -> str:
+    from packaging.specifiers import SpecifierSet  # noqa: PLC0415 -- 10 ms, for what a command line names
+    from packaging.version import Version  # noqa: PLC0415 -- as above
+
     try:
         if text[:1].isdigit():
             version = Version(text)
@@ -199,18 +210,18 @@ def _from_ignored(files: ProjectFiles, declaration: Declaration | None) -> list[
 
 def _from_lock(version: str | None, declared: PythonRequest | None, declaration: Declaration | None) -> PythonRequest | None:
     """The lock's Python, unless it is out of date: what is declared now asks for another, or has no wheels for it."""
-    if version is None or (declared and not SpecifierSet(declared.specifier).contains(version, prereleases=True)):
+    if version is None or (declared and not allows(declared.specifier, version)):
         return None
     suited = _suited(declaration)
-    if suited is not None and not SpecifierSet(suited.specifier).contains(version, prereleases=True):
+    if suited is not None and not allows(suited.specifier, version):
         return None
     minor = ".".join(version.split(".")[:2])
     return PythonRequest(specifier=f"=={minor}.*", text=version, origin=Origin(_LOCK))
 
 
 def _must_agree(first: PythonRequest, other: PythonRequest) -> None:
-    both = SpecifierSet(first.specifier) & SpecifierSet(other.specifier)
-    if any(both.contains(version, prereleases=True) for version in _CANDIDATES):
+    both = ",".join(part for part in (first.specifier, other.specifier) if part)
+    if any(allows(both, version) for version in _CANDIDATES):
         return
     raise LadingError(
         Problem(

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from packaging.utils import canonicalize_name
 
 from lading.model.build import ALL, BuildOptions, KnownMetadata
 from lading.model.lock import Lock
+from lading.model.names import canonical
 from lading.model.records import dataclass
 from lading.model.requirements import Declared
 from lading.resolvers.lines import Vault, line
@@ -52,7 +52,7 @@ def name_of(declared: Declared, root: Path) -> str | None:
         except OSError:
             continue
         if found:
-            return str(canonicalize_name(found["name"]))
+            return canonical(found["name"])
     return None
 
 

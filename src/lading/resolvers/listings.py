@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from lading.frameworks.offers import File, Listing, Offers, Page, Source, Status, name_of, source, wheel
+from lading.frameworks.files import name_of, source, wheel
+from lading.frameworks.offers import File, Listing, Offers, Page, Source, Status
 from lading.model.records import dataclass
 from lading.model.secrets import SecretUrl
 from lading.resolvers.asking import FAILURES, ask

@@ -18,7 +18,6 @@ from typing import Any
 
 import tomli_w
 import uv
-from packaging.utils import canonicalize_name
 
 from lading import __version__
 from lading.explain.text import count as counted
@@ -27,6 +26,7 @@ from lading.model.conda import CondaLock
 from lading.model.decisions import Decision, Kind
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.lock import Lock
+from lading.model.names import canonical
 from lading.model.plan import Plan, Role
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
@@ -220,7 +220,7 @@ class _Session:
     def _after_failed_build(self, finished: Finished) -> Call | None:
         """Where every build may need the other packages, the one that failed comes in the second stage."""
         found = _BUILD_FAILED.search(finished.stderr)
-        failed = str(canonicalize_name(found["name"])) if found else None
+        failed = canonical(found["name"]) if found else None
         if ALL not in self.plan.build.no_isolation or failed is None or failed in self.call.failing:
             return None
         failing = self.call.failing | {failed}
@@ -293,8 +293,8 @@ def _unheard(line: str) -> None:
 def _project_of(filename: str) -> str:
     """The project that a file of an index belongs to, by its name."""
     if filename.endswith(".whl"):
-        return str(canonicalize_name(filename.partition("-")[0]))
-    return str(canonicalize_name(re.sub(r"-[^-]*$", "", filename)))
+        return canonical(filename.partition("-")[0])
+    return canonical(re.sub(r"-[^-]*$", "", filename))
 
 
 def _lines(plan: Plan) -> Iterable[str]:

@@ -177,7 +177,7 @@ def _python_by_conda(python: PythonChoice, version: str | None) -> Decision:
 def machine_facts(options: Options, accelerator: str, requirements: tuple[Declared, ...] = ()) -> Known:
     """The driver and the GPUs at hand, where they count for one of the requirements, and whether the accelerator was asked for."""
     from lading.environments.host import find_machine
-    from lading.frameworks.releases import FAMILY
+    from lading.frameworks.names import FAMILY
     from lading.planner.make import Known
 
     here = options.platform is None and accelerator != "cpu" and any(one.name in FAMILY for one in requirements)
