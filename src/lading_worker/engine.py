@@ -176,9 +176,9 @@ class Engine:
     def _run(self, slot, frame):
         if frame is None:
             ending.front_is_gone()
-        try:
         if frame[0] == channel.MORE:
             return  # of a stream whose call is over
+        try:
             after = self._answer(slot, frame) if self._batches is None else self._batches.run(frame)
             if after is not None:
                 after()

@@ -164,7 +164,6 @@ class _Channel(asyncio.Protocol):
         if self.transport is not None:
             self.transport.write(frame)
 
-    def close(self) -> None:
     @property
     def waiting(self) -> int:
         """Bytes that the worker has not taken yet."""
@@ -180,6 +179,7 @@ class _Channel(asyncio.Protocol):
         if self.transport is not None:
             self.transport.resume_reading()
 
+    def close(self) -> None:
         if self.transport is not None:
             self.transport.abort()
 
@@ -218,11 +218,11 @@ class Slot:
         else:
             self.channel.send(encode(Kind.PREDICT, call.number, call.head, body))
 
-    def _share(self, body: bytes) -> bool:
     def give_more(self, call: Call, body: bytes, *, end: bool = False) -> None:
         """Pass on one more message of a client's stream, or its ``end``."""
         self.channel.send(encode(Kind.MORE, call.number, b'{"end":true}' if end else b"{}", body))
 
+    def _share(self, body: bytes) -> bool:
         """Pass a body by memory, if this worker can and nothing else on this slot may still need that."""
         ready = self.worker.ready
         return self.places == 1 and self.region is not None and ready is not None and ready.shared and self.region.put(body)

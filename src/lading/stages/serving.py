@@ -96,6 +96,22 @@ def _served_api(ready: Ready, api: Api, environment: Environment, *, training: b
     )
 
 
+def _cortex(ready: Ready, api: Api) -> dict[str, Any]:
+    """What a Cortex predictor is told, with what ``protoc`` makes of its ``.proto`` file.
+
+    Raises:
+        LadingError: if that file is not right, or gRPC is not installed beside Lading.
+    """
+    told = api.cortex.as_json()
+    if api.cortex.grpc is not None:
+        from base64 import b64encode
+
+        from lading.service.protoc import compile_proto
+
+        told["grpc"]["descriptors"] = b64encode(compile_proto(ready.root, api.cortex.grpc.path)).decode("ascii")
+    return told
+
+
 def _cluster(ready: Ready, api: Api) -> ClusterSettings:
     """What a cluster gives the API; Cog's ``gpu: true`` is one GPU."""
     from lading.model.project import ProjectKind
@@ -121,22 +137,6 @@ def openapi(project: Project) -> Mapping[str, object]:
     """The project's OpenAPI document, without an environment and without importing the model.
 
     Raises:
-def _cortex(ready: Ready, api: Api) -> dict[str, Any]:
-    """What a Cortex predictor is told, with what ``protoc`` makes of its ``.proto`` file.
-
-    Raises:
-        LadingError: if that file is not right, or gRPC is not installed beside Lading.
-    """
-    told = api.cortex.as_json()
-    if api.cortex.grpc is not None:
-        from base64 import b64encode
-
-        from lading.service.protoc import compile_proto
-
-        told["grpc"]["descriptors"] = b64encode(compile_proto(ready.root, api.cortex.grpc.path)).decode("ascii")
-    return told
-
-
         LadingError: if a signature cannot be read.
     """
     from lading.model.project import Style
