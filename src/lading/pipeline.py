@@ -18,7 +18,16 @@ from lading.model.problems import Problem, ProblemCollector
 from lading.stages.installing import identity, make_environment, must_run_here, remember, unchanged
 from lading.stages.locking import lock_one
 from lading.stages.planning import as_reached, builds, plan_one, read_lock
-from lading.stages.serving import describe_service, describe_training, jobs_folder, openapi, with_variables, with_worker_variables
+from lading.stages.serving import (
+    deciding_files,
+    describe_service,
+    describe_training,
+    jobs_folder,
+    openapi,
+    used_files,
+    with_variables,
+    with_worker_variables,
+)
 from lading.stages.values import Installed, Locked, Options, Planned, Project, Ready, Variant
 
 if TYPE_CHECKING:
@@ -38,6 +47,7 @@ __all__ = [
     "as_reached",
     "builds",
     "check",
+    "deciding_files",
     "describe_service",
     "describe_training",
     "identity",
@@ -50,6 +60,7 @@ __all__ = [
     "read_lock",
     "remember",
     "unchanged",
+    "used_files",
     "with_variables",
     "with_worker_variables",
 ]

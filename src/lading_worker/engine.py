@@ -137,6 +137,7 @@ class Engine:
             "encoder": style.encoder,
             **({"model_metadata": style.model_metadata} if getattr(style, "model_metadata", None) else {}),
             "shared": self.slots[0].region is not None,
+            **({"files": loading.loaded_files()} if self.load.get("watched") else {}),
         }
 
     # Serving, one thread for each slot

@@ -68,6 +68,22 @@ def load(root, file, name):
     return found
 
 
+def loaded_files():
+    """The files of the modules that are loaded, but for Python's own, the environment's and ours: those that somebody edits."""
+    ours = (os.path.join(_HERE, ""), os.path.join(os.path.dirname(os.path.abspath(os.__file__)), ""), os.path.join(sys.prefix, ""))
+    found = set()
+    for module in list(sys.modules.values()):
+        try:
+            file = module.__file__
+        except Exception:  # a module may be any object
+            continue
+        if isinstance(file, str) and file.endswith(".py"):
+            path = os.path.abspath(file)
+            if not path.startswith(ours) and "site-packages" not in path and "dist-packages" not in path:
+                found.add(path)
+    return sorted(found)
+
+
 def _import(path):
     from importlib.machinery import SourceFileLoader
     from importlib.util import module_from_spec, spec_from_file_location

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from lading import pipeline
 from lading.cli.cog_options import add_gpus, named_by_cog, trained_by_cog
 from lading.cli.install import prepare
+from lading.cli.job_options import add_jobs, with_jobs
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
+from lading.cli.weights import put_in_place
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
@@ -41,8 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what inputs by URL may name beside public addresses: networks, hosts, *.suffixes, or all, divided by commas",
     )
     parser.add_argument("--await-explicit-shutdown", action="store_true", help="ignore SIGTERM; POST /shutdown ends the server")
+    parser.add_argument("--reload", action="store_true", help="serve a predictor anew when a file that it uses changes; the others stay")
     add_timeouts(parser)
     add_environment(parser)
+    add_jobs(parser)
     add_gpus(parser)
 
 
@@ -92,8 +96,31 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from lading.cli import images
 
     if images.names_image(arguments.project, arguments.directory):
+        if arguments.reload:
+            raise LadingError(_no_files(arguments.project))
         return images.serve(arguments, output, port)
-    ready = prepare(named_by_cog(pipeline_options(arguments, arguments.project), os.environ), output)
+    options = named_by_cog(pipeline_options(arguments, arguments.project), os.environ)
+    ready = prepare(options, output)
+    put_in_place(options, ready.config, output)
+    spec = _service(ready, arguments, port)
+    from lading.environments.claims import hold
+    from lading.service.server import serve
+
+    with hold(*ready.environments.values()):
+        if not arguments.reload:
+            return serve(spec, output.reporter)
+        from lading.cli.reloading import ProjectSource, watched
+
+        with ProjectSource(options, arguments, lambda now: _service(now, arguments, port)) as source:
+            return serve(watched(spec), output.reporter, source=source)
+
+
+def _service(ready: pipeline.Ready, arguments: argparse.Namespace, port: int) -> ServiceSpec:
+    """What to serve of a project whose environments are there.
+
+    Raises:
+        LadingError: if it names no predictor, or a signature cannot be read.
+    """
     ready = replace(ready, config=trained_by_cog(ready.config, ready.files, os.environ))
     if not ready.config.apis:
         raise LadingError(no_predictor(ready.config.path))
@@ -108,12 +135,16 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         max_held_bytes=_held(arguments),
         ignore_sigterm=arguments.await_explicit_shutdown,
     )
-    spec = _adjusted(pipeline.with_variables(spec, _allowed(arguments) | asked_variables(arguments)), arguments)
-    from lading.environments.claims import hold
-    from lading.service.server import serve
+    return _adjusted(pipeline.with_variables(spec, _allowed(arguments) | asked_variables(arguments)), arguments)
 
-    with hold(*ready.environments.values()):
-        return serve(spec, output.reporter)
+
+def _no_files(image: str) -> Problem:
+    return Problem(
+        rule="usage",
+        what=f"--reload follows the files of a project, and {image} is an image.",
+        origin=Origin("--reload"),
+        instead="Serve the project's folder, or leave --reload out.",
+    )
 
 
 def _held(arguments: argparse.Namespace) -> int | None:
@@ -138,7 +169,7 @@ def _adjusted(spec: ServiceSpec, arguments: argparse.Namespace) -> ServiceSpec:
 
     training = spec.training and replace(spec.training, worker=replace(spec.training.worker, upload_url=arguments.upload_url))
     spec = with_cog_variables(spec, os.environ)
-    return replace(spec, apis=tuple(map(adjusted, spec.apis)), training=training)
+    return with_jobs(replace(spec, apis=tuple(map(adjusted, spec.apis)), training=training), arguments)
 
 
 def no_predictor(path: str | None) -> Problem:

@@ -153,6 +153,16 @@ def find_fresh(root: str, options: Sequence[str], *, environ: Mapping[str, str] 
     return Stamp(check.environments, check.note)
 
 
+def inputs_of(root: str, options: Sequence[str], store: str | None = None) -> list[tuple[str, str]]:
+    """What the last stamp of a project was made from: kinds (``file``, ``folder``, ``tree``, ...) and paths; nothing where there is none."""
+    try:
+        lines = _read(stamp_path(root, options, store)) or []
+    except OSError:
+        return []
+    found = [line.split("\t") for line in lines]
+    return [(fields[0], _unescape(fields[1])) for fields in found if fields[0] in ("file", "folder", "kind", "program", "tree")]
+
+
 def is_fresh(root: str, options: Sequence[str], *, environ: Mapping[str, str] | None = None, store: str | None = None) -> str | None:
     """The environment's path if `find_fresh` finds nothing changed, else None."""
     stamp = find_fresh(root, options, environ=environ, store=store)

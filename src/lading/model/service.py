@@ -18,7 +18,7 @@ class WorkerSpec:
     ``python`` is the interpreter of the model's environment, ``root`` the project's absolute path (the worker's working directory).
     ``signature`` is the static signature as JSON data (see ``lading.schema``), None for Cortex predictors, whose payload is untyped.
     ``env`` are variables added to the process's environment, ``unset`` those taken from it. ``cortex`` is what a Cortex predictor is told
-    beside its ``config`` (`CortexSettings.as_json`, and ``job_spec`` for a job's).
+    beside its ``config`` (`CortexSettings.as_json`, and ``job_spec`` for a job's). ``watched``: the worker tells which files it loaded.
     """
 
     python: str
@@ -35,6 +35,7 @@ class WorkerSpec:
     threads: int = 1
     upload_url: str | None = None
     cortex: Mapping[str, Any] = field(default_factory=dict)
+    watched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,8 @@ class ServedApi:
     endpoint: str | None = None
     processes: int = 1
     openapi: Mapping[str, Any] | None = None
-
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:

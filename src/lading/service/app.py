@@ -45,6 +45,19 @@ class App:
         self.http2: Callable[[asyncio.Transport, bytes], None] | None = None
         """Takes connections that speak HTTP/2, with what was read of them; None where nothing does."""
 
+    def hand_over(self, old: PredictionService, new: PredictionService) -> None:
+        """Let another service answer the requests of an API, those included whose bodies are still on their way."""
+        owners = [getattr(handler, "__self__", None) for handler in self.whole.values()]
+        for owner in dict.fromkeys(owners):
+            if getattr(owner, "service", None) is old:
+                owner.service = new  # type: ignore[union-attr] # one that has a service
+
+    def become(self, other: App) -> None:
+        """Take over the routes of another application. Connections that are open go on."""
+        self.methods, self.whole, self.cog, self.children = other.methods, other.whole, other.cog, other.children
+        self.v2, self.plain_404 = other.v2, other.plain_404
+        self.direct.handlers = other.direct.handlers
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
         if scope["type"] != "http":

@@ -6,32 +6,28 @@ reads it. Nobody else can ask for these routes.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from lading.model.service import ServedApi
+from lading.model.cortex import Splitter
 from lading.service.crews import JobLog
+from lading.service.fleet import Fleet, NotReadyError, can_serve, failure_text
 from lading.service.log import ServiceLog
-from lading.service.pool import Health
-from lading.service.prediction import PredictionService
 
 if TYPE_CHECKING:
     from lading.service.app import App
     from lading.service.asgi import Request
-    from lading.service.jobs_http import Jobs
 
 NOTE = "server.json"
 PLACE = "/-/apis"
 _LARGEST_LOG = 16 << 20
-_POLL_SECONDS = 0.05
 _encode = msgspec.json.Encoder().encode
 
 
@@ -40,26 +36,14 @@ class RefusedRequestError(Exception):
 
 
 class Control:
-    """See the module. ``make`` makes a service of an API; ``services`` is the server's own list, which is changed in place."""
+    """See the module."""
 
-    def __init__(
-        self,
-        folder: Path,
-        services: list[PredictionService],
-        make: Callable[[ServedApi], PredictionService],
-        log: ServiceLog,
-        *,
-        drain_seconds: float = 30.0,
-    ) -> None:
-        self.folder, self.services, self._make, self._log = folder, services, make, log
-        self._drain_seconds = drain_seconds
+    def __init__(self, folder: Path, fleet: Fleet, log: ServiceLog) -> None:
+        self.folder, self.fleet, self._log = folder, fleet, log
         self._token = secrets.token_urlsafe(24)
         self._app: App | None = None
-        self._jobs: Jobs | None = None
         self._splits: dict[str, tuple[str, ...]] = {}
         self._logs: dict[str, JobLog] = {}
-        self._draining: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Lock()
 
     def open(self, address: str) -> None:
         """Leave the note. A folder that cannot be written costs the note, not the service."""
@@ -73,8 +57,6 @@ class Control:
     async def close(self) -> None:
         """Take the note away, if it is ours."""
         self._log.tee = None
-        for task in self._draining:
-            task.cancel()
         with contextlib.suppress(OSError, ValueError):
             if json.loads((self.folder / NOTE).read_text())["token"] == self._token:
                 (self.folder / NOTE).unlink()
@@ -90,9 +72,9 @@ class Control:
                 log.path.replace(log.path.with_suffix(".log.1"))
         log.write(text)
 
-    def attach(self, app: App, jobs: Jobs | None, splits: dict[str, tuple[str, ...]]) -> None:
-        """Put the routes on an application. ``splits`` names the APIs that each splitter shares requests out to."""
-        self._app, self._jobs, self._splits = app, jobs, splits
+    def attach(self, app: App, splitters: Sequence[Splitter]) -> None:
+        """Put the routes on an application."""
+        self._app, self._splits = app, {one.name: tuple(share.name for share in one.shares) for one in splitters}
         app.children[PLACE] = self.one
 
     # Routes
@@ -121,34 +103,16 @@ class Control:
         Raises:
             RefusedRequestError: if there is no such API, or the new workers' setup fails; the old ones serve on then.
         """
-        service = self._service(name)
-        if service is None:
-            raise RefusedRequestError(f"{name} has no workers that wait: those of its jobs start with each job")
-        await self.replace(name, service.api)
-
-    async def replace(self, name: str, api: ServedApi) -> None:
-        """Serve an API by new workers of another spec; the old ones finish what they have begun.
-
-        Raises:
-            RefusedRequestError: as `refresh`.
-        """
-        async with self._turn:
-            old = self._service(name)
-            if old is None:
-                raise RefusedRequestError(f"there is no API {name}")
-            new = self._make(api)
-            await new.start()
-            await new.pool.wait_settled()
-            if new.pool.health() is Health.SETUP_FAILED:
-                failure = new.pool.setup.failure
-                await new.stop()
-                raise RefusedRequestError(f"the setup of {name} failed, so the old workers serve on: {failure.error if failure else ''}")
-            self.services[self.services.index(old)] = new
-            for routes in self._routes(old):
-                routes.service = new
-            if self._jobs is not None:
-                self._jobs.hand_over(name, new)
-            self._later(self._retire(old))
+        async with self.fleet.turn:
+            service = self.fleet.find(name)
+            if service is None:
+                raise RefusedRequestError(f"{name} has no workers that wait: those of its jobs start with each job")
+            try:
+                new = await self.fleet.replace(service, service.api)
+            except NotReadyError as error:
+                raise RefusedRequestError(f"the setup of {name} failed, so the old workers serve on: {error}") from error
+            if not can_serve(new):
+                raise RefusedRequestError(f"{name} cannot serve: {failure_text(new.pool)}")
 
     async def delete(self, name: str) -> None:
         """Stop serving an API.
@@ -156,11 +120,11 @@ class Control:
         Raises:
             RefusedRequestError: if there is none, or a splitter needs it.
         """
-        async with self._turn:
+        async with self.fleet.turn:
             using = [splitter for splitter, names in self._splits.items() if name in names]
             if using:
                 raise RefusedRequestError(f"{name} is used by the TrafficSplitter {using[0]}")
-            service, app = self._service(name), self._app
+            service, app = self.fleet.find(name), self._app
             assert app is not None
             paths = [path for path, handler in app.whole.items() if _name(getattr(handler, "__self__", None)) == name]
             if not paths:
@@ -168,34 +132,9 @@ class Control:
             for path in paths:
                 del app.whole[path]
                 app.children.pop(path, None)
+                app.direct.handlers.pop(path.encode(), None)
             if service is not None:
-                self.services.remove(service)
-                self._later(self._retire(service))
-
-    def _service(self, name: str) -> PredictionService | None:
-        return next((service for service in self.services if service.api.name == name), None)
-
-    def _routes(self, service: PredictionService) -> list[Any]:
-        app = self._app
-        assert app is not None
-        owners = [getattr(handler, "__self__", None) for handler in app.whole.values()]
-        return [owner for owner in dict.fromkeys(owners) if getattr(owner, "service", None) is service]
-
-    def _later(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
-
-    async def _retire(self, service: PredictionService) -> None:
-        """Let a service finish what it has, and end it."""
-        service.draining = True
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._drain_seconds
-        try:
-            while service.in_flight and loop.time() < until:  # noqa: ASYNC110 - only while it ends
-                await asyncio.sleep(_POLL_SECONDS)
-        finally:
-            await asyncio.shield(asyncio.ensure_future(service.stop()))
+                self.fleet.remove(service)
 
 
 def _name(routes: Any) -> str | None:

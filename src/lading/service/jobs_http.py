@@ -172,14 +172,24 @@ class Jobs:
             await changed.wait()
             service = self.asynchronous[name]
 
-    def hand_over(self, name: str, service: PredictionService) -> None:
+    def hand_over(self, _old: PredictionService, new: PredictionService) -> None:
         """Let another service work the requests of an AsyncAPI off."""
+        name = new.api.name
         if name in self.asynchronous:
-            self.asynchronous[name] = service
+            self.asynchronous[name] = new
             self._changed[name].set()
             shift = self._shifts.get(name)
             if shift is not None:
-                shift.crew = ServiceCrew(service, own=False)
+                shift.crew = ServiceCrew(new, own=False)
+
+    def follow(self, apis: Sequence[ServedApi], asynchronous: Sequence[PredictionService]) -> None:
+        """Take the APIs as they are now. Jobs that run go on, those of an API that is gone too; new ones run the new code."""
+        self.apis.update({api.name: api for api in apis})
+        self.endpoints.update(endpoints_of(apis))
+        for service in asynchronous:
+            if service.api.name not in self.asynchronous:
+                self.asynchronous[service.api.name] = service
+                self._tasks.append(asyncio.create_task(self._serve_async(service.api.name, service)))
 
     async def enqueue_async(self, name: str, key: str, body: bytes, content_type: str) -> None:
         """Keep a request; it holds when this returns."""

@@ -200,6 +200,7 @@ def _load_frame(spec: WorkerSpec) -> bytes:
         "upload_url": spec.upload_url,
         "batching": batching_of(spec),
         "cortex": dict(spec.cortex),
+        **({"watched": True} if spec.watched else {}),
     }
     return encode_json(Kind.LOAD, 0, load)
 

@@ -31,17 +31,25 @@ if TYPE_CHECKING:
     from lading.service.grpc_server import GrpcServer
     from lading.service.jobs_http import Jobs
     from lading.service.prediction import PredictionService
+    from lading.service.reload import Source
 
 _BACKLOG = 2048
 _READY_FILE = Path("/var/run/cog/ready")
 
 
-def serve(spec: ServiceSpec, reporter: Reporter, *, allow_shutdown: bool | None = None, worker_main: str | None = None) -> int:
+def serve(
+    spec: ServiceSpec,
+    reporter: Reporter,
+    *,
+    allow_shutdown: bool | None = None,
+    worker_main: str | None = None,
+    source: Source | None = None,
+) -> int:
     """Serve until a signal says to stop; returns the exit status.
 
     SIGTERM and SIGINT let running predictions finish, for at most ``spec.drain_seconds`` seconds; a second one ends at once.
     ``worker_main`` is another worker program than Lading's own. ``allow_shutdown``: whether ``POST /shutdown`` ends the server; None: as
-    its kind does, which Cog's has and Cortex's has not.
+    its kind does, which Cog's has and Cortex's has not. ``source`` tells of the project's changes, and they are followed while serving.
 
     Raises:
         LadingError: if the port cannot be used, or the model's process cannot be started.
@@ -54,7 +62,7 @@ def serve(spec: ServiceSpec, reporter: Reporter, *, allow_shutdown: bool | None 
             children.append([])
             for _ in range(max(1, api.processes)):
                 children[-1].append(spawn(api.worker, worker_main))
-        return _run(spec, reporter, listener, children, allow_shutdown=allow_shutdown, worker_main=worker_main)
+        return _run(spec, reporter, listener, children, allow_shutdown=allow_shutdown, worker_main=worker_main, source=source)
     finally:
         listener.close()
         for child in (child for group in children for child in group):
@@ -115,6 +123,7 @@ def _run(
     *,
     allow_shutdown: bool,
     worker_main: str | None,
+    source: Source | None,
 ) -> int:
     # Imported when the workers run already: 100 ms that do not delay the model.
     import asyncio  # noqa: PLC0415
@@ -124,7 +133,7 @@ def _run(
         import uvloop  # noqa: PLC0415
 
         factory = uvloop.new_event_loop
-    server = _Server(spec, reporter, listener, allow_shutdown=allow_shutdown, worker_main=worker_main)
+    server = _Server(spec, reporter, listener, allow_shutdown=allow_shutdown, worker_main=worker_main, source=source)
     with asyncio.Runner(loop_factory=factory) as runner, _own_signals(server):
         return runner.run(server.run(children))
 
@@ -159,9 +168,17 @@ class _Server:
     """One run of the server."""
 
     def __init__(
-        self, spec: ServiceSpec, reporter: Reporter, listener: socket.socket, *, allow_shutdown: bool, worker_main: str | None
+        self,
+        spec: ServiceSpec,
+        reporter: Reporter,
+        listener: socket.socket,
+        *,
+        allow_shutdown: bool,
+        worker_main: str | None,
+        source: Source | None = None,
     ) -> None:
         from lading.service.counters import Counters  # noqa: PLC0415 - after the workers
+        from lading.service.fleet import Fleet  # noqa: PLC0415
         from lading.service.log import ServiceLog  # noqa: PLC0415
         from lading.service.variables import of_server  # noqa: PLC0415
 
@@ -171,6 +188,9 @@ class _Server:
         self.log = ServiceLog.from_environment(reporter, self.variables)
         self.counters = Counters()
         self.services: list[PredictionService] = []
+        self.fleet = Fleet(self.services, self._service, drain_seconds=spec.drain_seconds)
+        self.source = source
+        self.webhooks: Any = None
         self.training: PredictionService | None = None
         self.jobs: Jobs | None = None
         self.control: Control | None = None
@@ -214,6 +234,7 @@ class _Server:
         finally:
             if self.control is not None:
                 await self.control.close()
+            await self.fleet.close()
             if self.jobs is not None:
                 await self.jobs.stop()
             for service in self._all:
@@ -235,8 +256,11 @@ class _Server:
         if self.spec.training is not None:
             self.training = self._service(self.spec.training)
 
+    def _asynchronous(self) -> list[PredictionService]:
+        return [service for service in self.services if service.api.worker.cortex.get("kind") == "AsyncAPI"]
+
     async def _start_jobs(self) -> None:
-        later = [service for service in self.services if service.api.worker.cortex.get("kind") == "AsyncAPI"]
+        later = self._asynchronous()
         if not later and not self.spec.job_apis:
             return
         from lading.service.jobs_http import Jobs  # noqa: PLC0415 - few servers have jobs
@@ -254,6 +278,7 @@ class _Server:
             most=self.spec.job_workers,
             lease_seconds=self.spec.job_lease_seconds,
         )
+        self.fleet.on_replaced.append(self.jobs.hand_over)
         await self.jobs.start()
 
     def _service(self, api: ServedApi) -> PredictionService:
@@ -272,43 +297,49 @@ class _Server:
     async def _serve(self) -> int:
         import asyncio  # noqa: PLC0415 - after the workers
 
-        from lading.service.app import create_app  # noqa: PLC0415
         from lading.service.http_server import make_server  # noqa: PLC0415
         from lading.service.webhooks import Webhooks  # noqa: PLC0415
 
-        webhooks = Webhooks(self.log, self.variables)
-        app = create_app(
-            self.spec,
-            self.services,
-            counters=self.counters,
-            webhooks=webhooks,
-            log=self.log,
-            shutdown=self.stop if self.allow_shutdown else None,
-            training=self.training,
-            jobs=self.jobs,
-        )
+        self.webhooks = Webhooks(self.log, self.variables)
+        app = self._application()
+        self.fleet.on_replaced.append(app.hand_over)
         self._open_control(app)
         await self._open_grpc(app)
         self.http = make_server(app, self.spec.drain_seconds + 5, self.spec.patience)
         serving = asyncio.create_task(self.http.serve(sockets=[self.listener]))
         reports = [asyncio.create_task(self._report_setup(service)) for service in self.services]
+        if self.source is not None:
+            reports.append(asyncio.create_task(self._follow(self.source, app)))
         self._announce()
         assert self.stop_asked is not None
         stopping = asyncio.create_task(self.stop_asked.wait())
         await asyncio.wait((stopping, serving), return_when=asyncio.FIRST_COMPLETED)
         for task in (*reports, stopping):
             task.cancel()
-        await self._drain(serving, webhooks)
+        await self._drain(serving, self.webhooks)
         return self._status()
+
+    def _application(self) -> App:
+        from lading.service.app import create_app  # noqa: PLC0415 - after the workers
+
+        return create_app(
+            self.spec,
+            self.services,
+            counters=self.counters,
+            webhooks=self.webhooks,
+            log=self.log,
+            shutdown=self.stop if self.allow_shutdown else None,
+            training=self.training,
+            jobs=self.jobs,
+        )
 
     def _open_control(self, app: App) -> None:
         if self.spec.kind is not ProjectKind.CORTEX or not self.spec.jobs_folder:
             return
         from lading.service.control import Control  # noqa: PLC0415 - after the workers
 
-        self.control = Control(Path(self.spec.jobs_folder), self.services, self._service, self.log, drain_seconds=self.spec.drain_seconds)
-        splits = {one.name: tuple(share.name for share in one.shares) for one in self.spec.splitters}
-        self.control.attach(app, self.jobs, splits)
+        self.control = Control(Path(self.spec.jobs_folder), self.fleet, self.log)
+        self.control.attach(app, self.spec.splitters)
         self.control.open(self._address().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
 
     async def _open_grpc(self, app: App) -> None:
@@ -320,6 +351,31 @@ class _Server:
         self.grpc = GrpcServer(app)
         await self.grpc.start()
 
+    async def _follow(self, source: Source, app: App) -> None:
+        """Serve the project as it is, whenever its files change."""
+        from lading.service.reload import Reloader  # noqa: PLC0415 - where it was asked for
+
+        async def reroute(spec: ServiceSpec, *, training: bool) -> None:
+            self.spec = spec
+            if training:
+                self._renew_training()
+            if self.jobs is None:
+                await self._start_jobs()
+            else:
+                self.jobs.follow(spec.job_apis, self._asynchronous())
+            app.become(self._application())
+            await self._open_grpc(app)
+            if self.control is not None:
+                self.control.attach(app, spec.splitters)
+
+        await Reloader(source, self.fleet, self.log, reroute, self._report_setup).run()
+
+    def _renew_training(self) -> None:
+        """The next training runs what there is now; one that runs goes on."""
+        if self.training is not None:
+            self.fleet.retire(self.training)
+        self.training = self._service(self.spec.training) if self.spec.training else None
+
     def _address(self) -> str:
         host, port = self.listener.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -330,6 +386,8 @@ class _Server:
 
     async def _report_setup(self, service: PredictionService) -> None:
         """Say once how setup went, with the user's own traceback."""
+        from lading.service.fleet import failure_text  # noqa: PLC0415 - after the workers
+
         await service.pool.wait_settled()
         setup, name = service.pool.setup, service.api.name
         if setup.failure is None:
@@ -338,10 +396,8 @@ class _Server:
             if all(one.pool.ever_ready for one in self.services):
                 _tell_kubernetes()
             return
-        failure = setup.failure
-        place = f" ({failure.file}:{failure.line})" if failure.file else ""
-        message = f"{name}: {failure.phase} failed: {failure.error}{place}. The server stays up; /health-check tells the same."
-        self.log.report(Event(step="Setting up", phase=Phase.FAILED, message=f"{message}\n{setup.logs}".rstrip()))
+        message = f"{name}: {failure_text(service.pool, '. The server stays up; /health-check tells the same.')}"
+        self.log.report(Event(step="Setting up", phase=Phase.FAILED, message=message))
 
     async def _drain(self, serving: asyncio.Task[None], webhooks: Any) -> None:
         """Stop accepting, let running predictions finish while there is time, then end them with an answer."""

@@ -50,6 +50,7 @@ class Ready(msgspec.Struct):
     encoder: str | None = None
     model_metadata: dict[str, Any] | None = None
     shared: bool = False
+    files: tuple[str, ...] = ()
 
 
 class Hello(msgspec.Struct):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lading.stages.values import Project, Ready
+from lading.stages.values import Options, Project, Ready
 
 if TYPE_CHECKING:
     from lading.model.cluster import ClusterSettings
@@ -41,6 +41,31 @@ def describe_service(ready: Ready, *, host: str = "127.0.0.1", port: int = 5000,
         port=port,
     )
     return replace(spec, **{name: value for name, value in limits.items() if value is not None})  # type: ignore[arg-type] # by contract
+
+
+def used_files(ready: Ready) -> dict[str, frozenset[str]]:
+    """The files of the project that each predictor uses, the training's too, as far as its sources tell; absolute paths by name."""
+    from lading.planner.preinstalled import files_of
+
+    found: dict[str, frozenset[str]] = {}
+    for api in (*ready.config.apis, *((ready.config.train,) if ready.config.train else ())):
+        paths = frozenset(str(ready.root / path) for path in files_of(api, ready.files))
+        found[api.name] = found.get(api.name, frozenset()) | paths
+    return found
+
+
+def deciding_files(ready: Ready, options: Options) -> frozenset[str]:
+    """The files that decide about the configuration, the signatures and the environments, and the folders they were looked for in.
+
+    Files that would decide if they were there are among them.
+    """
+    from lading.environments.sources import source_files
+    from lading.environments.stamp import inputs_of
+    from lading.stages.installing import identity
+
+    inputs = inputs_of(str(ready.root), identity(options))
+    trees = {path for kind, folder in inputs if kind == "tree" for path, _ in source_files(folder)}
+    return frozenset(path for kind, path in inputs if kind in ("file", "folder")) | trees
 
 
 def jobs_folder(root: Path, environ: Mapping[str, str]) -> Path:

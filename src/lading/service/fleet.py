@@ -1,0 +1,108 @@
+"""The predictors of a running server: new workers are started beside the old ones, take their place, and the old ones finish and end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from lading.model.problems import LadingError
+from lading.model.service import ServedApi
+from lading.service.pool import Health, WorkerPool
+from lading.service.prediction import PredictionService
+
+_POLL_SECONDS = 0.05
+
+
+class NotReadyError(Exception):
+    """New workers cannot serve; the message is for the user, with the traceback of the model's own code."""
+
+
+class Fleet:
+    """See the module. ``services`` is the server's own list, which is changed in place; ``make`` makes a service of an API.
+
+    Whoever changes what is served holds ``turn`` meanwhile. ``on_replaced`` is called with the old and the new service when one takes the
+    place of another, before the old one stops taking predictions. Times are in seconds.
+    """
+
+    def __init__(
+        self, services: list[PredictionService], make: Callable[[ServedApi], PredictionService], *, drain_seconds: float = 30.0
+    ) -> None:
+        self.services, self.make = services, make
+        self.turn = asyncio.Lock()
+        self.on_replaced: list[Callable[[PredictionService, PredictionService], None]] = []
+        self._drain_seconds = drain_seconds
+        self._draining: set[asyncio.Task[None]] = set()
+
+    def find(self, name: str) -> PredictionService | None:
+        """The service of an API."""
+        return next((service for service in self.services if service.api.name == name), None)
+
+    async def replace(self, old: PredictionService, api: ServedApi) -> PredictionService:
+        """Serve by new workers. The old ones serve until these are ready, and finish what they have begun.
+
+        Raises:
+            NotReadyError: if the setup of the new ones fails and the old ones can serve on; nothing has changed then.
+        """
+        new = self.make(api)
+        try:
+            await self._settle(new, must=can_serve(old))
+        except BaseException:
+            await asyncio.shield(asyncio.ensure_future(new.stop()))
+            raise
+        self.services[self.services.index(old)] = new
+        for told in self.on_replaced:
+            told(old, new)
+        self.retire(old)
+        return new
+
+    async def _settle(self, new: PredictionService, *, must: bool) -> None:
+        try:
+            await new.start()
+        except LadingError as error:
+            raise NotReadyError(str(error)) from error
+        await new.pool.wait_settled()
+        if must and new.pool.health() is Health.SETUP_FAILED:
+            raise NotReadyError(failure_text(new.pool))
+
+    def remove(self, service: PredictionService) -> None:
+        """Serve an API no more."""
+        self.services.remove(service)
+        self.retire(service)
+
+    def retire(self, service: PredictionService) -> None:
+        """Let a service that nobody asks any more finish what it has, and end it."""
+        task = asyncio.get_running_loop().create_task(self._retire(service))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    async def _retire(self, service: PredictionService) -> None:
+        service.draining = True
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._drain_seconds
+        try:
+            while service.in_flight and loop.time() < until:  # noqa: ASYNC110 - only while it ends
+                await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            await asyncio.shield(asyncio.ensure_future(service.stop()))
+
+    async def close(self) -> None:
+        """End at once what was retired and still works."""
+        draining: list[Any] = list(self._draining)
+        for task in draining:
+            task.cancel()
+        await asyncio.gather(*draining, return_exceptions=True)
+
+
+def can_serve(service: PredictionService) -> bool:
+    """Whether a service takes predictions, or will again."""
+    return service.pool.ever_ready and service.pool.defunct is None
+
+
+def failure_text(pool: WorkerPool, then: str = "") -> str:
+    """What went wrong in setup: the error, its line, ``then`` what follows from it, and below what the model printed."""
+    failure = pool.setup.failure
+    if failure is None:
+        return f"setup failed{then}"
+    place = f" ({failure.file}:{failure.line})" if failure.file else ""
+    return f"{failure.phase} failed: {failure.error}{place}{then}\n{pool.setup.logs}".rstrip()
