@@ -70,6 +70,11 @@ class ControlGroup:
             return None
         return cls(folder)
 
+    @property
+    def folder(self) -> str:
+        """Where it is."""
+        return str(self._folder)
+
     def end(self) -> None:
         """Kill what is left in it, and remove it."""
         for _ in range(_ROUNDS):
@@ -108,3 +113,4 @@ def own_group() -> Path | None:
             inside = path.removeprefix(root.rstrip("/")).lstrip("/")
             return Path(place) / inside
     return None
+

@@ -17,6 +17,7 @@ from lading.model.events import Reporter, silent
 from lading.model.problems import LadingError
 from lading.model.service import WorkerSpec
 from lading.service.calls import Call, Cause, Result, Status
+from lading.service.guard import GUARD
 from lading.service.log import ServiceLog
 from lading.service.process import Child, places_of, slots_of, spawn
 from lading.service.shared import LEAST
@@ -145,6 +146,7 @@ class WorkerPool:
             LadingError: if the first worker cannot be started at all.
         """
         self.scratch = tempfile.mkdtemp(prefix="lading-")
+        GUARD.folder(self.scratch)
         self.setup.started = time.time()
         # Until a worker is attached it is one to come: the first may be ready before the last is attached, and must not have it replaced.
         self._coming = self.processes
@@ -183,6 +185,7 @@ class WorkerPool:
         await self._end(self.workers, QUIT_GRACE)
         if self.scratch:
             shutil.rmtree(self.scratch, ignore_errors=True)
+            GUARD.forget(self.scratch)
 
     async def _end(self, workers: Sequence[Worker], grace: float) -> None:
         """Kill those that have not ended within ``grace`` seconds, and wait until all have."""

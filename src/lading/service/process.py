@@ -19,6 +19,7 @@ from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import WorkerSpec
 from lading.service.descendants import VARIABLE, ControlGroup, kill_marked
 from lading.service.frames import Kind, encode_json
+from lading.service.guard import GUARD
 from lading.service.shared import make_region
 
 # What another environment that happens to be active would leak into the model's; and where jobs are kept, which may hold a password.
@@ -94,6 +95,7 @@ class Child:
             group.end()
         if self.mark:
             kill_marked(self.mark)
+            GUARD.forget(self.mark)
             self.mark = ""
         return returncode
 
@@ -136,6 +138,7 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
         theirs.append(other)
     out, err = os.pipe(), os.pipe()
     mark = os.urandom(8).hex()
+    GUARD.worker(mark)
     regions = _make_regions(len(ours) - 1)
     try:
         process = _popen(spec, main or _worker_main(), theirs, (out[1], err[1]), regions, mark=mark)
@@ -144,6 +147,7 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
             end.close()
         for number in (out[0], err[0], *regions):
             os.close(number)
+        GUARD.forget(mark)
         raise LadingError(_start_problem(spec, error)) from error
     finally:
         for end in theirs:
@@ -153,6 +157,7 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
     for pipe in (out[0], err[0]):
         os.set_blocking(pipe, False)
     group = ControlGroup.make(mark, process.pid)
+    GUARD.worker(mark, process.pid, group)
     child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]), mark=mark, group=group, regions=regions, places=places_of(spec))
     _send(child, _load_frame(spec))
     return child

@@ -1,0 +1,70 @@
+"""Nothing is left behind if this process is killed, either: a process of its own sees to that, and outlives it by a moment.
+
+It is nobody's child (`lading.service.guarding`). It learns through a pipe what there is, and by the pipe's end that we are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from lading.service.descendants import ControlGroup
+
+_PROGRAM = str(Path(__file__).with_name("guarding.py"))
+
+
+class Guard:
+    """What would be left behind: workers' descendants, folders of temporary files."""
+
+    def __init__(self) -> None:
+        self._pipe: int | None = None
+        self._lock = threading.Lock()
+
+    def worker(self, mark: str, pid: int | None = None, group: ControlGroup | None = None) -> None:
+        """Look after the worker of this mark from now on; before it is started, its process is not known yet."""
+        self._tell(mark, {"mark": mark, "pid": pid, "group": group and group.folder})
+
+    def folder(self, path: str) -> None:
+        """Look after a folder."""
+        self._tell(path, {"folder": path})
+
+    def forget(self, key: str) -> None:
+        """A worker (by its mark) or a folder has ended in good order."""
+        self._tell(key, None)
+
+    def _tell(self, key: str, facts: dict[str, Any] | None) -> None:
+        # Where no such process can be started, all is as it was, but for a front that is killed.
+        with self._lock, contextlib.suppress(OSError):
+            if self._pipe is None:
+                self._pipe = _start()
+            os.write(self._pipe, f"{json.dumps(key)}\t{json.dumps(facts)}\n".encode())
+
+
+GUARD = Guard()
+"""This process's."""
+
+
+def _start() -> int:
+    theirs, ours = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", _PROGRAM],
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    threading.Thread(target=process.wait, name="guard", daemon=True).start()
+    return ours

@@ -1,0 +1,117 @@
+"""The server or its workers are killed (SIGKILL) in the middle of everything: each request ends once, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.service.support import Server, is_alive
+from tests.service.test_descendants import daemons, wait_until
+from tests.worker.test_whole_server import serving
+
+_SECONDS = str(600_000 + os.getpid())  # as in `daemons`
+_CODE = """
+    import os, subprocess, time
+    from cog import Path
+
+    class Predictor:
+        def setup(self):
+            subprocess.Popen(["sleep", "SECONDS"])
+
+        def predict(self, do: str, n: int, file: Path = None) -> int:
+            if do == "child":
+                subprocess.Popen(["sleep", "SECONDS"])
+            if do == "session":
+                subprocess.Popen(["sleep", "SECONDS"], start_new_session=True)
+            if do == "sleep":
+                time.sleep(0.02)
+            return n
+""".replace("SECONDS", _SECONDS)
+
+
+class Client(threading.Thread):
+    """Asks again and again until its server is gone; ``wrong`` is what was neither the right answer nor told as an end."""
+
+    def __init__(self, server: Server, number: int) -> None:
+        super().__init__(daemon=True)
+        self.url, self.number = server.url, number
+        self.ended = threading.Event()
+        self.good = self.told = 0
+        self.wrong: list[str] = []
+
+    def run(self) -> None:
+        random_ = random.Random(self.number)
+        with httpx.Client(base_url=self.url, timeout=30, verify=False) as client:
+            for n in range(100_000):
+                do = random_.choice(
+                    ["echo", "echo", "sleep", "sleep", "file", "child", "session"] if n % 10 == 0 else ["echo", "sleep", "file"]
+                )
+                given = {"do": do, "n": n, **({"file": "data:text/plain,x"} if do == "file" else {})}
+                try:
+                    self._check(client.post("/predictions", json={"input": given}), n)
+                except httpx.TransportError:
+                    return
+                if self.ended.is_set():
+                    return
+
+    def _check(self, answer: httpx.Response, n: int) -> None:
+        body = answer.json()
+        if answer.status_code == 200 and body.get("output") == n:
+            self.good += 1
+        elif answer.status_code in (200, 503) and ("SIGKILL" in str(body.get("error")) or body["status"] == "failed"):
+            self.told += 1
+        else:
+            self.wrong.append(answer.text[:300])
+
+
+def _one_round(folder: Path, seed: int) -> int:
+    """Load, a few killed workers, then the server itself is killed; returns how many good answers there were."""
+    random_, before = random.Random(seed), daemons()
+    with serving(folder, _CODE, env={"TMPDIR": str(folder)}) as server:
+        clients = [Client(server, number) for number in range(6)]
+        for client in clients:
+            client.start()
+        workers = set(server.workers())
+        for _ in range(random_.randrange(3)):
+            time.sleep(random_.random() / 2)
+            workers |= set(server.workers())
+            victims = [pid for pid in server.workers() if is_alive(pid)]
+            if victims:
+                os.kill(random_.choice(victims), signal.SIGKILL)
+        time.sleep(random_.random() / 2)
+        workers |= set(server.workers())
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait(10)
+        for client in clients:
+            client.join(20)
+            assert not client.is_alive(), "a request got no answer, and no end"
+        assert [wrong for client in clients for wrong in client.wrong] == []
+        wait_until(lambda: not daemons() - before, f"left running: {daemons() - before}")
+        wait_until(lambda: not any(map(is_alive, workers)), workers)
+        wait_until(lambda: not list(folder.glob("lading-*")), list(folder.glob("lading-*")))
+        with socket.create_server(("127.0.0.1", server.port)):
+            pass  # its port is free
+    return sum(client.good for client in clients)
+
+
+def test_a_killed_server_leaves_nothing(tmp_path):
+    assert _one_round(tmp_path, seed=2) > 0
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(tmp_path):
+    seeds = range(100, 120)
+    good = 0
+    for seed in seeds:
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        good += _one_round(folder, seed)
+    assert good > len(seeds)
