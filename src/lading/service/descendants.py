@@ -113,4 +113,3 @@ def own_group() -> Path | None:
             inside = path.removeprefix(root.rstrip("/")).lstrip("/")
             return Path(place) / inside
     return None
-
