@@ -171,11 +171,22 @@ def test_frozen_builds_that_are_gone_are_exchanged_with_a_word(project: Project)
 
 
 def test_progress_is_told_channel_by_channel(project: Project, channels: Channels):
-    project.write(environment("six"))
+    first, second = channels.main.url, channels.private.url
+    project.write(environment("six", channels=f"channels:\n  - {first}\n  - {second}\n"))
     project.lock()
     told = [event for event in project.events if event.step == "Resolving conda packages"]
-    assert [event.phase for event in told] == [Phase.STARTED, Phase.PROGRESS, Phase.FINISHED]
-    assert (told[1].message, told[1].done, told[1].total, told[1].unit) == (channels.main.url, 0, 1, "channels")
+    assert [event.phase for event in told] == [Phase.STARTED, *3 * [Phase.PROGRESS], Phase.FINISHED]
+    assert [(event.done, event.total, event.unit) for event in told[1:-1]] == [(0, 2, "channels"), (1, 2, "channels"), (2, 2, "channels")]
+    assert told[2].message in (f"reading {first}", f"reading {second}")
+    assert told[3].message in (f"{first} is read", f"{second} is read")
+
+
+def test_every_channel_that_does_not_answer_is_named_at_once(project: Project):
+    places = ("https://127.0.0.1:1/one", "https://127.0.0.1:1/two")
+    project.write(environment("six", channels="channels:\n" + "".join(f"  - {place}\n" for place in places)))
+    problems = project.problems()
+    assert {problem.rule for problem in problems} == {"conda-channel-unreachable"}
+    assert [any(place in problem.what for problem in problems) for place in places] == [True, True]
 
 
 @pytest.mark.parametrize("line", ["https://127.0.0.1:1/nothing", "file:///no/such/channel"])

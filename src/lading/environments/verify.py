@@ -20,16 +20,16 @@ _DIST_INFO = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)\.dist-info")
 class Question:
     """The environment's interpreter, asked who it is. It answers while the packages are installed, which costs no time of its own.
 
-    ``options`` are Python's: a virtual environment of an old Python needs its ``site`` module to know its folder, a conda prefix does not.
+    ``words`` are its arguments: by default those that make it tell its version and its folder; with ``-V`` it tells the version alone.
     """
 
-    def __init__(self, place: Path, *options: str) -> None:
+    def __init__(self, place: Path, *words: str) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "__PYVENV"))}
         self._place = place
         self._failure = ""
         try:
             self._process: subprocess.Popen[str] | None = subprocess.Popen(
-                [str(place / "bin" / "python"), "-I", *options, "-c", QUESTION],
+                [str(place / "bin" / "python"), *(words or ("-I", "-c", QUESTION))],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -64,7 +64,9 @@ class Answer:
 
     def __init__(self, place: Path, text: str) -> None:
         self._place = place
-        self._version, _, self._prefix = text.rstrip("\n").rpartition("\n")[2].partition(" ")
+        last = text.rstrip("\n").rpartition("\n")[2]
+        version = re.match(r"Python (\d+\.\d+\.\d+)", last)  # the answer to -V, which names no folder
+        self._version, _, self._prefix = (version[1], "", str(place)) if version else last.partition(" ")
 
     def differences(self, interpreter: Interpreter) -> list[str]:
         """What is wrong with it, in words."""

@@ -101,7 +101,7 @@ class _Session:
         if self.conda.explicit:
             packages = [await self._explicit(spec) for spec in self.specs]
         else:
-            await self._look()
+            await self._reach()
             packages = [self._package(record) for record in await self._solved()]
         packages.sort(key=lambda package: package.name)
         python = next((package for package in packages if package.name == "python"), None)
@@ -116,26 +116,49 @@ class _Session:
         )
         return Solution(lock=lock, decisions=tuple(self.decisions), lines=_lines(self.specs, packages))
 
-    async def _look(self) -> None:
-        """Read every channel's index, and make sure that what is asked for by name exists.
+    async def _reach(self) -> None:
+        """Have every channel's index read, all at the same time, before anything is asked of them.
 
         Raises:
-            LadingError: with every channel that does not answer, else with every name that no channel has.
+            LadingError: with every channel that does not answer.
         """
         from rattler.exceptions import GatewayError  # noqa: PLC0415 -- an optional part
 
-        problems, names = ProblemCollector(), {}
-        for number, channel in enumerate(self.channels):
-            shown = str(ChannelUrl(channel))
-            self.reporter(
-                Event(step=STEP, phase=Phase.PROGRESS, message=shown, done=number, total=len(self.channels), unit="channels"),
-            )
+        problems = ProblemCollector()
+        waiting = list(self.channels)
+
+        async def read(channel: str) -> None:
             try:
-                found = await self.gateway.names([channel], self.platforms)  # type: ignore[arg-type] # names of platforms are texts
-                names[channel] = {name.normalized for name in found}
+                # No package has this name: the index is read, and no record of it is made into an object.
+                await self.gateway.query([channel], self.platforms, ["_"], recursive=False)  # type: ignore[arg-type] # platforms are texts
             except GatewayError as error:
                 problems.add(unreachable(channel, error, self._channel_origin(channel), offline=self.options.offline))
+            waiting.remove(channel)
+            self._tell_of_channels(f"{ChannelUrl(channel)} is read", waiting)
+
+        self._tell_of_channels("", waiting)
+        await asyncio.gather(*map(read, self.channels))
         problems.raise_if_any()
+
+    def _tell_of_channels(self, message: str, waiting: list[str]) -> None:
+        """How many channels are read; the one that the others wait for is named at last."""
+        total = len(self.channels)
+        if len(waiting) == 1:
+            message = f"reading {ChannelUrl(waiting[0])}"
+        self.reporter(Event(step=STEP, phase=Phase.PROGRESS, message=message, done=total - len(waiting), total=total, unit="channels"))
+
+    async def _without_absent(self) -> tuple[MatchSpec, ...] | None:
+        """The specifications without those of a frozen list whose names no channel has here; None when every name is there.
+
+        Asked when there is no solution: all names of a large channel take longer than solving.
+
+        Raises:
+            LadingError: with every other name that no channel has.
+        """
+        problems, names = ProblemCollector(), {}
+        for channel in self.channels:
+            found = await self.gateway.names([channel], self.platforms)  # type: ignore[arg-type] # names of platforms are texts
+            names[channel] = {name.normalized for name in found}
         absent = []
         for spec in self.specs:
             where = [spec.channel.without_credentials()] if spec.channel else self.channels
@@ -146,9 +169,10 @@ class _Session:
                 known = {name for channel in where for name in names[channel]}
                 problems.add(missing(spec, where, known, pip=any(one.name == spec.name for one in self.plan.requirements)))
         problems.raise_if_any()
-        if absent:
-            self.decisions.append(not_here(absent, self.conda))
-            self.specs = tuple(spec for spec in self.specs if spec not in absent)
+        if not absent:
+            return None
+        self.decisions.append(not_here(absent, self.conda))
+        return tuple(spec for spec in self.specs if spec not in absent)
 
     def _channel_origin(self, channel: str) -> Origin | None:
         own = [spec.origin for spec in self.specs if spec.channel and spec.channel.without_credentials() == channel]
@@ -164,6 +188,10 @@ class _Session:
             channel = next((one for one in self.channels if one in str(error)), self.channels[0])
             raise LadingError(unreachable(channel, error, None, offline=self.options.offline)) from error
         except SolverError as error:
+            present = await self._without_absent()
+            if present is not None:
+                self.specs = present
+                return await self._solved()
             if self.priority == "flexible" and "strict channel priority" in str(error):
                 self.priority = "disabled"
                 self.decisions.append(relaxed(self.channels, self.conda))
