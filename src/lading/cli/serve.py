@@ -12,7 +12,6 @@ from lading import pipeline
 from lading.cli.cog_options import add_gpus, named_by_cog, trained_by_cog
 from lading.cli.install import prepare
 from lading.cli.job_options import add_jobs, with_jobs
-from lading.cli.job_options import add_jobs, with_jobs
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.weights import put_in_place
