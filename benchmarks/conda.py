@@ -1,15 +1,17 @@
 """Conda packages by Lading beside py-rattler called bare, on a channel made here. Prints medians and best times in milliseconds, and ratios.
 
-    python benchmarks/conda.py [--rounds N] [--packages N] [--files N]
+    python benchmarks/conda.py [--rounds N] [--packages N] [--files N] [--names N]
 
 The channel holds a CPython of this machine and ``--packages`` more packages, each with ``--files`` files and dependencies on earlier ones, a
-hundred versions of every tenth among them. Then, round by round and in any order:
+hundred versions of every tenth among them, and ``--names`` packages that nobody asks for, four versions of each, as a public channel has. Then,
+round by round and in any order:
 
 - *solve*: ``lading.resolvers.conda.solve`` of a plan, beside ``rattler.solve`` of the same specifications with the same caches;
 - *install*: linking the solution into the store (`lading.environments.store.create_environment`, the pip part empty), beside
   ``rattler.install`` of the same records from the same package cache;
 - *nothing to do*: a second ``lading install`` of the unchanged project, beside ``python -c pass``.
 
+Times of the processor (this process, its threads and children) stand beside those of the clock: they say more on a machine that does other things.
 ``micromamba`` and ``conda`` are timed as well where they are on PATH. The goals: at most 10 % above py-rattler, and a second run under 150 ms.
 What Lading adds does not grow with the environment (it starts the prefix's Python once, and writes records), so the share depends on its
 size: about 18,000 files, as a scientific environment has, by default. ``TMPDIR=/dev/shm`` keeps the disk's moods out.
@@ -19,9 +21,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import platform
 import random
+import resource
 import shutil
 import statistics
 import subprocess
@@ -29,6 +33,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +54,8 @@ PYTHON = platform.python_version()
 MINOR = ".".join(PYTHON.split(".")[:2])
 
 
-def make_channel(folder: Path, count: int, files_each: int) -> Channel:
-    """A CPython, and packages that need one another."""
+def make_channel(folder: Path, count: int, files_each: int, names: int) -> Channel:
+    """A CPython, packages that need one another, and ``names`` that nobody asks for."""
     channel = Channel(folder / "channel")
     channel.add_cpython(Path(sys.base_prefix), PYTHON)
     for number in range(count):
@@ -58,20 +64,58 @@ def make_channel(folder: Path, count: int, files_each: int) -> Channel:
         for version in range(100 if number % 10 == 0 else 1):
             content = files if version == 0 else {}
             channel.add_python_package(f"package-{number}", f"1.{99 - version}", depends=needs, files=content)
-    return channel.index()
+    channel.index()
+    for subdir in ("noarch", "linux-64"):
+        _add_names(channel.folder / subdir, names // 2)
+    return channel
 
 
-def timed(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
+def _add_names(folder: Path, count: int) -> None:
+    """Tell of packages in the index alone; it is read as a channel of files has it, without rattler's shards of it."""
+    path = folder / "repodata.json"
+    index = json.loads(path.read_bytes())
+    for number in range(count):
+        name = f"other-{folder.name}-{number}"
+        record = {
+            "name": name,
+            "build": "0",
+            "build_number": 0,
+            "subdir": folder.name,
+            "depends": ["python"],
+            "sha256": "0" * 64,
+            "size": 1,
+        }
+        index["packages.conda"] |= {f"{name}-1.{version}-0.conda": {**record, "version": f"1.{version}"} for version in range(4)}
+    path.write_text(json.dumps(index))
+    for other in folder.glob("repodata*"):
+        if other != path:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Milliseconds by the clock, and of the processor."""
+
+    clock: float
+    processor: float
+
+
+def timed(action: Callable[[], object]) -> Took:
+    started, used = time.perf_counter(), _used()
     action()
-    return (time.perf_counter() - started) * 1000
+    return Took((time.perf_counter() - started) * 1000, (_used() - used) * 1000)
+
+
+def _used() -> float:
+    all_of_it = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in all_of_it)
 
 
 class Bench:
     """The project, and both ways to its environment."""
 
-    def __init__(self, scratch: Path, count: int, files_each: int) -> None:
-        self.channel = make_channel(scratch, count, files_each)
+    def __init__(self, scratch: Path, count: int, files_each: int, names: int = 0) -> None:
+        self.channel = make_channel(scratch, count, files_each, names)
         self.project = scratch / "project"
         self.project.mkdir()
         lines = [f"python={MINOR}", *(f"package-{number}" for number in range(count - 30, count))]
@@ -146,20 +190,25 @@ def others(bench: Bench) -> dict[str, list[str]]:
     return {name: command for name, command in commands.items() if shutil.which(name)}
 
 
-def show(name: str, times: list[float], beside: list[float] | None = None) -> None:
-    median, best = statistics.median(times), min(times)
-    ratio = ""
+def show(name: str, times: list[Took], beside: list[Took] | None = None) -> None:
+    clock, processor = [took.clock for took in times], [took.processor for took in times]
+    line = f"{name:30} {statistics.median(clock):7.1f} ms, best {min(clock):7.1f}; processor {statistics.median(processor):7.1f} ms"
     if beside is not None:
-        ratio = (
-            f"   {(median / statistics.median(beside) - 1) * 100:+.1f} %, best {(best / min(beside) - 1) * 100:+.1f} %, of the bare call"
-        )
-    print(f"{name:32} {median:8.1f} ms, best {best:8.1f} ms{ratio}")
+        other, used = [took.clock for took in beside], [took.processor for took in beside]
+        ratios = [
+            statistics.median(clock) / statistics.median(other),
+            min(clock) / min(other),
+            statistics.median(processor) / statistics.median(used),
+        ]
+        line += "   {:+.1f} %, best {:+.1f} %, processor {:+.1f} %".format(*((ratio - 1) * 100 for ratio in ratios))
+    print(line)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--packages", type=int, default=200)
+    parser.add_argument("--names", type=int, default=20_000, help="further names in the channel's index")
     parser.add_argument("--files", type=int, default=200, help="files of each package; 20 makes a very small environment")
     arguments = parser.parse_args()
     reason = what_is_missing()
@@ -168,11 +217,11 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LADING_HOME"] = f"{folder}/home"
-        bench = Bench(Path(folder), arguments.packages, arguments.files)
+        bench = Bench(Path(folder), arguments.packages, arguments.files, arguments.names)
         (environment,) = pipeline.install((bench.locked,), bench.read, bench.options)
         files = sum(path.is_file() for path in Path(environment.environment.path).rglob("*"))
-        times: dict[str, list[float]] = {name: [] for name in ("solve", "bare solve", "install", "bare install", "idle", "python")}
-        extra: dict[str, list[float]] = {name: [] for name in others(bench)}
+        times: dict[str, list[Took]] = {name: [] for name in ("solve", "bare solve", "install", "bare install", "idle", "python")}
+        extra: dict[str, list[Took]] = {name: [] for name in others(bench)}
         pairs: list[tuple[str, Callable[[], None]]] = [
             ("bare solve", bench.solve_bare),
             ("solve", bench.solve),
@@ -185,7 +234,7 @@ def main() -> int:
                 os.sync()  # what one run leaves to be written to the disk would slow the next
                 times[name].append(timed(action))
             for name, command in others(bench).items():
-                extra[name].append(timed(lambda command=command: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)))
+                extra[name].append(timed(partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)))
                 shutil.rmtree(bench.scratch / "other", ignore_errors=True)
         for _round in range(arguments.rounds):
             bench.idle()
@@ -195,14 +244,17 @@ def main() -> int:
     return 0
 
 
-def report(times: dict[str, list[float]], extra: dict[str, list[float]], what: str) -> None:
+def report(times: dict[str, list[Took]], extra: dict[str, list[Took]], what: str) -> None:
     print(f"{what}, Python {PYTHON}, {os.cpu_count()} cores")
     show("solve, py-rattler bare", times["bare solve"])
     show("solve, Lading", times["solve"], times["bare solve"])
     show("install, py-rattler bare", times["bare install"])
     show("install, Lading", times["install"], times["bare install"])
     both, bare = (
-        [solve + install for solve, install in zip(times[one], times[other], strict=True)]
+        [
+            Took(solve.clock + install.clock, solve.processor + install.processor)
+            for solve, install in zip(times[one], times[other], strict=True)
+        ]
         for one, other in (("solve", "install"), ("bare solve", "bare install"))
     )
     show("solve and install, Lading", both, bare)
