@@ -7,7 +7,7 @@
     job = client.submit_job("many", workers=2, item_list={"items": [1, 2, 3], "batch_size": 1})
     client.get_job("many", job["job_id"])["job_status"]["status"]
 
-Standard library only. It is for the machine that the server runs on; over the network, use the server's HTTP API.
+Standard library only, but for APIs that are called by gRPC (``lading[grpc]``). It is for the machine that the server runs on; over the network, use the server's HTTP API.
 """
 
 from __future__ import annotations
@@ -90,8 +90,16 @@ class Client:
         return stopped
 
     def predict(self, api_name: str, payload: Any) -> Any:
-        """Ask a RealtimeAPI (or a TrafficSplitter), or hand a request to an AsyncAPI."""
-        return self._ask("POST", self._place(api_name), json.dumps(payload).encode(), plain=True)
+        """Ask a RealtimeAPI (or a TrafficSplitter), or hand a request to an AsyncAPI.
+
+        Where an API is called by gRPC, the payload is the message by the names of its fields, and so is the answer.
+        """
+        place = self._place(api_name)
+        if place in self._ask("GET", "/").get("grpc", {}).values():
+            from lading.grpc_client import call  # noqa: PLC0415 - few APIs are
+
+            return call(self.url, place, payload)
+        return self._ask("POST", place, json.dumps(payload).encode(), plain=True)
 
     def refresh(self, api_name: str, force: bool = False) -> dict[str, Any]:  # noqa: ARG002, FBT001, FBT002 - Cortex's
         """Start an API's workers anew, without a gap."""

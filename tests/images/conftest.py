@@ -22,7 +22,7 @@ from tests.support.wheels import wheel
 def market() -> Iterator[LocalIndex]:
     """An index with the server's packages and those of the test projects."""
     with LocalIndex() as running:
-        for name in pins():
+        for name in pins(grpc=True):
             running.publish(repack(name))
             if "-any." not in repack(name).filename:
                 running.publish(for_arm(repack(name)))

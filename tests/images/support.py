@@ -119,11 +119,11 @@ def make_base(folder: Path) -> Path:
     return folder
 
 
-def with_libraries(base: Path, target: Path) -> Path:
-    """A copy of the base with the libraries that the modules of this Python need: the test channel's CPython brings none."""
+def with_libraries(base: Path, target: Path, *others: str) -> Path:
+    """A copy of the base with the libraries that the modules of this Python need, and ``others``: the test channel's CPython brings none."""
     folder: Path = shutil.copytree(base, target, symlinks=True)
     modules = Path(sysconfig.get_path("stdlib")).glob("lib-dynload/*.so")
-    shown = subprocess.run([which("ldd"), *modules], capture_output=True, text=True, check=False).stdout
+    shown = subprocess.run([which("ldd"), *modules, *others], capture_output=True, text=True, check=False).stdout
     for library in {Path(word) for line in shown.splitlines() for word in line.split() if word.startswith("/") and not word.endswith(":")}:
         place = folder / str(library).lstrip("/")
         if library.is_file() and not place.exists():

@@ -20,6 +20,8 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from lading.client import Client as OurClient
+from lading.grpc_client import call
 from lading.model.problems import LadingError
 from lading.service.protoc import compile_proto
 from tests.jobs.support import running
@@ -218,8 +220,27 @@ def test_one_port_serves_http_and_several_services_with_reflection(server, clien
     refused = server.client.post("/my_texts.Texts/Predict", json={})
     assert (refused.status_code, "called by gRPC" in refused.text) == (415, True)
     assert server.client.get("/").json()["apis"]["my-texts"] == "/my_texts.Texts/Predict"
+    assert server.client.get("/my_texts.Texts/Predict").json()["methods"][0] == "/my_texts.Texts/Predict"
     answer = client.call("Predict")(client.ask("box", box={"width": 7}))
     assert (answer.text, answer.mood, answer.parts[0].data) == ("7", 1, b"\0")
+
+
+def test_the_command_lines_client_asks_with_json(server):
+    ours = OurClient(server.url)
+    assert ours.predict("my-texts", {"text": "hello"}) == {"text": "HELLO"}
+    assert ours.predict("my-texts", {"text": "box", "box": {"width": 7}}) == {"text": "7", "mood": "WILD", "parts": [{"data": "AA=="}]}
+    assert "called by gRPC" in str(server.client.get("/my_texts.Texts/Predict").json()["message"])
+    assert call(server.url, "/my_texts.Texts/Chat", [{"text": "a"}, {"text": "b"}]) == [{"text": "aa"}, {"text": "bb"}]
+    for payload, rule, said in (
+        ({"txet": "a"}, "input-invalid", "txet"),
+        ([1], "input-invalid", "The payload is no message for /my_texts.Texts/Predict"),
+        ({"text": "abort"}, "server-refused", "NOT_FOUND: not there"),
+    ):
+        with pytest.raises(LadingError) as raised:
+            ours.predict("my-texts", payload)
+        (problem,) = raised.value.problems
+        assert problem.rule == rule
+        assert said in problem.what
 
 
 def test_reflection_finds_files_by_what_is_in_them_and_says_what_it_does_not_know(client):

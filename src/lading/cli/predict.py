@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     options = pipeline_options(arguments, arguments.project)
     project = pipeline.read(options)
     api = _api(project, arguments.api)
-    if api.cortex.kind is not ApiKind.REALTIME:
+    if api.cortex.kind is not ApiKind.REALTIME or api.cortex.grpc is not None:
         raise LadingError(_job_needed(api))
     payload = inputs_of(arguments, project, api)
     context = context_of(arguments)
@@ -102,6 +102,14 @@ def _finish(result: Outcome, file: str, arguments: argparse.Namespace, output: O
 
 
 def _job_needed(api: Api) -> Problem:
+    if api.cortex.grpc is not None:
+        what = f"{api.name} is called by gRPC, and answers no prediction without a server."
+        return Problem(
+            rule="api-needs-server",
+            what=what,
+            origin=api.origin,
+            instead=f"Run `lading serve`, then `lading predict {api.name} sample.json`.",
+        )
     return Problem(
         rule="api-needs-server",
         what=f"{api.name} is a {api.cortex.kind}, and answers no single prediction.",

@@ -292,7 +292,8 @@ class _Build:
         self.front = (place, python)
         plan = environments[0].recipe.plan
         target = replace(environments[0].target, python=f"{minor}.0", accelerator="cpu")
-        lock = front.front_lock(plan, target, self.recipe.root, self.store, self.reporter, offline=self.recipe.offline)
+        grpc = front.needs_grpc(self.recipe.service)
+        lock = front.front_lock(plan, target, self.recipe.root, self.store, self.reporter, offline=self.recipe.offline, grpc=grpc)
         packages = choose_packages(lock, target, (), "the server's lock")
         recipe = replace(environments[0].recipe, lock=lock)
         wheels = [wheel for _, wheel in sorted(self._wheels(packages, recipe, target).items())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from lading.images.front import pins
+from lading.images.front import needs_grpc, pins
 from lading.images.packages import choose_packages
 from lading.images.project import ROOT
 from lading.images.recipe import EnvironmentRecipe, Recipe
@@ -31,7 +31,7 @@ def render(recipe: Recipe) -> str:
     for environment in recipe.environments:
         lines += _environment(environment)
     lines += [f"RUN {command}" for command, _ in recipe.steps.after]
-    server = " ".join(["lading", *(f"{name}=={version}" for name, version in pins().items())])
+    server = " ".join(["lading", *(f"{name}=={version}" for name, version in pins(grpc=needs_grpc(recipe.service)).items())])
     install = f"uv pip install --python /opt/lading/bin/python --compile-bytecode {server}"
     lines += [
         f"RUN {_MOUNTS} uv venv --python 3.11 /opt/lading && {install}",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lading
 import lading_worker
@@ -35,16 +36,22 @@ OLDEST = (3, 11)
 _IMPORT = re.compile(rb"^ *(?:from|import) lading\.(\w+)", re.MULTILINE)
 
 _PINS = Path(__file__).with_name("front.txt")
+_GRPC = Path(__file__).with_name("front-grpc.txt")
 _ENTRY = Origin("front.txt")
 
 
-def pins() -> dict[str, str]:
-    """The server's packages and their versions."""
-    lines = [line.strip() for line in _PINS.read_text(encoding="utf-8").splitlines()]
+def needs_grpc(service: Mapping[str, Any]) -> bool:
+    """Whether an API of a service (as JSON data) is called by gRPC."""
+    return any((api["worker"].get("cortex") or {}).get("grpc") for api in service.get("apis", ()))
+
+
+def pins(*, grpc: bool = False) -> dict[str, str]:
+    """The server's packages and their versions; with those for ``grpc``."""
+    lines = [line.strip() for file in (_PINS, _GRPC)[: 1 + grpc] for line in file.read_text(encoding="utf-8").splitlines()]
     return dict(line.split("==") for line in lines if line and not line.startswith("#"))
 
 
-def front_lock(plan: Plan, target: Target, root: Path, store: Store, reporter: Reporter, *, offline: bool) -> Lock:
+def front_lock(plan: Plan, target: Target, root: Path, store: Store, reporter: Reporter, *, offline: bool, grpc: bool = False) -> Lock:
     """Where the server's packages are to be had on the project's indexes; asked once for each target.
 
     Raises:
@@ -52,23 +59,24 @@ def front_lock(plan: Plan, target: Target, root: Path, store: Store, reporter: R
     """
     options = plan.options
     places = [str(url) for url in (options.index_url, *options.extra_index_urls, *options.find_links) if url]
-    key = fold_hashes([_PINS.read_text(encoding="utf-8"), target.python, target.platform, *places])
+    wanted = pins(grpc=grpc)
+    key = fold_hashes([*(f"{name}=={version}" for name, version in wanted.items()), target.python, target.platform, *places])
     known = store.note("fronts", key)
     if known is not None:
         return read(known["lock"], "the server's lock", validate=False)
     try:
-        made = resolve(_plan(plan, target), None, root, ResolveOptions(offline=offline), reporter)
+        made = resolve(_plan(plan, target, wanted), None, root, ResolveOptions(offline=offline), reporter)
     except LadingError as error:
         raise LadingError(_not_had(error)) from error
     store.keep_note("fronts", key, {"lock": write(made)})
     return made
 
 
-def _plan(plan: Plan, target: Target) -> Plan:
+def _plan(plan: Plan, target: Target, wanted: Mapping[str, str]) -> Plan:
     """The project's indexes, and nothing else of it."""
     requirements = tuple(
         Declared(raw=SecretText(f"{name}=={version}"), origin=_ENTRY, via=Via.INDEX, name=name, specifier=f"=={version}")
-        for name, version in pins().items()
+        for name, version in wanted.items()
     )
     options = replace(plan.options, pre=False, require_hashes=False, no_binary=(), only_binary=())
     return Plan(

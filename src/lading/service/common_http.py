@@ -71,6 +71,8 @@ class CommonRoutes:
         if cortex:
             places["apis"] = {api.name: cortex_endpoints(api, alone=False)[0] for api in cortex}
             places["apis"] |= {splitter.name: splitter.endpoint for splitter in self.spec.splitters}
+            grpc = {api.name: places["apis"][api.name] for api in cortex if api.worker.cortex.get("grpc")}
+            places |= {"grpc": grpc} if grpc else {}
         await request.respond(200, _encode(places))
 
     async def health_check(self, request: Request) -> None:

@@ -30,7 +30,7 @@ _KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _HELD = 1 << 20  # bytes of answers that wait for a client, and of requests that wait for a worker
 _MOMENT = 0.005
-_HTTP1 = b"This API is called by gRPC, over HTTP/2: see grpc.io, or try `grpcurl -plaintext HOST:PORT list`.\n"
+_HTTP1 = "this API is called by gRPC, over HTTP/2: see grpc.io, or try `grpcurl -plaintext HOST:PORT list`"
 
 
 class GrpcRoutes:
@@ -53,7 +53,10 @@ class GrpcRoutes:
     async def endpoint(self, request: Request) -> None:
         """Whoever asks by HTTP/1.1."""
         request.api = self.service.api.name
-        await request.respond(415, _HTTP1, TEXT)
+        if request.method in ("GET", "HEAD"):
+            await request.respond(200, json.dumps({"message": _HTTP1, "methods": self.paths}).encode())
+        else:
+            await request.respond(415, f"{_HTTP1}\n".encode(), TEXT)
 
     def handler(self, rpc: str) -> grpc.RpcMethodHandler[Any, Any] | None:
         """What answers one method; None if there is none of that name."""
