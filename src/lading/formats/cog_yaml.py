@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from lading.formats._apt import apt_problem, is_apt_package
 from lading.formats._checks import Checker
+from lading.formats._cog_observability import read_observability
 from lading.formats._cog_weights import read_weights
 from lading.formats._line import Include, Reader
 from lading.formats._logical import logical_lines
@@ -31,7 +32,7 @@ from lading.model.target import PythonRequest
 
 name = "cog.yaml"
 
-_TOP = ("build", "run", "predict", "train", "image", "model", "concurrency", "environment", "weights", "tests")
+_TOP = ("build", "run", "predict", "train", "image", "model", "concurrency", "environment", "weights", "observability", "tests")
 _BUILD = (
     "python_version",
     "python_requirements",
@@ -119,7 +120,7 @@ class _Config:
         check.known_keys(root, _TOP, self.path)
         build = check.section(root.get("build"), "build") or Map((), root.line)
         check.known_keys(build, _BUILD, "build")
-        env = self._environment(root.get("environment"))
+        env = (*self._environment(root.get("environment")), *read_observability(check, root.get("observability")))
         apis = self._apis(root, env, self._concurrency(root.get("concurrency")))
         train = self._api(root.get("train"), "train", env)
         packages = self._packages(build)
