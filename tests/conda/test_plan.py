@@ -171,8 +171,20 @@ def test_a_platform_without_conda_packages_is_named():
 
 
 def test_keys_of_condas_configuration_without_effect_are_told():
-    _, decisions = planned("numpy\n", path="conda-packages.txt", files={".condarc": "ssl_verify: false\n"})
-    assert decisions["condarc-keys-not-used"].asked == "ssl_verify"
+    _, decisions = planned("numpy\n", path="conda-packages.txt", files={".condarc": "client_ssl_cert: me.pem\npinned_packages: [a]\n"})
+    assert decisions["condarc-keys-not-used"].asked == "client_ssl_cert, pinned_packages"
+
+
+def test_that_certificates_are_not_checked_is_told_and_no_part_of_what_is_locked():
+    plain, _ = planned("numpy\n", path="conda-packages.txt", files={})
+    plan, decisions = planned(
+        "numpy\n", path="conda-packages.txt", files={"/home/me/.condarc": "ssl_verify: false\nproxy_servers: {http: 'http://me:pw@p:1'}\n"},
+        environ={"HOME": "/home/me"},
+    )  # fmt: skip
+    assert decisions["conda-certificates-not-checked"].because.startswith("~/.condarc says so; ")
+    assert plan.facts() == plain.facts()
+    assert "pw" not in str(plan.as_json()) + repr(plan)
+    assert [secret.reveal() for secret in plan.secrets()] == ["http://me:pw@p:1"]
 
 
 @pytest.mark.parametrize(

@@ -316,14 +316,33 @@ def test_what_is_wrong_in_the_others_is_told():
 def test_condas_own_configuration_is_joined_the_strongest_first():
     files = {
         "/home/me/.condarc": "channels: [corp, defaults]\ncustom_channels: {corp: 'https://me:${PW}@h.org/conda'}\nchannel_priority: strict\n",
-        "/etc/conda/.condarc": "channels: [defaults]\ndefault_channels: [https://mirror.org/main]\nchannel_priority: disabled\nssl_verify: false\n",
+        "/etc/conda/.condarc": "channels: [defaults]\ndefault_channels: [https://mirror.org/main]\nchannel_priority: disabled\nssl_verify: false\n"
+        "proxy_servers: {http: 'http://me:${PW}@proxy:3128', 'http://10.0.0.1': 'http://other:3128'}\npinned_packages: [numpy]\n",
     }
     environ = {"HOME": "/home/me", "PW": "pa55word"}
     found = condarc.read_all(condarc.search_path(environ), MemoryFiles(files), environ)
     assert [str(channel) for channel in found.channels] == ["corp", "defaults"]
     assert [str(channel) for channel in found.defaults] == ["https://mirror.org/main"]
     assert str(found.custom["corp"]) == "https://me:****@h.org/conda"
-    assert (found.priority, found.ignored, found.paths) == ("strict", ("ssl_verify",), tuple(files))
+    assert (found.priority, found.verify, found.paths) == ("strict", "no", tuple(files))
+    assert {scheme: str(url) for scheme, url in found.proxies.items()} == {"http": "http://me:****@proxy:3128"}
+    assert found.ignored == ("pinned_packages", "proxy_servers: http://10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("true", "yes"),
+        ("False", "no"),
+        ("truststore", "yes"),
+        ("~/ca.pem", "/home/me/ca.pem"),
+        ("$CERTS/ca.pem", "/certs/ca.pem"),
+        ("''", ""),
+    ],
+)
+def test_ssl_verify_is_a_word_or_a_path(written: str, read: str):
+    files = MemoryFiles({".condarc": f"ssl_verify: {written}\n"})
+    assert condarc.read(".condarc", files, {"HOME": "/home/me", "CERTS": "/certs"}).verify == read
 
 
 def test_every_shape_is_recognised_by_its_name():

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import shutil
+import ssl
 import stat
 import subprocess
 import sys
@@ -273,9 +274,21 @@ def _replace_prefix(folder: Path, prefix: str) -> None:
 
 
 class Served:
-    """A folder with channels over HTTP on loopback. ``token`` must stand as ``/t/TOKEN/`` before the path; ``password`` be sent."""
+    """A folder with channels over HTTP on loopback. ``token`` must stand as ``/t/TOKEN/`` before the path; ``password`` be sent.
 
-    def __init__(self, folder: Path, *, token: str | None = None, password: tuple[str, str] | None = None) -> None:
+    With ``certificate`` (its file and the key's) it speaks HTTPS. It is a proxy for the hosts of any URL as well. ``stumbles`` is how often it
+    answers a request for a path with 503 before it answers it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        token: str | None = None,
+        password: tuple[str, str] | None = None,
+        certificate: tuple[Path, Path] | None = None,
+        stumbles: int = 0,
+    ) -> None:
         self.requests: list[str] = []
         outer, expected = self, None
         if password:
@@ -287,6 +300,10 @@ class Served:
 
             def send_head(self) -> Any:
                 outer.requests.append(self.path)
+                if outer.requests.count(self.path) <= stumbles:
+                    self.send_error(503)
+                    return None
+                self.path = "/" + self.path.split("/", 3)[3] if self.path.startswith("http://") else self.path
                 if (token and not self.path.startswith(f"/t/{token}/")) or (expected and self.headers["Authorization"] != expected):
                     self.send_error(401 if expected else 403)
                     return None
@@ -297,6 +314,10 @@ class Served:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 
     @property

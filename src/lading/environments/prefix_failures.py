@@ -9,6 +9,7 @@ from lading.model.conda import redact_conda
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, Problem
 from lading.model.records import dataclass
+from lading.resolvers.conda_client import certificate_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,10 @@ def _gone(said: _Said) -> Problem:
     )
 
 
+def _certificate(said: _Said) -> Problem:
+    return certificate_refused(f"The channel of {said.subject}", said.text, said.origin)
+
+
 def _unreachable(said: _Said) -> Problem:
     return Problem(
         rule="conda-channel-unreachable",
@@ -107,5 +112,6 @@ _KNOWN: tuple[tuple[str, Callable[[_Said], Problem]], ...] = (
     (r"(?i)hash mismatch", _hash),
     (r"HTTP status client error \((401|403)", _refused),
     (r"HTTP status client error \(404|No such file or directory", _gone),
+    (r"invalid peer certificate", _certificate),
     (r"HTTP status|error sending request|dns error|client error \(Connect\)", _unreachable),
 )

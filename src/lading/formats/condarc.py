@@ -16,9 +16,13 @@ from lading.model.conda import ChannelUrl
 from lading.model.files import ProjectFiles
 from lading.model.problems import ProblemCollector
 from lading.model.records import dataclass
+from lading.model.secrets import SecretUrl
 
 name = ".condarc"
 
+_SCHEMES = ("http", "https", "all")
+_WITHOUT_EFFECT = ("client_ssl_cert", "pinned_packages", "allowlist_channels", "whitelist_channels", "denylist_channels")
+_YES, _NO = ("true", "yes", "on", "truststore"), ("false", "no", "off")
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
 
 
@@ -27,7 +31,8 @@ class Condarc:
     """conda's configuration. ``paths`` are the files that say something, the strongest first.
 
     ``custom`` are channels by name with the URL above them, ``multichannels`` names that stand for several; ``mirrors`` are places that
-    answer for a channel. ``ignored`` are keys about the network that have no effect here.
+    answer for a channel. ``verify`` is ``yes``, ``no``, a path to certificates, or empty; ``proxies`` are by scheme. ``ignored`` are keys with a say in
+    what is found, or how, that have no effect here.
     """
 
     paths: tuple[str, ...] = ()
@@ -38,6 +43,8 @@ class Condarc:
     multichannels: Mapping[str, tuple[ChannelUrl, ...]] = field(default_factory=dict)
     mirrors: Mapping[str, tuple[ChannelUrl, ...]] = field(default_factory=dict)
     priority: str | None = None
+    verify: str = ""
+    proxies: Mapping[str, SecretUrl] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
 
     def over(self, weaker: Condarc) -> Condarc:
@@ -51,6 +58,8 @@ class Condarc:
             multichannels={**weaker.multichannels, **self.multichannels},
             mirrors={**weaker.mirrors, **self.mirrors},
             priority=self.priority or weaker.priority,
+            verify=self.verify or weaker.verify,
+            proxies={**weaker.proxies, **self.proxies},
             ignored=tuple(dict.fromkeys((*self.ignored, *weaker.ignored))),
         )
 
@@ -99,7 +108,12 @@ def read(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABL
         multichannels=reading.maps("custom_multichannels"),
         mirrors=reading.maps("mirrored_channels"),
         priority={"true": "strict", "false": "disabled"}.get(priority, priority) or None,
-        ignored=tuple(key for key in ("ssl_verify", "proxy_servers") if root.get(key)),
+        verify=reading.verify(),
+        proxies={scheme: url for scheme, url in reading.proxies().items() if scheme in _SCHEMES},
+        ignored=(
+            *(key for key in _WITHOUT_EFFECT if root.get(key)),
+            *(f"proxy_servers: {place}" for place in reading.proxies() if place not in _SCHEMES),
+        ),
     )
 
 
@@ -122,6 +136,21 @@ class _Reading:
         """Names with their channels."""
         entry = self.root.get(key)
         return {one.key: self._urls(one.value) for one in entry.value} if entry and isinstance(entry.value, Map) else {}
+
+    def verify(self) -> str:
+        """Whether certificates are checked, or against which; the machine's own ones are a yes."""
+        entry = self.root.get("ssl_verify")
+        if entry is None or not isinstance(entry.value, Scalar):
+            return ""
+        word = entry.value.text.lower()
+        if word in (*_YES, *_NO, ""):
+            return "" if not word else "yes" if word in _YES else "no"
+        path = self._url(entry.value.text).reveal()
+        return self.environ.get("HOME", "~") + path[1:] if path.startswith("~/") else path
+
+    def proxies(self) -> dict[str, SecretUrl]:
+        """Proxies by what they are for."""
+        return {place: urls[0] for place, urls in self.maps("proxy_servers").items() if urls}
 
     def _urls(self, node: object) -> tuple[ChannelUrl, ...]:
         items = node.items if isinstance(node, Sequence) else (node,)

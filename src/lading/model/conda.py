@@ -9,11 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.records import dataclass
 from lading.model.secrets import MASK, Secret, SecretText, SecretUrl, redact_urls
 
-_TOKEN = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://[^\s]*?)/t/(?P<token>[^/\s]+)/")
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL", re.IGNORECASE)
+_TOKEN = pattern(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://[^\s]*?)/t/(?P<token>[^/\s]+)/")
+_SECRET_NAME = pattern(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL", re.IGNORECASE)
 _PLATFORMS = {
     ("x86_64", "linux"): "linux-64",
     ("aarch64", "linux"): "linux-aarch64",
@@ -312,6 +313,23 @@ def _absolute(url: str, root: str) -> str:
     return url if "://" in url else f"file://{quote(root.rstrip('/'))}/{url.removeprefix('./')}"
 
 
+UNVERIFIED = "no"
+"""No certificate is checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How this machine reaches channels, beyond what the usual variables say.
+
+    ``verify`` is `UNVERIFIED`, a path to certificates that are trusted in place of the machine's own, or empty. ``proxies`` are by scheme: ``http``,
+    ``https`` or ``all``. ``path`` is the file that says so.
+    """
+
+    verify: str = ""
+    proxies: tuple[tuple[str, SecretUrl], ...] = ()
+    path: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CondaPlan:
     """What conda will be asked for one target.
@@ -321,7 +339,7 @@ class CondaPlan:
     machine's configuration. ``priority`` is ``strict``, ``flexible``
     or ``disabled``. ``virtual`` are the target's virtual packages as ``__cuda=12.4=0``. ``python`` is what the project asks of Python (a
     conda version expression) where the specs do not name it, ``python_origin`` who asks. ``mirrors`` are places that answer for a channel
-    on this machine. ``explicit``: the specs are all there is.
+    on this machine, ``network`` is how it reaches them. ``explicit``: the specs are all there is.
     """
 
     platform: str
@@ -333,6 +351,7 @@ class CondaPlan:
     python: str = ""
     python_origin: Origin | None = None
     mirrors: tuple[tuple[str, ChannelUrl], ...] = ()
+    network: Network = field(default_factory=Network)
     variables: tuple[tuple[str, Secret], ...] = ()
     explicit: bool = False
     frozen_on: str | None = None
@@ -362,7 +381,8 @@ class CondaPlan:
             *(spec.url for spec in self.specs),
         )
         hidden = (value for name, value in self.variables if _SECRET_NAME.search(name))
-        return (*(url for url in urls if url is not None and url.has_credentials), *hidden)
+        proxies = (url for _, url in self.network.proxies if url.has_credentials)
+        return (*(url for url in urls if url is not None and url.has_credentials), *proxies, *hidden)
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON data, credentials and the values of variables masked; keys without a value are left out."""

@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 from lading.formats.condarc import Condarc, read_all, search_path
 from lading.frameworks.labels import cuda_version
-from lading.model.conda import ChannelUrl, CondaDependencies, CondaPlan, MatchSpec, conda_platform
+from lading.model.conda import UNVERIFIED, ChannelUrl, CondaDependencies, CondaPlan, MatchSpec, Network, conda_platform
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles, content_hash
 from lading.model.origin import Origin
@@ -89,11 +89,12 @@ def complete(
         python="" if python is None or any(spec.name == "python" for spec in specs) else python.specifier,
         python_origin=python.origin if python else None,
         mirrors=tuple(_mirrors(both, files)),
+        network=_network(both),
         variables=conda.variables,
         explicit=conda.explicit,
         frozen_on=conda.platform if conda.platform not in (None, platform, "noarch") else None,
     )
-    return plan, (*channels.decisions, *decisions, *_ignored_keys(both))
+    return plan, (*channels.decisions, *decisions, *_unverified(both), *_ignored_keys(both))
 
 
 def expected_python(specifier: str) -> str:
@@ -314,6 +315,28 @@ def _builds_dropped(frozen: list[MatchSpec], conda: CondaDependencies, platform:
     )
 
 
+def _network(condarc: Condarc) -> Network:
+    verify = "" if condarc.verify == "yes" else condarc.verify
+    return Network(verify=verify, proxies=tuple(condarc.proxies.items()), path=", ".join(map(_shortened, condarc.paths)))
+
+
+def _unverified(condarc: Condarc) -> tuple[Decision, ...]:
+    """Channels' certificates are not checked: nobody should have that without knowing."""
+    if condarc.verify != UNVERIFIED:
+        return ()
+    return (
+        Decision(
+            rule="conda-certificates-not-checked",
+            kind=Kind.ADVICE,
+            subject="condarc",
+            asked="ssl_verify: false",
+            chose="the certificates of channels are not checked",
+            because=f"{', '.join(map(_shortened, condarc.paths))} says so; whoever stands between may read credentials and answer for a channel",
+            instead="ssl_verify: with the path of the certificates to trust",
+        ),
+    )
+
+
 def _ignored_keys(condarc: Condarc) -> tuple[Decision, ...]:
     if not condarc.ignored:
         return ()
@@ -324,8 +347,8 @@ def _ignored_keys(condarc: Condarc) -> tuple[Decision, ...]:
             subject="condarc",
             asked=", ".join(condarc.ignored),
             chose="no effect",
-            because="Lading reaches channels by the usual variables (HTTPS_PROXY, SSL_CERT_FILE)",
-            instead="those variables",
+            because="py-rattler, which reaches channels and solves for Lading, has nothing like them",
+            instead="no such line, or specifications and channels in the project that say the same",
         ),
     )
 

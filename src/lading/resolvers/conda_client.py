@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from lading.model.conda import ChannelUrl, CondaPlan, redact_conda
+from lading.model.conda import UNVERIFIED, ChannelUrl, CondaPlan, Network, redact_conda
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
+from lading.resolvers.conda_network import RETRIES, reached_as_configured, unverified_client
 
 if TYPE_CHECKING:
     from rattler import Client, Gateway
@@ -62,25 +64,38 @@ def client(plan: CondaPlan | None) -> Client:
     """A client that knows the credentials of the plan's channels and their mirrors; without a plan, those of this machine alone.
 
     Channels are asked for by their bare URLs, which is what records and locks name: a token goes into the path on the way out, a password
-    into a header. Credentials of ``RATTLER_AUTH_FILE``, the keyring and netrc count as well.
+    into a header. Credentials of ``RATTLER_AUTH_FILE``, the keyring and netrc count as well. Proxies and certificates are those of the usual
+    variables, or of the plan's ``.condarc``.
+
+    Raises:
+        LadingError: if a file of certificates is named that is not there.
     """
+    specs = plan.specs if plan else ()
+    places = (*(plan.channels if plan else ()), *(spec.channel for spec in specs), *(spec.url for spec in specs))
+    urls = [url for url in places if url is not None]
+    known = plan.mirrors if plan else ()
+    mirrors = _mirrors(known, urls)
+    everywhere = [*urls, *(url for _, url in known)]
+    with reached_as_configured(plan.network if plan else Network()):
+        if plan and plan.network.verify == UNVERIFIED:
+            return unverified_client(mirrors, everywhere)
+        return _client(mirrors, _headers(everywhere))
+
+
+def _client(mirrors: dict[str, list[str]], headers: Callable[[str, str], dict[str, str] | None] | None) -> Client:
     from rattler import Client  # noqa: PLC0415 -- as above
     from rattler.networking import (  # noqa: PLC0415 -- as above
         AddHeadersMiddleware,
         AuthenticationMiddleware,
         MirrorMiddleware,
         OciMiddleware,
+        RetryMiddleware,
         S3Middleware,
     )
 
-    specs = plan.specs if plan else ()
-    places = (*(plan.channels if plan else ()), *(spec.channel for spec in specs), *(spec.url for spec in specs))
-    urls = [url for url in places if url is not None]
-    known = plan.mirrors if plan else ()
-    mirrors = _mirrors(known, urls)
-    headers = _headers([*urls, *(url for _, url in known)])
     return Client(
         [
+            RetryMiddleware(RETRIES),
             *([MirrorMiddleware(mirrors)] if mirrors else []),
             *([AddHeadersMiddleware(headers)] if headers else []),
             AuthenticationMiddleware(),
@@ -136,10 +151,23 @@ def gateway(plan_client: Client, cache: Caches, *, offline: bool) -> Gateway:
     return Gateway(cache_dir=cache.repodata, default_config=config, client=plan_client)  # type: ignore[arg-type] # a text is a path to it
 
 
+def certificate_refused(subject: str, told: str, origin: Origin | None) -> Problem:
+    """A server whose certificate is not trusted; ``told`` is what py-rattler says, without credentials."""
+    return Problem(
+        rule="conda-certificate-refused",
+        what=f"{subject} shows a certificate that this machine does not trust.",
+        origin=origin,
+        why=told.replace("\nCaused by: ", "; "),
+        instead="Name the file of the certificates to trust, as ssl_verify: in a .condarc or in SSL_CERT_FILE.",
+        code=ExitCode.NETWORK,
+    )
+
+
 def unreachable(channel: str, error: Exception, origin: Origin | None, *, offline: bool) -> Problem:
     """A channel that does not answer, or not with a channel."""
     said = redact_conda(str(error))
-    first = said.partition("\n")[0]
+    told = re.sub(r"^Request failed after \d+ retries\nCaused by: ", "", said)
+    first = told.partition("\n")[0]
     shown = redact_conda(channel)
     if offline or "no usable repodata cache" in said:
         return Problem(
@@ -160,6 +188,8 @@ def unreachable(channel: str, error: Exception, origin: Origin | None, *, offlin
             "or into the file that RATTLER_AUTH_FILE names.",
             code=ExitCode.NETWORK,
         )
+    if "certificate" in said:
+        return certificate_refused(f"The channel {shown}", told, origin)
     if "404" in first or "could not find subdir" in first:
         return Problem(
             rule="conda-channel-not-found",
@@ -173,7 +203,7 @@ def unreachable(channel: str, error: Exception, origin: Origin | None, *, offlin
         rule="conda-channel-unreachable",
         what=f"The channel {shown} does not answer.",
         origin=origin,
-        why=said.replace("\nCaused by: ", "; "),
+        why=told.replace("\nCaused by: ", "; "),
         instead="Try again, check the network and its proxy (HTTPS_PROXY), or use --offline with what is in the cache.",
         code=ExitCode.NETWORK,
     )
