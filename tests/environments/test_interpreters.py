@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from lading.environments.interpreters import choose_interpreter, find_interpreters, probe_named
+from lading.environments.interpreters import choose_interpreter, find_interpreters, probe_named, running_one
 from lading.environments.probe import probe
 from lading.model.events import Event, Phase
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.pythons import allows
 from lading.model.target import Interpreter
 from tests.environments.support import FOUND
 
@@ -81,6 +82,14 @@ def test_events_tell_of_the_search():
 
     find_interpreters({"HOME": "/nowhere", "PATH": ""}, heard)
     assert [(event.step, event.phase) for event in events] == [("Finding Python", Phase.STARTED), ("Finding Python", Phase.FINISHED)]
+
+
+@pytest.mark.parametrize("specifier", ["", ">=3.8", f"=={sys.version_info[0]}.{sys.version_info[1]}.*", "==3.6.*", ">=4", "<3.0"])
+def test_the_running_one_is_taken_at_once_where_it_would_be_chosen_of_all(specifier: str):
+    found = running_one(specifier, os.environ)
+    assert (found is not None) == allows(specifier, HERE)
+    if found is not None:
+        assert found == choose_interpreter(specifier, find_interpreters(os.environ), None)
 
 
 @pytest.mark.parametrize(

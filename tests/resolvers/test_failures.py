@@ -271,9 +271,10 @@ def test_an_extra_index_that_says_forbidden_is_not_passed_over_for_the_public_on
 
 
 def test_no_room_in_the_temporary_folder(index: LocalIndex, fail: Fail, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nothing"))
+    monkeypatch.setattr("lading.resolvers.scratch._places", lambda: [str(tmp_path / "nothing")])
     problem = fail(plan_of("demo", index=index.url))
     assert (problem.rule, problem.code) == ("temporary-folder-unusable", ExitCode.RESOLUTION)
+    assert str(tmp_path / "nothing") in problem.what
 
 
 def test_an_index_that_says_forbidden(index: LocalIndex, fail: Fail):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading import imaging, pipeline
-from lading.cli.install import ending_orderly
+from lading.cli.ending import ending_orderly
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked

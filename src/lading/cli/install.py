@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from lading import pipeline
+from lading.cli.ending import ending_orderly
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked, system_packages_text
@@ -67,21 +65,6 @@ def _tell_missing(plans: list[Plan], output: Output) -> None:
     wanted = tuple(dict.fromkeys(package for plan in plans for package in plan.system_packages))
     if wanted and (text := system_packages_text(check_system_packages(wanted))):
         output.say(text)
-
-
-@contextmanager
-def ending_orderly() -> Iterator[None]:
-    """Let a request to end (SIGTERM, or SIGHUP of a closed terminal) undo what was begun, and end uv, as Ctrl-C does."""
-    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
 
 
 def _record(variant: pipeline.Variant) -> dict[str, object]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from difflib import get_close_matches
 
 from lading import pipeline
-from lading.cli.install import ending_orderly
+from lading.cli.ending import ending_orderly
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked
@@ -55,6 +54,8 @@ def _must_be_locked(names: frozenset[str], planned: tuple[pipeline.Planned, ...]
     known = {str(package["name"]) for one in planned if one.existing for package in one.existing.packages}
     known |= {package.name for one in planned if one.existing and one.existing.conda for package in one.existing.conda.packages}
     for name in sorted(names - known):
+        from difflib import get_close_matches
+
         near = get_close_matches(name, known, n=1)
         raise LadingError(
             Problem(

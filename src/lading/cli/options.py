@@ -10,7 +10,6 @@ from lading.cli.secrets import with_secrets
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.pipeline import Options
-from lading.planner.platforms import platform_named
 
 # Options that take a value and may stand before the verb: `lading -C examples/iris serve`.
 WITH_VALUE = ("-C", "--directory", "-f", "--file", "--progress", "--python", "--accelerator", "--platform", "--secret", "--source")
@@ -99,9 +98,17 @@ def pipeline_options(arguments: argparse.Namespace, project: str | None = None) 
         offline=arguments.offline,
         source=arguments.source,
         strict=arguments.strict,
-        platform=platform_named(arguments.platform) if arguments.platform else None,
+        platform=_platform(arguments.platform),
         environ=with_secrets(arguments.secret, os.environ, Path.cwd()),
     )
+
+
+def _platform(text: str | None) -> str | None:
+    if not text:
+        return None
+    from lading.planner.platforms import platform_named
+
+    return platform_named(text)
 
 
 def _split_project(base: Path, project: str) -> tuple[Path, str | None]:

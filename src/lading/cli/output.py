@@ -5,14 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lading.explain.progress import make_reporter
-from lading.explain.style import Style, style_for
-from lading.explain.text import render_decisions, render_problems
+from lading.explain.style import Style, columns_of_terminal, style_for
 from lading.model.decisions import Decision, Kind
 from lading.model.events import Reporter
 from lading.model.problems import Problem
@@ -30,7 +28,7 @@ class Output:
             if isinstance(stream, io.TextIOWrapper):
                 # What a terminal's encoding lacks (or half a surrogate in a model's text) is shown as an escape, and never stops us.
                 stream.reconfigure(errors="backslashreplace")
-        columns = shutil.get_terminal_size(fallback=(0, 0)).columns or None
+        columns = columns_of_terminal(os.environ)
         self.as_json, self.quiet, self.verbose = as_json, quiet, verbose
         self.out_style: Style = style_for(sys.stdout, os.environ, no_color=no_color, columns=columns)
         self.talk_style: Style = style_for(sys.stderr, os.environ, no_color=no_color, columns=columns)
@@ -59,6 +57,8 @@ class Output:
         """The decisions the user should know of, at normal verbosity."""
         shown = [decision for decision in decisions if kept or decision.kind is not Kind.KEPT]
         if shown:
+            from lading.explain.text import render_decisions
+
             self.say(render_decisions(shown, self.talk_style))
 
     def problems(self, problems: Sequence[Problem]) -> None:
@@ -68,6 +68,8 @@ class Output:
             code = problems[0].code
             self.json({"error": code.name.lower(), "exit_code": int(code), "problems": [problem.as_json() for problem in problems]})
         else:
+            from lading.explain.text import render_problems
+
             print(render_problems(problems, self.talk_style), file=sys.stderr, flush=True)
 
     def pause(self) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from lading import pipeline
 from lading.cli.changes import add_consent, write_changes
-from lading.cli.install import ending_orderly
+from lading.cli.ending import ending_orderly
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.report import report_locked

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lading import pipeline
 from lading.cli.output import Output
-from lading.environments.system_packages import Checked
-from lading.explain.text import count
-from lading.planner.make import without_settled_advice
+
+if TYPE_CHECKING:
+    from lading.environments.system_packages import Checked
 
 
 def plan_project(options: pipeline.Options) -> tuple[pipeline.Project, tuple[pipeline.Planned, ...]]:
@@ -17,6 +18,8 @@ def plan_project(options: pipeline.Options) -> tuple[pipeline.Project, tuple[pip
     Raises:
         LadingError: for whatever is wrong with the project, and with ``--locked`` if a lock is missing or out of date.
     """
+    from lading.planner.make import without_settled_advice
+
     project = pipeline.read(options)
     planned = pipeline.plan(project, options)
     if options.locked:
@@ -30,6 +33,9 @@ def _holds(planned: pipeline.Planned) -> bool:
 
 def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
     """Say what was decided, where the lock is and what changed in it; a lock that holds is one line."""
+    from lading.explain.text import count
+    from lading.planner.make import without_settled_advice
+
     for one in locked:
         path = one.planned.plan.lock_path
         if not one.changed:
@@ -46,6 +52,8 @@ def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
 
 def system_packages_text(checked: Checked) -> str | None:
     """What the machine lacks of the system packages, with the one line that installs them; nothing where it has all."""
+    from lading.explain.text import count
+
     if checked.missing is None:
         return f"System packages cannot be checked here, as there is no dpkg: {' '.join(checked.asked)}."
     if checked.command is None:

@@ -21,7 +21,7 @@ from lading.model.problems import LadingError
 from lading.model.records import dataclass
 from lading.model.target import Interpreter
 from lading.resolvers.builds import of_lock
-from lading.resolvers.process import Finished, run
+from lading.resolvers.process import Finished, program, run
 
 if TYPE_CHECKING:
     from lading.environments.scripts import Policy
@@ -152,12 +152,9 @@ class Call:
 
     def uv(self, *words: str) -> Finished:
         """Run uv with these arguments."""
-        import uv  # noqa: PLC0415 -- it is needed here alone
-
         try:
-            program = uv.find_uv_bin()
             common = ("--config-file", str(self.folder / _CONFIG), "--no-python-downloads", "--color", "never")
-            command = [program, *words, *common]
+            command = [program(), *words, *common]
             return run(command, env=self.access.env, cwd=self.folder, heard=self.progress.heard, inherit=(self.work.claim,))
         except OSError as error:
             from lading.environments.failures import not_started  # noqa: PLC0415 -- only on the way out

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from lading.environments.probe import Probed, probe
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.target import Gpu, Interpreter, Machine, Target
@@ -18,8 +18,8 @@ from lading.model.target import Gpu, Interpreter, Machine, Target
 CPU = "cpu"
 AUTO = "auto"
 
-_LABEL = re.compile(r"cu\d{2,3}")
-_DRIVER = re.compile(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
+_LABEL = pattern(r"cu\d{2,3}")
+_DRIVER = pattern(r"Kernel Module(?: for \S+)?\s+(\d+(?:\.\d+)+)")
 # The glibc levels that uv has a platform for; a machine between two of them gets the lower.
 _MANYLINUX = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
 _ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
@@ -157,6 +157,8 @@ def _ask_nvidia_smi() -> str | None:
 
 def _nvidia_smi(fields: str) -> list[str]:
     """What ``nvidia-smi`` says about each GPU, a line each; nothing where it is not there or fails."""
+    import shutil  # noqa: PLC0415 -- where the kernel tells of no driver
+
     program = shutil.which("nvidia-smi")
     if program is None:
         return []

@@ -43,6 +43,24 @@ def find_interpreters(environ: Mapping[str, str], reporter: Reporter | None = No
     return interpreters
 
 
+def running_one(specifier: str, environ: Mapping[str, str]) -> Interpreter | None:
+    """The Python that Lading runs on, where `choose_interpreter` would take it whatever else is found: then nothing need be looked for."""
+    path = os.path.realpath(_running())
+    answer = probe([path], environ).get(path)
+    found = _distinct([(answer, "running")]) if answer else ()
+    for one in found:
+        if one.implementation == "cpython" and is_final(one.version) and _is_allowed(specifier, one.version):
+            return one
+    return None
+
+
+def _is_allowed(specifier: str, version: str) -> bool:
+    try:
+        return allows(specifier, version)
+    except ValueError:
+        return False
+
+
 def probe_named(path: str, environ: Mapping[str, str] | None = None) -> Interpreter:
     """The interpreter at a path that the user named; for one in a virtual environment, the Python that it was made with.
 
@@ -183,9 +201,13 @@ def _interpreter(answer: Probed, found_by: str) -> Interpreter:
     return Interpreter(path=answer.executable, version=answer.version, implementation=answer.implementation, found_by=found_by)
 
 
+def _running() -> str:
+    return getattr(sys, "_base_executable", None) or sys.executable
+
+
 def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     user = environ.get("HOME") or os.path.expanduser("~")
-    yield getattr(sys, "_base_executable", None) or sys.executable, "running"
+    yield _running(), "running"
     pyenv = environ.get("PYENV_ROOT") or os.path.join(user, ".pyenv")
     shims = os.path.realpath(os.path.join(pyenv, "shims"))
     for folder in environ.get("PATH", os.defpath).split(os.pathsep):
@@ -222,8 +244,13 @@ def _in_folder(folder: str, found_by: str) -> Iterator[tuple[str, str]]:
     names = sorted((name for name in _names(folder) if _NAME.fullmatch(name)), key=len, reverse=True)
     for name in names[:-1] if names[-1:] == ["python"] and len(names) > 1 else names:
         path = os.path.join(folder, name)
-        if os.access(path, os.X_OK) and not _is_script(path):
+        if os.access(path, os.X_OK) and not _is_python_2(path) and not _is_script(path):
             yield path, found_by
+
+
+def _is_python_2(path: str) -> bool:
+    """A ``python`` that stands alone may be Python 2, which would be asked anew each time, as it has no answer."""
+    return os.path.basename(os.path.realpath(path)).startswith("python2")
 
 
 def _names(folder: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -23,6 +25,20 @@ class Style:
             return text
         codes = ";".join(_CODES[name] for name in names)
         return f"\x1b[{codes}m{text}\x1b[0m"
+
+
+def columns_of_terminal(environ: Mapping[str, str]) -> int | None:
+    """How many columns the terminal has: what ``COLUMNS`` says, else the terminal itself; None where there is none.
+
+    As `shutil.get_terminal_size` finds them, whose module loads every archive format.
+    """
+    said = environ.get("COLUMNS", "")
+    if said.isdigit() and int(said):
+        return int(said)
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def style_for(stream: TextIO, environ: Mapping[str, str], *, no_color: bool = False, columns: int | None = None) -> Style:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 
 from lading.explain.style import Style
@@ -21,6 +20,8 @@ _COLOURS = {Kind.KEPT: "dim", Kind.CHOSEN: "cyan", Kind.ADVICE: "yellow"}
 
 def wrap(text: str, style: Style, indent: str = "", hang: str | None = None) -> str:
     """``text`` folded to the style's width; words longer than a line stay whole, so that a path can be copied."""
+    import textwrap  # noqa: PLC0415 -- in many runs nothing is told
+
     return textwrap.fill(
         " ".join(text.split()),
         style.width,
@@ -40,7 +41,7 @@ def render_problem(problem: Problem, style: Style) -> str:
     if problem.why:
         lines.append(_labelled("  why:", problem.why, style, "dim"))
     if problem.detail:
-        lines.append(textwrap.indent(problem.detail.rstrip(), "    ", lambda _line: True))
+        lines += [f"    {line}" for line in problem.detail.rstrip().splitlines()]
     if problem.instead:
         lines.append(_labelled("  fix:", problem.instead, style, "green"))
     return "\n".join(lines)

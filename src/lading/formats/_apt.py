@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import Problem
 
-_APT = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?([=/][A-Za-z0-9.+:~-]+)?")
+_APT = pattern(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?([=/][A-Za-z0-9.+:~-]+)?")
 
 
 def is_apt_package(word: str) -> bool:

@@ -18,6 +18,7 @@ from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.names import canonical
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.requirements import Declared, IndexOptions, Via
@@ -25,9 +26,9 @@ from lading.model.secrets import SecretUrl
 
 _PER_REQUIREMENT = ("hash", "config-settings", "global-option")
 _INDEXES = ("index-url", "extra-index-url")
-_HASH = re.compile(r"(sha256|sha384|sha512):([0-9a-fA-F]+)")
-_FIRST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|file:", re.IGNORECASE)
+_HASH = pattern(r"(sha256|sha384|sha512):([0-9a-fA-F]+)")
+_FIRST_NAME = pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_SCHEME = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://|file:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from urllib.parse import unquote, urlsplit
 
 from lading.formats._place import Place
 from lading.formats._text import missing_file
 from lading.model.files import ProjectFiles
+from lading.model.patterns import pattern
 from lading.model.problems import LadingError
 
 _ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma")
-_CONDA_BUILD = re.compile(r"/(croot|feedstock_root|conda-bld|perseverance-python-buildout|tmp/build|work)/")
+_CONDA_BUILD = pattern(r"/(croot|feedstock_root|conda-bld|perseverance-python-buildout|tmp/build|work)/")
 
 
 def is_archive(path: str) -> bool:

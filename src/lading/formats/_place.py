@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import field
 from types import MappingProxyType
@@ -10,14 +9,15 @@ from urllib.parse import urlsplit
 
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.secrets import SecretUrl, redact_urls
 
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_LOWER_CASE = re.compile(r"\$\{([A-Za-z0-9_]*[a-z][A-Za-z0-9_]*)\}")
+_VARIABLE = pattern(r"\$\{([A-Z0-9_]+)\}")
+_LOWER_CASE = pattern(r"\$\{([A-Za-z0-9_]*[a-z][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import LadingError, Problem
 from lading.model.target import PythonRequest
 
 OLDEST = (3, 6)
-_VERSION = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?")
+_VERSION = pattern(r"([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?")
 
 
 def exact_request(text: str, origin: Origin, *, rule: str, what: str) -> PythonRequest:

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from lading.formats._paths import exists, installable, is_archive, path_of_file_url
 from lading.formats._place import Place
 from lading.model.names import canonical
+from lading.model.patterns import pattern
 from lading.model.requirements import Declared, Via
 from lading.model.secrets import SecretText
 
@@ -25,15 +26,15 @@ _CLAUSE = (
 )
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 # The plain majority: a name, extras, and clauses whose spelling is beyond doubt.
-_PLAIN = re.compile(rf"({_NAME})[ \t]*(?:\[[ \t]*({_NAME}(?:[ \t]*,[ \t]*{_NAME})*)[ \t]*\])?[ \t]*({_CLAUSE}(?:[ \t]*,[ \t]*{_CLAUSE})*)?")
-_HEAD = re.compile(rf"({_NAME})[ \t]*(?:\[([^\]]*)\])?[ \t]*(.*)", re.DOTALL)
-_DIRECT = re.compile(rf"({_NAME})[ \t]*(?:\[[^\]]*\])?[ \t]*@")
-_SHORT_GIT = re.compile(r"([A-Za-z0-9_.-]+@[A-Za-z0-9.-]+):(?!//)([^\s;]+)")
-_EGG = re.compile(r"[#&]egg=([^&]*)")
-_EGG_NAME = re.compile(rf"({_NAME})(?:\[([^\]]*)\])?")
+_PLAIN = pattern(rf"({_NAME})[ \t]*(?:\[[ \t]*({_NAME}(?:[ \t]*,[ \t]*{_NAME})*)[ \t]*\])?[ \t]*({_CLAUSE}(?:[ \t]*,[ \t]*{_CLAUSE})*)?")
+_HEAD = pattern(rf"({_NAME})[ \t]*(?:\[([^\]]*)\])?[ \t]*(.*)", re.DOTALL)
+_DIRECT = pattern(rf"({_NAME})[ \t]*(?:\[[^\]]*\])?[ \t]*@")
+_SHORT_GIT = pattern(r"([A-Za-z0-9_.-]+@[A-Za-z0-9.-]+):(?!//)([^\s;]+)")
+_EGG = pattern(r"[#&]egg=([^&]*)")
+_EGG_NAME = pattern(rf"({_NAME})(?:\[([^\]]*)\])?")
 # Python converts no longer numbers, and nobody writes them.
 _LONGEST_NUMBER = 1000
-_HUGE = re.compile(rf"[0-9]{{{_LONGEST_NUMBER}}}")
+_HUGE = pattern(rf"[0-9]{{{_LONGEST_NUMBER}}}")
 _WEB = ("http", "https", "ftp")
 _VCS = ("git", "hg", "svn", "bzr")
 _GIT_OVER = ("git+http", "git+https", "git+ssh", "git+git", "git+file")

@@ -9,6 +9,7 @@ from lading.formats._text import read_text
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import LadingError, Problem
 from lading.model.requirements import Declaration
 from lading.model.target import PythonRequest
@@ -16,7 +17,7 @@ from lading.model.target import PythonRequest
 name = ".python-version"
 
 _NAMES = (".python-version", "runtime.txt")
-_PREFIX = re.compile(r"(?:c?python)[-@ ]?", re.IGNORECASE)
+_PREFIX = pattern(r"(?:c?python)[-@ ]?", re.IGNORECASE)
 
 
 def recognises(path: str) -> bool:

@@ -15,11 +15,12 @@ from lading.formats._line import Reader
 from lading.formats._place import NO_VARIABLES
 from lading.formats._together import conflicting_pins, missing_hashes
 from lading.model.files import ProjectFiles
+from lading.model.patterns import pattern
 from lading.model.requirements import Declaration
 
 name = "requirements.txt"
 
-_FILE_NAME = re.compile(r"(.*[-_.])?(requirements?|constraints?)([-_.].*)?\.(txt|in)", re.IGNORECASE)
+_FILE_NAME = pattern(r"(.*[-_.])?(requirements?|constraints?)([-_.].*)?\.(txt|in)", re.IGNORECASE)
 
 
 def recognises(path: str) -> bool:

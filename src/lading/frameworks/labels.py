@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
+from lading.model.patterns import pattern
+
 CPU = "cpu"
-_CUDA = re.compile(r"cu(\d{1,2})(\d)")
-_LABEL = re.compile(r"cpu|cu\d{2,3}|rocm\d+(\.\d+)*|xpu")
+_CUDA = pattern(r"cu(\d{1,2})(\d)")
+_LABEL = pattern(r"cpu|cu\d{2,3}|rocm\d+(\.\d+)*|xpu")
 
 
 def cuda_version(label: str) -> tuple[int, int] | None:

@@ -6,17 +6,15 @@ one order. Keys that Lading does not know are kept.
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
-from lading.locks.toml_text import dumps
 from lading.model.conda import CondaLock
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.secrets import SecretUrl, redact_urls
 
@@ -31,7 +29,7 @@ _HEADER = """\
 _DOCUMENT_KEYS = ("lock-version", "created-by", "requires-python", "environments", "extras", "dependency-groups", "default-groups")
 _PACKAGE_KEYS = ("name", "version", "marker", "requires-python", "index", "dependencies", "vcs", "directory", "archive", "sdist", "wheels")
 _FILE_KEYS = ("name", "type", "url", "path", "editable", "subdirectory", "requested-revision", "commit-id", "size", "upload-time", "hashes")
-_LINE = re.compile(r"at line (\d+)")
+_LINE = pattern(r"at line (\d+)")
 
 
 def write(lock: Lock) -> str:
@@ -46,6 +44,8 @@ def write(lock: Lock) -> str:
     if problems:
         raise LadingError(*problems)
     whole = {**_in_order(document, _DOCUMENT_KEYS), "packages": packages, "tool": _tools(lock)}
+    from lading.locks.toml_text import dumps  # noqa: PLC0415 -- for writing alone
+
     return _HEADER + dumps(_without_credentials(whole))
 
 
@@ -191,6 +191,8 @@ def _parsed(text: str, path: str) -> dict[str, Any]:
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith(("<<<<<<< ", ">>>>>>> ")):
             raise LadingError(_merge_conflict(path, number))
+    import tomllib  # noqa: PLC0415 -- for reading alone
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
 from typing import Any
-
-import tomli_w
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _PLAIN_TEXT = re.compile(r"[^\"\\\x00-\x08\x0a-\x1f\x7f]*")
@@ -61,7 +58,7 @@ def _literal(value: Any, level: int) -> str:
         return f'"{value}"' if _PLAIN_TEXT.fullmatch(value) else _escaped(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float | date | datetime):
+    if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
         return f"{{ {', '.join(f'{_key(key)} = {_literal(one, 0)}' for key, one in value.items())} }}" if value else "{}"
@@ -69,11 +66,17 @@ def _literal(value: Any, level: int) -> str:
         indent = _INDENT * (level + 1)
         items = ",\n".join(f"{indent}{_literal(one, level + 1)}" for one in value)
         return f"[\n{items},\n{_INDENT * level}]" if value else "[]"
-    return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")
+    return _dumps({"x": value}).removeprefix("x = ").rstrip("\n")
 
 
 def _escaped(text: str) -> str:
-    return tomli_w.dumps({"x": text})[len("x = ") : -1]
+    return _dumps({"x": text})[len("x = ") : -1]
+
+
+def _dumps(document: Mapping[str, Any]) -> str:
+    import tomli_w  # noqa: PLC0415 -- for odd texts and dates alone
+
+    return tomli_w.dumps(document)
 
 
 def _key(key: str) -> str:

@@ -7,12 +7,14 @@ from functools import cache
 from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING
 
+from lading.model.patterns import pattern
+
 if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
-_RELEASE = re.compile(r"\d{1,9}(?:\.\d{1,9})*")
-_PYTHON = re.compile(r"(\d{1,9}(?:\.\d{1,9})*)(?:(a|b|rc)(\d{1,9}))?")
-_CLAUSE = re.compile(r"\s*(==|!=|>=|<=|>|<)\s*(\d{1,9}(?:\.\d{1,9})*)(\.\*)?\s*")
+_RELEASE = pattern(r"\d{1,9}(?:\.\d{1,9})*")
+_PYTHON = pattern(r"(\d{1,9}(?:\.\d{1,9})*)(?:(a|b|rc)(\d{1,9}))?")
+_CLAUSE = pattern(r"\s*(==|!=|>=|<=|>|<)\s*(\d{1,9}(?:\.\d{1,9})*)(\.\*)?\s*")
 _STAGES = {"a": 0, "b": 1, "rc": 2}
 _COMPARES = {"==": eq, "!=": ne, ">=": ge, "<=": le, ">": gt, "<": lt}
 

@@ -13,7 +13,6 @@ Refused when the class is made: inheritance, ``__post_init__`` and ``field(init=
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from copy import copy
 from dataclasses import MISSING, Field, FrozenInstanceError, fields
 from dataclasses import dataclass as standard
 from functools import cache
@@ -104,6 +103,8 @@ class _Fields:
         return self._made
 
     def _fields(self) -> Iterable[tuple[str, Field[Any]]]:
+        from copy import copy  # noqa: PLC0415 -- 1 ms, for those who look
+
         for name, type_ in self.types.items():
             made = copy(_sample())
             made.name, made.type, made.kw_only = name, type_, self._kw_only

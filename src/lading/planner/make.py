@@ -7,7 +7,6 @@ from dataclasses import field, replace
 
 from lading.frameworks import Choice, Context, Offers, choose_builds
 from lading.frameworks.choice import OF_MACHINE, applies
-from lading.frameworks.conda_builds import pip_names
 from lading.frameworks.labels import CPU
 from lading.frameworks.names import NAMES, are_declared
 from lading.model.build import BuildOptions
@@ -185,7 +184,11 @@ def _union(*groups: tuple[str, ...]) -> tuple[str, ...]:
 
 def _choose(declaration: Declaration, context: Context) -> Choice:
     """The builds of frameworks, but for those that the list of conda packages names: conda has them in builds of its own."""
-    names = pip_names(declaration.conda.specs) if declaration.conda else frozenset()
+    if declaration.conda is None:
+        return choose_builds(declaration.requirements, context)
+    from lading.frameworks.conda_builds import pip_names  # noqa: PLC0415 -- few projects need conda
+
+    names = pip_names(declaration.conda.specs)
     by_conda = tuple(declared for declared in declaration.requirements if declared.name in names)
     choice = choose_builds(tuple(declared for declared in declaration.requirements if declared not in by_conda), context)
     return replace(choice, requirements=(*choice.requirements, *by_conda))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import LadingError, Problem
 
-_GLIBC = re.compile(r"(?P<arch>x86_64|aarch64)-manylinux_2_(?P<minor>\d+)")
-_OTHERS = re.compile(r"(x86_64|aarch64)-(apple-darwin|unknown-linux-musl|pc-windows-msvc|musllinux_1_\d)")
+_GLIBC = pattern(r"(?P<arch>x86_64|aarch64)-manylinux_2_(?P<minor>\d+)")
+_OTHERS = pattern(r"(x86_64|aarch64)-(apple-darwin|unknown-linux-musl|pc-windows-msvc|musllinux_1_\d)")
 _ASSUMED = 28
 """glibc 2.28 (Debian 10, RHEL 8 and newer) is what today's wheels are built for."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from lading.frameworks.names import are_declared
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import ProjectConfig
 from lading.model.pythons import allows
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _CANDIDATES = tuple(f"3.{minor}.{patch}" for minor in range(30) for patch in range(40))
 _LOCK = "pylock.lading.toml"
-_PREFIX = re.compile(r"^(?:cpython|python)-?(?=\d)")  # as uv and shells name interpreters: cpython-3.11, python3.11
+_PREFIX = pattern(r"^(?:cpython|python)-?(?=\d)")  # as uv and shells name interpreters: cpython-3.11, python3.11
 AUTO = "auto"
 """In place of a version: the newest Python that fits everything."""
 

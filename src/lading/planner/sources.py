@@ -16,9 +16,7 @@ from lading.model.project import Api, PathRef, ProjectConfig, ProjectKind
 from lading.model.records import dataclass
 from lading.model.requirements import Declaration
 from lading.planner.candidates import Candidate, candidates, read_source
-from lading.planner.cortex_conda import with_conda_packages
 from lading.planner.others import ignored_advice, is_passed_over, list_others
-from lading.planner.preinstalled import with_preinstalled
 
 REQUIREMENTS = "requirements.txt"
 PYPROJECT = "pyproject.toml"
@@ -100,6 +98,9 @@ def _declaration(
     found = replace(found, declaration=_with_settings(found.declaration, files, environ))
     if config.kind is not ProjectKind.CORTEX:
         return found
+    from lading.planner.cortex_conda import with_conda_packages  # noqa: PLC0415 -- for Cortex's projects alone
+    from lading.planner.preinstalled import with_preinstalled  # noqa: PLC0415 -- as above
+
     declaration = with_conda_packages(found.declaration, apis, files, environ)
     declaration = with_preinstalled(declaration, config, apis, files)
     return replace(found, declaration=declaration, because=found.because or "Cortex installs it")

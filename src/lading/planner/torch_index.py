@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +50,8 @@ def _of_project(files: ProjectFiles) -> str:
     content = files.read(PYPROJECT)
     if content is None or SETTING.encode() not in content:
         return ""
+    import tomllib  # noqa: PLC0415 -- few projects have the setting
+
     try:
         document: dict[str, Any] = tomllib.loads(content.decode("utf-8-sig", "replace"))
     except tomllib.TOMLDecodeError:

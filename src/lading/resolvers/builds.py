@@ -13,11 +13,11 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
+from lading.locks.toml_text import dumps
 from lading.model.build import ALL, BuildOptions, KnownMetadata
 from lading.model.lock import Lock
 from lading.model.names import canonical
+from lading.model.patterns import pattern
 from lading.model.records import dataclass
 from lading.model.requirements import Declared
 from lading.resolvers.lines import Vault, line
@@ -36,9 +36,7 @@ def of_second_stage(build: BuildOptions) -> frozenset[str]:
     return frozenset({*(name for name in build.no_isolation if name != ALL), *(package for package, _ in build.matching)})
 
 
-_WRITTEN_NAME = re.compile(
-    r"""^\s*name\s*=\s*["']?(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)["']?\s*,?\s*(?:#.*)?$""", re.MULTILINE
-)
+_WRITTEN_NAME = pattern(r"""^\s*name\s*=\s*["']?(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)["']?\s*,?\s*(?:#.*)?$""", re.MULTILINE)
 
 
 def name_of(declared: Declared, root: Path) -> str | None:
@@ -118,7 +116,7 @@ def uv_toml(table: Mapping[str, Mapping[str, Any]], metadata: Iterable[KnownMeta
     variables = {package: dict(facts["build-variables"]) for package, facts in table.items() if facts.get("build-variables")}
     known = [{**one.as_json(), "requires-dist": [declared.reveal() for declared in one.requires]} for one in metadata]
     settings = {"dependency-metadata": known, "extra-build-dependencies": requires, "extra-build-variables": variables}
-    return tomli_w.dumps({key: value for key, value in settings.items() if value})
+    return dumps({key: value for key, value in settings.items() if value})
 
 
 def of_lock(lock: Lock) -> str:

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 
-import tomli_w
-
+from lading.locks.toml_text import dumps
 from lading.model.plan import Plan
 from lading.model.records import dataclass
 from lading.model.requirements import Declared
@@ -107,7 +106,7 @@ def _pyproject(plan: Plan, call: Call) -> str:
     sources = {package: {"index": binding.name} for binding in call.bound for package in sorted(binding.packages)}
     project = {"name": PROJECT_NAME, "version": "0", "dependencies": sorted(_dependencies(plan, call.named - call.aside))}
     tables = [_index_table(binding, call.root) for binding in call.bound]
-    return tomli_w.dumps({"project": project, "tool": {"uv": {"sources": sources, "index": tables}}})
+    return dumps({"project": project, "tool": {"uv": {"sources": sources, "index": tables}}})
 
 
 def _dependencies(plan: Plan, named: frozenset[str]) -> Iterable[str]:

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-from lading.locks.lockfile import is_absolute, machine_path_problem
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import LadingError
 
-_SERVER = re.compile(r"(?!file:|git\+file:)[A-Za-z][A-Za-z0-9+.-]+://", re.IGNORECASE)
+_SERVER = pattern(r"(?!file:|git\+file:)[A-Za-z][A-Za-z0-9+.-]+://", re.IGNORECASE)
 
 
 def is_remote(place: str) -> bool:
@@ -29,6 +29,8 @@ def local_path(place: str, root: Path) -> Path:
 
 def is_outside(place: str, root: Path) -> bool:
     """Whether a local place was written as an absolute one and lies outside of the project."""
+    from lading.locks.lockfile import is_absolute  # noqa: PLC0415 -- for local places alone
+
     bare = place.removeprefix("git+")
     if not (bare.lower().startswith("file:/") or is_absolute(bare)):
         return False
@@ -43,6 +45,8 @@ def checked_path(place: str, root: Path, subject: str, origin: Origin | None = N
         LadingError: if the place is an absolute one outside of the project.
     """
     if is_outside(place, root):
+        from lading.locks.lockfile import machine_path_problem  # noqa: PLC0415 -- as above
+
         raise LadingError(machine_path_problem(subject, place, origin))
     return local_path(place, root)
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -23,12 +24,34 @@ class Finished:
     stderr: str
 
 
+def program() -> str:
+    """Where the uv is that is installed beside Lading.
+
+    In a virtual environment it is where `uv.find_uv_bin` looks first, which takes 2 ms to find out where that is.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+    """
+    beside = Path(sys.prefix, "bin", "uv")
+    if sys.prefix != sys.base_prefix and beside.is_file():
+        return str(beside)
+    import uv  # noqa: PLC0415 -- it need not be loaded to be run
+
+    return uv.find_uv_bin()
+
+
 def run(
-    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, heard: Callable[[str], None], inherit: Sequence[int] = ()
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    heard: Callable[[str], None],
+    inherit: Sequence[int] = (),
+    meanwhile: Callable[[], None] | None = None,
 ) -> Finished:
     """Run a program in a process group of its own; ``heard`` gets each line of its standard error as it comes.
 
-    ``inherit`` are file descriptors that it keeps open as long as it runs.
+    ``inherit`` are file descriptors that it keeps open as long as it runs. ``meanwhile`` is done while it begins; its words wait as long.
     Whatever interrupts the wait (Ctrl-C, an error in ``heard``) ends the program and its children before it goes on.
 
     Raises:
@@ -49,6 +72,8 @@ def run(
     ) as process:
         try:
             assert process.stderr is not None
+            if meanwhile is not None:
+                meanwhile()
             for line in process.stderr:
                 lines.append(line)
                 heard(line.rstrip("\n"))

@@ -7,16 +7,15 @@ that extra means.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lading.model.patterns import pattern
 from lading.resolvers.places import file_url
 
-_EXTRA = re.compile(r"^warning: The package `(?P<name>[A-Za-z0-9._-]+)[^`]*` does not have an extra named `(?P<extra>[^`]+)`", re.MULTILINE)
+_EXTRA = pattern(r"^warning: The package `(?P<name>[A-Za-z0-9._-]+)[^`]*` does not have an extra named `(?P<extra>[^`]+)`", re.MULTILINE)
 _FOLDER = "provided"
 
 
@@ -49,6 +48,9 @@ def _wheel(name: str, version: str, folder: Path) -> Path:
 
 
 def _digest(text: str) -> str:
+    import base64  # noqa: PLC0415 -- as above
+    import hashlib  # noqa: PLC0415 -- as above
+
     return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
 
 

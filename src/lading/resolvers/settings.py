@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from shutil import which
 from urllib.parse import unquote, urlsplit
 
+from lading.model.patterns import pattern
 from lading.model.plan import Plan
 from lading.model.secrets import Secret, SecretUrl
 from lading.resolvers.bindings import Binding
@@ -15,7 +15,7 @@ from lading.resolvers.netrcs import from_netrc
 from lading.resolvers.places import checked_path, file_url, is_outside, is_remote
 from lading.resolvers.witness import LOG_LEVELS
 
-_ALLOWED = re.compile(
+_ALLOWED = pattern(
     r"UV_(CACHE_DIR|HTTP_TIMEOUT|REQUEST_TIMEOUT|HTTP_CONNECT_TIMEOUT|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|KEYRING_PROVIDER"
     r"|CREDENTIALS_DIR|CONCURRENT_\w+|INDEX_\w+_(USERNAME|PASSWORD))"
 )
@@ -59,7 +59,11 @@ def _wants_keyring(plan: Plan, environ: Mapping[str, str]) -> bool:
     urls = (*([options.index_url] if options.index_url else []), *options.extra_index_urls, *(index.url for index in plan.bound))
     parts = [urlsplit(url.reveal()) for url in urls]
     asked = environ.get("PIP_KEYRING_PROVIDER") in ("auto", "import", "subprocess")
-    return (asked or any(one.username and one.password is None for one in parts)) and which("keyring") is not None
+    if not asked and not any(one.username and one.password is None for one in parts):
+        return False
+    from shutil import which  # noqa: PLC0415 -- for those few
+
+    return which("keyring") is not None
 
 
 def _indexes(plan: Plan, root: Path, left_out: frozenset[str], names: Mapping[str, str]) -> dict[str, str]:

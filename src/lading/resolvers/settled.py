@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lading.frameworks.choice import Choice
-from lading.frameworks.second import as_declared, with_choice, with_tensorflow_as_written, with_torch_unbound
+from lading.frameworks.names import TENSORFLOW
 from lading.model.lock import Lock
 from lading.model.plan import Plan
 from lading.model.problems import LadingError
@@ -25,6 +25,10 @@ def settle(plan: Plan, resolve: Callable[[Plan], Lock], choose: Callable[[Declar
         lock = resolve(plan)
     except LadingError as error:
         plan, lock = _with_another_build(plan, resolve, choose, error)
+    if not set(TENSORFLOW) & lock.versions.keys():
+        return plan, lock
+    from lading.frameworks.second import with_tensorflow_as_written  # noqa: PLC0415 -- with the tables, for those who have it
+
     again = with_tensorflow_as_written(plan, lock)
     return (again, resolve(again)) if again is not None else (plan, lock)
 
@@ -32,6 +36,8 @@ def settle(plan: Plan, resolve: Callable[[Plan], Lock], choose: Callable[[Declar
 def _with_another_build(
     plan: Plan, resolve: Callable[[Plan], Lock], choose: Callable[[Declared], Choice], error: LadingError
 ) -> tuple[Plan, Lock]:
+    from lading.frameworks.second import as_declared, with_choice, with_torch_unbound  # noqa: PLC0415 -- as above
+
     unbound = with_torch_unbound(plan)
     if unbound is None or not any("torch" in f"{problem.what} {problem.detail}" for problem in error.problems):
         raise error

@@ -9,28 +9,25 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-import tomli_w
-import uv
 
 from lading import __version__
 from lading.explain.text import count as counted
 from lading.model.build import ALL
 from lading.model.conda import CondaLock
-from lading.model.decisions import Decision, Kind
+from lading.model.decisions import Decision
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.lock import Lock
 from lading.model.names import canonical
+from lading.model.patterns import pattern
 from lading.model.plan import Plan, Role
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
-from lading.model.requirements import Declared, Via
+from lading.model.requirements import Via
 from lading.model.secrets import Redactor
 from lading.model.target import Interpreter
 from lading.resolvers import settings
@@ -38,16 +35,23 @@ from lading.resolvers.bindings import bindings
 from lading.resolvers.builds import Stage, build_table, of_second_stage, stage_of
 from lading.resolvers.cases import Case, mentions
 from lading.resolvers.command import OUTPUT, Call, prepare
-from lading.resolvers.documents import finish, preferences
-from lading.resolvers.process import Finished, run
+from lading.resolvers.process import Finished, program, run
 from lading.resolvers.provided import asked_for_extras, without
+from lading.resolvers.scratch import scratch_folder, usual_place
 from lading.resolvers.witness import Places, Witness, read_log, split
 
 STEP = "Resolving"
-_YANKED = re.compile(r"^warning: `(?P<name>[^`=]+)==(?P<version>[^`]+)` is yanked(?: \(reason: \"?(?P<reason>.*?)\"?\))?\.?$", re.MULTILINE)
-_MASKED = re.compile(r"://[^/@\s]*\*{4}@")
-_UNDATED = re.compile(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
-_BUILD_FAILED = re.compile(r"Failed to (?:download and )?build `(?P<name>[A-Za-z0-9._-]+?)(?:==[^`]*| @ [^`]*)?`")
+_AFTERWARDS = (
+    "tomllib",
+    "lading.resolvers.documents",
+    "lading.resolvers.told",
+    "lading.locks.lockfile",
+    "lading.locks.toml_text",
+    "textwrap",
+)
+_MASKED = pattern(r"://[^/@\s]*\*{4}@")
+_UNDATED = pattern(r"^warning: `(?P<file>[^`]+)` is missing an upload date", re.MULTILINE)
+_BUILD_FAILED = pattern(r"Failed to (?:download and )?build `(?P<name>[A-Za-z0-9._-]+?)(?:==[^`]*| @ [^`]*)?`")
 _FIRST_INDEX = "By default, uv will only consider versions that are published on the first index"
 
 
@@ -132,10 +136,12 @@ class _Session:
 
     def lock(self) -> Lock:
         try:
-            with tempfile.TemporaryDirectory(prefix="lading-resolve-") as folder:
-                finished, document = self._until_settled(Path(folder).resolve())
+            with scratch_folder("lading-resolve-") as folder:
+                finished, document = self._until_settled(folder)
         except OSError as error:
             raise LadingError(_no_room(error)) from error
+        from lading.resolvers.documents import finish  # noqa: PLC0415 -- loaded while uv works
+
         document, shared = without(document, self.call.provided)
         return Lock(
             document=finish(document, self.plan, self.root, self.witness, self._places(), builds=self._builds()),
@@ -157,7 +163,7 @@ class _Session:
             here = folder / str(number)
             here.mkdir()
             finished = self._run(here)
-            document = tomllib.loads((here / OUTPUT).read_text(encoding="utf-8")) if finished.returncode == 0 else None
+            document = _document(here) if finished.returncode == 0 else None
             following = self._following(finished, document)
             if following is not None:
                 self.call = following
@@ -180,10 +186,12 @@ class _Session:
 
     def _attempt(self, plan: Plan, folder: Path) -> Mapping[str, Any] | None:
         """A resolution of another plan, None where there is none; nothing is told of it."""
+        import tempfile  # noqa: PLC0415 -- on the way out
+
         here = Path(tempfile.mkdtemp(dir=folder))
         command, credentials = prepare(plan, replace(self.call, previous=None), here)
         finished = run(command, env={**self.env, **credentials}, cwd=here, heard=_unheard)
-        return tomllib.loads((here / OUTPUT).read_text(encoding="utf-8")) if finished.returncode == 0 else None
+        return _document(here) if finished.returncode == 0 else None
 
     def _following(self, finished: Finished, document: Mapping[str, Any] | None) -> Call | None:
         """The next call to make, None when this one stands. Each reason can come once only, so there is an end.
@@ -229,7 +237,7 @@ class _Session:
     def _run(self, folder: Path) -> Finished:
         command, credentials = prepare(self.plan, self.call, folder)
         try:
-            finished = run(command, env={**self.env, **credentials}, cwd=folder, heard=self._heard)
+            finished = run(command, env={**self.env, **credentials}, cwd=folder, heard=self._heard, meanwhile=_load_the_rest)
         except OSError as error:
             raise LadingError(_not_started(error)) from error
         log, words = split(finished.stderr)
@@ -260,19 +268,16 @@ class _Session:
         )
 
     def _decisions(self, finished: Finished, document: Mapping[str, Any]) -> Iterable[Decision]:
-        for found in _YANKED.finditer(finished.stderr):
-            yield _yanked(self.plan, found["name"], found["version"], self.redact(found["reason"] or ""))
+        from lading.resolvers import told  # noqa: PLC0415 -- loaded while uv works
+
+        yield from told.yanked(self.plan, finished.stderr, self.redact)
         if self.call.strategy != "first-index":
-            yield _searched_further(self.plan)
+            yield told.searched_further(self.plan)
         if self.call.left_out:
-            yield _left_out()
+            yield told.left_out()
         if undated := self._undated(document):
-            yield _as_of_unknown(undated, self.call.as_of or "")
-        for declared in self.plan.requirements:
-            if declared.editable and declared.via is Via.VCS:
-                yield _not_editable(declared)
-        if self.plan.options.prefer_binary:
-            yield _PREFER_BINARY
+            yield told.as_of_unknown(undated, self.call.as_of or "")
+        yield from told.not_kept(self.plan)
 
     def _undated(self, document: Mapping[str, Any]) -> tuple[str, ...]:
         """Packages for which the date could not count: their index tells none, or they come from a page or folder of links."""
@@ -284,6 +289,19 @@ class _Session:
         listed = {str(one["name"]) for one in packages if places.of(one, self.witness.pages.get(str(one["name"]), ())) in links}
         local = {str(one["name"]) for one in packages if any("path" in wheel for wheel in one.get("wheels", ()))}
         return tuple(sorted((self.call.undated & {str(one["name"]) for one in packages}) | listed | local))
+
+
+def _document(folder: Path) -> Mapping[str, Any]:
+    """The lock that uv has written."""
+    import tomllib  # noqa: PLC0415 -- loaded while uv works
+
+    return tomllib.loads((folder / OUTPUT).read_text(encoding="utf-8"))
+
+
+def _load_the_rest() -> None:
+    """Load, while uv works, what its answer will be read, told and written with."""
+    for name in _AFTERWARDS:
+        import_module(name)
 
 
 def _unheard(line: str) -> None:
@@ -308,18 +326,23 @@ def _lines(plan: Plan) -> Iterable[str]:
 def _previous(options: ResolveOptions) -> str | None:
     if options.previous is None or options.upgrade is True:
         return None
-    return tomli_w.dumps(preferences(options.previous.document))
+    from lading.locks.toml_text import dumps  # noqa: PLC0415 -- a lock is not there at first
+    from lading.resolvers.documents import preferences  # noqa: PLC0415 -- as above
+
+    return dumps(preferences(options.previous.document))
 
 
 def _program() -> str:
     try:
-        return uv.find_uv_bin()
+        return program()
     except FileNotFoundError as error:
         raise LadingError(_not_started(error)) from error
 
 
 def _uv_version() -> str:
     """The version of uv, from the name of its record: asking importlib for it costs more than the rest of a small lock."""
+    import uv  # noqa: PLC0415 -- it need not be loaded to be run
+
     records = [record.name for record in Path(uv.__file__).parent.parent.glob("uv-*.dist-info")]
     if len(records) == 1:
         return records[0].removeprefix("uv-").removesuffix(".dist-info")
@@ -331,7 +354,7 @@ def _uv_version() -> str:
 def _no_room(error: OSError) -> Problem:
     return Problem(
         rule="temporary-folder-unusable",
-        what=f"The temporary folder {tempfile.gettempdir()} cannot be used: {error.strerror}.",
+        what=f"The temporary folder {usual_place()} cannot be used: {error.strerror}.",
         why="Resolving needs a few kilobytes there.",
         instead="Free some space, or set TMPDIR to a folder that can be written.",
         code=ExitCode.RESOLUTION,
@@ -346,78 +369,3 @@ def _not_started(error: OSError) -> Problem:
         instead="Install Lading again, so that its uv comes with it.",
         code=ExitCode.RESOLUTION,
     )
-
-
-def _yanked(plan: Plan, name: str, version: str, reason: str) -> Decision:
-    declared = next((one for one in plan.requirements if one.name == name), None)
-    return Decision(
-        rule="version-yanked",
-        kind=Kind.ADVICE,
-        subject=name,
-        asked=declared.pep508 if declared else name,
-        chose=f"{name}=={version}",
-        because=f"its authors have withdrawn this version{f': {reason}' if reason else ''}; it is used as the pin asks for it",
-        origin=declared.origin if declared else None,
-        instead="another version",
-    )
-
-
-def _searched_further(plan: Plan) -> Decision:
-    first = plan.options.extra_index_urls[0] if plan.options.extra_index_urls else "the first index"
-    return Decision(
-        rule="searched-every-index",
-        kind=Kind.CHOSEN,
-        subject="indexes",
-        asked=", ".join(str(url) for url in plan.options.extra_index_urls),
-        chose="every index is searched for the versions that the first one lacks",
-        because="a package is on one index, and the version asked for is only on another; pip searches all of them too",
-        instead=f"--index-url on the line of each package that must come from {first} alone",
-    )
-
-
-def _as_of_unknown(names: tuple[str, ...], as_of: str) -> Decision:
-    return Decision(
-        rule="as-of-unknown",
-        kind=Kind.ADVICE,
-        subject="as-of",
-        asked=f"nothing newer than {as_of}",
-        chose=f"any version of {', '.join(names)}",
-        because="where they come from tells no upload dates, so what is newer cannot be told apart",
-        instead="an exact version of each",
-    )
-
-
-def _left_out() -> Decision:
-    return Decision(
-        rule="machine-folder-left-out",
-        kind=Kind.CHOSEN,
-        subject="indexes",
-        asked="the folders outside of the project that this machine's settings (PIP_FIND_LINKS and its like) add",
-        chose="they are not searched",
-        because="a lock travels with the project and cannot name files that only one machine has",
-        instead="--find-links with a folder inside the project",
-    )
-
-
-def _not_editable(declared: Declared) -> Decision:
-    return Decision(
-        rule="git-not-editable",
-        kind=Kind.CHOSEN,
-        subject=declared.name or declared.pep508,
-        asked=f"-e {declared.pep508}",
-        chose="an ordinary installation of the locked commit",
-        because="uv installs folders in editable mode, not repositories; what is imported is the same",
-        origin=declared.origin,
-        instead="a clone inside the project, and -e with its path",
-    )
-
-
-_PREFER_BINARY = Decision(
-    rule="prefer-binary-not-kept",
-    kind=Kind.ADVICE,
-    subject="--prefer-binary",
-    asked="--prefer-binary",
-    chose="wheels where the chosen version has them",
-    because="uv does not step back to an older version for the sake of a wheel",
-    instead="--only-binary :all:",
-)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import platform
 import posixpath
 import typing
 import warnings
@@ -288,6 +287,8 @@ def _parse(content: bytes, version: tuple[int, int] | None = None) -> ast.Module
 
 
 def _syntax_problem(path: str, line: int | None, message: str) -> Problem:
+    import platform  # noqa: PLC0415 -- 1 ms, for a file that cannot be read
+
     running = platform.python_version()
     python_2 = "Missing parentheses in call to 'print'" in message or "multiple exception types" in message
     return Problem(

@@ -8,7 +8,6 @@ means what the source says.
 from __future__ import annotations
 
 import ast
-import difflib
 import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -295,6 +294,8 @@ def find_object(module: Module, name: str) -> Defined:
     if isinstance(found, Defined):
         return found
     names = module.classes_and_functions()
+    import difflib  # noqa: PLC0415 -- 1 ms, for a name that is wrong
+
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if found is None:
         what, why = f"{module.path} defines no {name}", f"it defines {', '.join(names)}" if names else "it defines no class and no function"

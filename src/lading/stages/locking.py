@@ -30,17 +30,19 @@ def lock_one(planned: Planned, project: Project, options: Options, reporter: Rep
     Raises:
         LadingError: if resolving fails, or the lock is stale and must not be changed.
     """
-    from lading.locks.lockfile import write
-
     existing = planned.existing
     as_of = _as_of(planned, project, options)
     planned = _with_day(planned, as_of)
     _must_be_same_source(planned, options)
     if existing is not None and (options.frozen or (not planned.stale and not options.upgrade)):
+        from lading.locks.lockfile import write
+
         return Locked(planned=planned, lock=existing, text=write(existing), before=existing)
     if options.locked or options.frozen:
         raise LadingError(_lock_problem(planned))
     made = _resolve(planned, project, options, as_of, reporter)
+    from lading.locks.lockfile import write
+
     text = write(made)
     if existing is None or write(existing) != text:
         _write_beside(project.root / planned.plan.lock_path, text)

@@ -252,10 +252,13 @@ def declared_accelerator(config: ProjectConfig, options: Options) -> str:
 
 
 def _interpreter(python: PythonChoice, requirements: tuple[Declared, ...], options: Options, reporter: Reporter) -> Interpreter:
-    from lading.environments.interpreters import choose_interpreter, find_interpreters, probe_named
+    from lading.environments.interpreters import choose_interpreter, find_interpreters, probe_named, running_one
 
     if python.path is not None:
         return probe_named(python.path)
+    running = running_one(python.specifier, options.environ)
+    if running is not None:
+        return running
     asked_by = python.request.origin if python.request.specifier else None
     found = tuple(find_interpreters(options.environ, reporter))
     try:
