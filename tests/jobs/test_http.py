@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from lading.client import Client
 from tests.jobs.support import api, running, start, wait_for_answers, wait_over
-from tests.service.support import Server, free_port
+from tests.service.support import Server, children_of, free_port
 
 BATCH = """
     import os, sys, time
@@ -141,6 +144,52 @@ def test_a_job_is_stopped(server):
     assert wait_over(server, "many", job["job_id"])["status"] == "status_stopped"
     again = server.client.delete("/many", params={"jobID": job["job_id"]})
     assert (again.status_code, again.json()["kind"]) == (400, "job.not_running")
+
+
+def test_a_job_that_is_stopped_while_it_enqueues_leaves_nothing_behind(tmp_path):
+    with running(
+        tmp_path, job_apis=[api(tmp_path, "many", "BatchAPI", BATCH, config={"out": str(tmp_path / "out"), "mark": "m"})]
+    ) as server:
+        job = _submit(server, workers=1, item_list={"items": [0] * 400_000, "batch_size": 1})["job_id"]
+        assert server.client.delete("/many", params={"jobID": job}).status_code == 200
+        status = wait_over(server, "many", job)
+        assert (status["status"], status["batches_in_queue"]) == ("status_stopped", 0)
+        assert list((tmp_path / "jobs" / "submissions").iterdir()) == []
+        after = _submit(server, workers=1, item_list={"items": [1], "batch_size": 1})["job_id"]
+        assert wait_over(server, "many", after)["status"] == "status_succeeded"
+        server.stop()
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite")) as store:
+        assert store.execute("SELECT count(*) FROM items WHERE job = ?", (job,)).fetchone() == (0,)
+
+
+def test_a_server_that_stops_while_a_job_enqueues_goes_on_later(tmp_path):
+    spec = {"job_apis": [api(tmp_path, "many", "BatchAPI", BATCH, config={"out": str(tmp_path / "out"), "mark": "m"})]}
+    with running(tmp_path, **spec) as server:
+        job = _submit(server, workers=1, item_list={"items": [0] * 200_000, "batch_size": 100})["job_id"]
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 8
+    with running(tmp_path, **spec) as server:
+        status = wait_over(server, "many", job)
+        assert (status["status"], status["batch_metrics"]["succeeded"]) == ("status_succeeded", 2000)
+
+
+def test_a_deleted_api_stops_its_jobs(tmp_path):
+    slow = BATCH.replace("def predict(self, payload, batch_id):", "def predict(self, payload, batch_id):\n            time.sleep(0.5)")
+    spec = {"job_apis": [api(tmp_path, "many", "BatchAPI", slow, config={"out": str(tmp_path / "out"), "mark": "m"})]}
+    with running(tmp_path, **spec) as server:
+        job = _submit(server, workers=1, item_list={"items": list(range(1000)), "batch_size": 1})["job_id"]
+        _until((tmp_path / "out").exists)
+        client = Client(server.url, token=json.loads((tmp_path / "jobs" / "server.json").read_text())["token"])
+        assert client.delete_api("many")["message"] == "deleted many"
+        assert server.client.get("/many").status_code == 404
+        _until(lambda: children_of(server.process.pid) == [])
+        done = (tmp_path / "out").read_text()
+        assert server.stop() == 0
+    with running(tmp_path, **spec) as again:
+        status = again.client.get("/many", params={"jobID": job}).json()["job_status"]
+        assert status["status"] == "status_stopped"
+        assert (tmp_path / "out").read_text() == done
 
 
 def test_a_job_that_takes_too_long_is_ended(server):

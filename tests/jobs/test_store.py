@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -96,6 +97,33 @@ def test_a_job_that_is_over_stays_as_it_is(store):
     assert store.jobs(unfinished=True) == []
     store.delete(job)
     assert store.job(job) is None
+
+
+def test_the_items_of_a_job_that_is_over_are_dropped_and_no_more_are_added(store):
+    job, other = _job(store, 30_000), _job(store, 2)
+    leased = store.claim(job, 3, 60)
+    store.finish([_ok(leased[0]), Outcome(leased=leased[1], ok=False, error="bad")])
+    assert store.update(job, status=JobStatus.STOPPED)
+    assert store.claim(job, 9, 60) == []
+    assert store.finish([_ok(leased[2])]) == 0
+    assert [len(store.items(job, state)) for state in ItemState] == [0, 0, 1, 1]
+    asked = []
+    assert store.add(job, (asked.append(number) or Item(number=number, payload=b"") for number in range(40_000, 60_000))) == 0
+    assert len(asked) < 10_000
+    assert [len(store.items(job, state)) for state in ItemState] == [0, 0, 1, 1]
+    kept = store.job(job)
+    assert kept is not None
+    assert (kept.waiting, len(store.claim(other, 9, 60))) == (0, 2)
+
+
+def test_what_a_killed_process_left_of_a_job_that_is_over_is_dropped(sqlite_store, tmp_path):
+    job = _job(sqlite_store, 5)
+    sqlite_store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "jobs" / "jobs.sqlite")) as raw:
+        raw.execute("UPDATE jobs SET status = 'status_stopped'")
+        raw.commit()
+        SqliteJobStore(tmp_path / "jobs").close()
+        assert raw.execute("SELECT count(*) FROM items WHERE job = ?", (job,)).fetchone() == (0,)
 
 
 def test_an_item_is_added_once_by_its_key_and_found_by_it(store):

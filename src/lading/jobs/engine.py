@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -87,7 +88,6 @@ class JobEngine:
         self.lease_seconds = lease_seconds
         self._thread = ThreadPoolExecutor(threads, "lading-jobs")
         self._runs: dict[str, asyncio.Task[None]] = {}
-        self._stopping: set[str] = set()
 
     async def in_store(self, function: Callable[..., Any], *values: Any, **named: Any) -> Any:
         """Call the store in its thread."""
@@ -122,10 +122,8 @@ class JobEngine:
         stopped: bool = await self.in_store(self.store.update, job, status=JobStatus.STOPPED)
         run = self._runs.get(job)
         if run is not None:
-            self._stopping.add(job)
             run.cancel()
             await asyncio.wait([run])
-            self._stopping.discard(job)
         return stopped
 
     async def close(self) -> None:
@@ -159,8 +157,12 @@ class JobEngine:
 
     async def _work(self, job: Job) -> tuple[JobStatus, str | None]:
         if job.status is JobStatus.ENQUEUING:
-            # In another thread: a long list must not keep the store from other jobs.
-            total = await asyncio.to_thread(self.store.add, job.id, self._enqueue(job))
+            given_up = threading.Event()
+            try:
+                # In another thread: a long list must not keep the store from other jobs.
+                total = await asyncio.to_thread(self.store.add, job.id, until(given_up, self._enqueue(job)))
+            finally:
+                given_up.set()
             await self.in_store(self.store.update, job.id, status=JobStatus.RUNNING, total=total)
         crew = self._make_crew(job)
         try:
@@ -179,6 +181,14 @@ class JobEngine:
         if not done.ok:
             return JobStatus.WORKER_ERROR, f"on_job_complete: {done.error}"
         return (JobStatus.COMPLETED_WITH_FAILURES if now.failed else JobStatus.SUCCEEDED), None
+
+
+def until(given_up: threading.Event, items: Iterator[Item]) -> Iterator[Item]:
+    """Items, until nobody wants them any more: the thread that adds them cannot be canceled."""
+    for item in items:
+        if given_up.is_set():
+            return
+        yield item
 
 
 class Shift:

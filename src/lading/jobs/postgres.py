@@ -138,6 +138,7 @@ class PostgresJobStore:
             )
             if done.rowcount > 0 and over:
                 connection.execute("DELETE FROM seats WHERE job = %s", (job,))
+                connection.execute("DELETE FROM items WHERE job = %s AND ended IS NULL", (job,))
             if done.rowcount > 0 and status is not None:
                 connection.execute("DELETE FROM submissions WHERE job = %s", (job,))
             return done.rowcount > 0
@@ -171,19 +172,27 @@ class PostgresJobStore:
     def add(self, job: str, items: Iterable[Item]) -> int:
         """See `JobStore`. Some thousand items make a transaction, so that the list may be longer than memory."""
         count, stream = 0, iter(items)
-        while chunk := list(islice(stream, _CHUNK)):
-            self._insert(job, chunk)
+        while (chunk := list(islice(stream, _CHUNK))) and self._insert(job, chunk):
             count += len(chunk)
         return count
 
-    def _insert(self, job: str, chunk: Sequence[Item]) -> None:
+    def _insert(self, job: str, chunk: Sequence[Item]) -> bool:
+        """Insert items; False if the job is over."""
         columns = ([one.number for one in chunk], [one.payload for one in chunk])
         texts = ([one.content_type for one in chunk], [one.key for one in chunk])
-        self._change(
-            "INSERT INTO items (job, number, payload, content_type, key)"
-            " SELECT %s, * FROM unnest(%s::bigint[], %s::bytea[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
-            (job, *columns, *texts),
-        )
+
+        def change(connection: Connection) -> bool:
+            # The job's row is locked, so that whoever ends the job waits for these items, and drops them with the others.
+            if connection.execute("SELECT ended FROM jobs WHERE id = %s FOR SHARE", (job,)).fetchone() not in (None, (None,)):
+                return False
+            connection.execute(
+                "INSERT INTO items (job, number, payload, content_type, key)"
+                " SELECT %s, * FROM unnest(%s::bigint[], %s::bytea[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+                (job, *columns, *texts),
+            )
+            return True
+
+        return self._run(change)
 
     def append(self, job: str, key: str, payload: bytes, content_type: str | None) -> bool:
         """Add one item behind all others; False if there is one of that key already."""

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
-from lading.jobs.engine import Crew, CrewLostError, JobEngine, Shift
+from lading.jobs.engine import Crew, CrewLostError, JobEngine, Shift, until
 from lading.jobs.store import Item, Job, JobStatus, JobStore, StoreLostError
 from lading.jobs.submission import SubmissionError
 
@@ -221,7 +221,7 @@ class SharedEngine(JobEngine):
         """Items that are there already are left alone, so a list that was interrupted is begun again."""
         while True:
             try:
-                return self.store.add(job.id, _until(given_up, self._enqueue(job)))
+                return self.store.add(job.id, until(given_up, self._enqueue(job)))
             except StoreLostError:
                 if given_up.wait(_ROUND_SECONDS):
                     return 0
@@ -268,10 +268,3 @@ class SharedEngine(JobEngine):
         while True:
             await asyncio.sleep(self.lease_seconds / 4)
             await self.surely(self.shared.own, job.id, self.member, self.lease_seconds)
-
-
-def _until(given_up: threading.Event, items: Iterator[Item]) -> Iterator[Item]:
-    for item in items:
-        if given_up.is_set():
-            return
-        yield item

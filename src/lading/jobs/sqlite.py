@@ -39,6 +39,7 @@ CREATE INDEX IF NOT EXISTS items_open ON items (job, number) WHERE state IN ('in
 CREATE UNIQUE INDEX IF NOT EXISTS items_by_key ON items (job, key) WHERE key IS NOT NULL;
 """
 _CHUNK = 2000
+_DROPPED = 20_000
 _BUSY_SECONDS = 60.0
 _CHANGEABLE = frozenset({"status", "ended", "error", "total", "started"})
 _OVER = tuple(status.value for status in JobStatus if status.over)
@@ -71,6 +72,8 @@ class SqliteJobStore:
             connection.executescript(_SCHEMA)
             with self._change() as change:
                 change.execute("UPDATE items SET state = 'in_queue', lease = NULL WHERE state = 'in_progress'")
+            for job in self._half_dropped():
+                self._drop_open(job)
         except sqlite3.Error as error:
             self.close()
             raise LadingError(_unusable(folder, str(error))) from error
@@ -135,7 +138,29 @@ class SqliteJobStore:
                 f"UPDATE jobs SET {assignments} WHERE id = ? AND status NOT IN ({marks})",  # noqa: S608 - names from a set of ours
                 (*(storable(str(value)) if isinstance(value, str) else value for value in values.values()), job, *_OVER),
             )
-            return done.rowcount > 0
+        if done.rowcount > 0 and isinstance(status, JobStatus) and status.over:
+            self._drop_open(job)
+        return done.rowcount > 0
+
+    def _drop_open(self, job: str) -> None:
+        """Drop the items of a job that have not ended, some at a time: there may be a million, and other jobs want the store, too."""
+        query = (
+            "DELETE FROM items WHERE job = ?1 AND number IN (SELECT number FROM items INDEXED BY items_open"
+            " WHERE job = ?1 AND state IN ('in_queue', 'in_progress') LIMIT ?2)"
+        )
+        while True:
+            with self._change() as change:
+                if change.execute(query, (job, _DROPPED)).rowcount < _DROPPED:
+                    return
+
+    def _half_dropped(self) -> list[str]:
+        """The jobs that are over and still have open items: the process was killed while it dropped them."""
+        marks = ", ".join("?" for _ in _OVER)
+        query = (
+            f"SELECT id FROM jobs WHERE status IN ({marks}) AND EXISTS (SELECT 1 FROM items INDEXED BY items_open"  # noqa: S608 - as above
+            " WHERE job = id AND state IN ('in_queue', 'in_progress'))"
+        )
+        return [row[0] for row in self._connection().execute(query, _OVER)]
 
     def job(self, job: str) -> Job | None:
         """See `JobStore`."""
@@ -168,15 +193,22 @@ class SqliteJobStore:
         for item in items:
             chunk.append((job, item.number, item.payload, item.content_type, item.key))
             if len(chunk) >= _CHUNK:
-                count += self._insert(chunk)
-                chunk = []
-        return count + self._insert(chunk)
+                if not self._insert(job, chunk):
+                    return count
+                count, chunk = count + len(chunk), []
+        return count + len(chunk) if self._insert(job, chunk) else count
 
-    def _insert(self, rows: list[tuple[Any, ...]]) -> int:
-        if rows:
-            with self._change() as change:
-                change.executemany("INSERT OR IGNORE INTO items (job, number, payload, content_type, key) VALUES (?, ?, ?, ?, ?)", rows)
-        return len(rows)
+    def _insert(self, job: str, rows: list[tuple[Any, ...]]) -> bool:
+        """Insert items; False if the job is over."""
+        if not rows:
+            return True
+        marks = ", ".join("?" for _ in _OVER)
+        with self._change() as change:
+            query = f"SELECT 1 FROM jobs WHERE id = ? AND status IN ({marks})"  # noqa: S608 - as above
+            if change.execute(query, (job, *_OVER)).fetchone():
+                return False
+            change.executemany("INSERT OR IGNORE INTO items (job, number, payload, content_type, key) VALUES (?, ?, ?, ?, ?)", rows)
+        return True
 
     def append(self, job: str, key: str, payload: bytes, content_type: str | None) -> bool:
         """Add one item behind all others; False if there is one of that key already."""

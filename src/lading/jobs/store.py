@@ -71,8 +71,8 @@ class Job:
 
     @property
     def waiting(self) -> int:
-        """Items without a final state."""
-        return self.total - self.succeeded - self.failed
+        """Items that are still to be worked on: none, once the job is over."""
+        return 0 if self.status.over else self.total - self.succeeded - self.failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class JobStore(Protocol):
         """Keep a new job."""
 
     def add(self, job: str, items: Iterable[Item]) -> int:
-        """Add items, those that are there already left alone; returns how many items were given."""
+        """Add items, those that are there already left alone; returns how many items were given. Stops where the job is over."""
 
     def claim(self, job: str, limit: int, seconds: float) -> Sequence[Leased]:
         """Lease up to ``limit`` items, the first ones first, for so many seconds."""
@@ -152,7 +152,10 @@ class JobStore(Protocol):
         """Write outcomes down, all or none; returns how many counted: those of leases that still hold."""
 
     def update(self, job: str, **values: object) -> bool:
-        """Change fields of a job that is not over; False if it is, or is not there."""
+        """Change fields of a job that is not over; False if it is, or is not there.
+
+        With a job that is over by this, its items that have not ended are dropped: nobody will work on them.
+        """
 
     def job(self, job: str) -> Job | None:
         """A job by its id."""

@@ -115,7 +115,7 @@ class Control:
                 raise RefusedRequestError(f"{name} cannot serve: {failure_text(new.pool)}")
 
     async def delete(self, name: str) -> None:
-        """Stop serving an API.
+        """Stop serving an API; its jobs are stopped, too.
 
         Raises:
             RefusedRequestError: if there is none, or a splitter needs it.
@@ -126,7 +126,8 @@ class Control:
                 raise RefusedRequestError(f"{name} is used by the TrafficSplitter {using[0]}")
             service, app = self.fleet.find(name), self._app
             assert app is not None
-            paths = [path for path, handler in app.whole.items() if _name(getattr(handler, "__self__", None)) == name]
+            owners = {path: getattr(handler, "__self__", None) for path, handler in app.whole.items()}
+            paths = {path: owner for path, owner in owners.items() if _name(owner) == name}
             if not paths:
                 raise RefusedRequestError(f"there is no API {name}")
             for path in paths:
@@ -135,6 +136,9 @@ class Control:
                 app.direct.handlers.pop(path.encode(), None)
             if service is not None:
                 self.fleet.remove(service)
+            jobs = next((owner.jobs for owner in paths.values() if hasattr(owner, "jobs")), None)
+            if jobs is not None:
+                await jobs.end(name)
 
 
 def _name(routes: Any) -> str | None:

@@ -191,6 +191,14 @@ class Jobs:
                 self.asynchronous[service.api.name] = service
                 self._tasks.append(asyncio.create_task(self._serve_async(service.api.name, service)))
 
+    async def end(self, api: str) -> None:
+        """Stop every job of an API that is not served any more. An AsyncAPI's requests wait until it is served again."""
+        unfinished: Sequence[Job] = await self.engine.surely(self.store.jobs, api, limit=1_000_000, unfinished=True)
+        for job in unfinished:
+            if job.kind != "AsyncAPI":
+                await self.engine.stop(job.id)
+                self.submission_path(job.id).unlink(missing_ok=True)
+
     async def enqueue_async(self, name: str, key: str, body: bytes, content_type: str) -> None:
         """Keep a request; it holds when this returns."""
         await self.engine.in_store(self.store.append, f"async-{name}", key, body, content_type)
