@@ -51,6 +51,7 @@ class Engine:
         self.style = None
         self.loop = None
         self._batches = None
+        self._tracing = None
         self._early = OrderedDict()
         self._idle = self._is_ready = False
         self._checking = threading.Lock()
@@ -79,6 +80,10 @@ class Engine:
         try:
             make_style = self._style()
             loading.prepare_path(root, self.load["python_path"], self.load["file"])
+            if "COG_TRACE_CONFIGURED" in os.environ and self.load["style"] == "cog":
+                from lading_worker import tracing
+
+                self._tracing = tracing.start(root, self._report)
             target = loading.load(root, self.load["file"], self.load["object"])
             self.style = make_style(self.load, target)
             phase = "setup"
@@ -199,10 +204,17 @@ class Engine:
             call.stopped()
         else:
             running = calls.enter(call)
+            span = self.attach(call)
             after = self.style.answer(call)
+            if span is not None:
+                self._tracing.detach(span)
             scope.leave(running)
         slot.finish()
         return after
+
+    def attach(self, call):
+        """Make the model's spans below the call's own, where there are traces."""
+        return None if self._tracing is None else self._tracing.attach(call.head)
 
     def busy(self):
         """The main thread has something to run."""

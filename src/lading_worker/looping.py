@@ -62,6 +62,7 @@ class Loop:
                 call.stopped()
             else:
                 running = calls.enter(call)
+                self._engine.attach(call)
                 await self._engine.style.answer_async(call)
                 scope.leave(running)
         except BaseException as error:

@@ -20,6 +20,7 @@ from lading.service.log import ServiceLog, printable
 from lading.service.openapi import cortex_endpoints
 from lading.service.prediction import PredictionService
 from lading.service.splitter import SplitterRoutes
+from lading.service.tracing import Tracing
 from lading.service.v2_http import V2Routes
 from lading.service.webhooks import Webhooks
 
@@ -85,7 +86,7 @@ class App:
         exchange.respond(500, _FAILED)
 
     def _tell_failure(self, method: str, path: str, api: str, error: Exception) -> None:
-        self.log.say("error", f"{method} {printable(path)}: an error of Lading's own: {error!r}", api=api)
+        self.log.say("error", f"{method} {printable(path)}: an error of Lading's own: {error!r}", error=error, api=api)
 
     async def _dispatch(self, request: Request) -> None:
         by_method = self.methods.get(request.path)
@@ -134,6 +135,7 @@ def create_app(
     shutdown: Callable[[], None] | None = None,
     training: PredictionService | None = None,
     jobs: Jobs | None = None,
+    tracing: Tracing | None = None,
 ) -> App:
     """The application for ``spec``, with one service for each of its APIs, in the same order, and one for its training if it has one.
 
@@ -154,13 +156,13 @@ def create_app(
         elif service.api.worker.style == Style.CORTEX:
             targets[service.api.name] = _add_cortex(app, service, alone=alone)
         else:
-            _add_cog(app, service, hooks, spec)
+            _add_cog(app, service, hooks, spec, tracing=tracing)
     _add_jobs(app, spec, jobs)
     for splitter in spec.splitters:
         routes = SplitterRoutes(splitter, targets, app.max_body)
         app.whole[splitter.endpoint], app.whole[f"{splitter.endpoint}/"] = routes.endpoint, routes.redirect
     if training is not None:
-        _add_cog(app, training, hooks, spec, "trainings")
+        _add_cog(app, training, hooks, spec, "trainings", tracing=tracing)
     _add_v2(app, services)
     app.plain_404 = not app.cog
     return app
@@ -182,11 +184,13 @@ def _add_common(app: App, common: CommonRoutes) -> None:
         app.methods["/shutdown"] = {"POST": common.shutdown}
 
 
-def _add_cog(app: App, service: PredictionService, hooks: Webhooks, spec: ServiceSpec, noun: str = "predictions") -> None:
+def _add_cog(
+    app: App, service: PredictionService, hooks: Webhooks, spec: ServiceSpec, noun: str = "predictions", *, tracing: Tracing | None = None
+) -> None:
     place = f"/{noun}"
     if place in app.cog:
         place = f"/{service.api.name}{place}"
-    routes = CogRoutes(service, app.max_body, hooks, place, max_listeners=spec.max_listeners)
+    routes = CogRoutes(service, app.max_body, hooks, place, max_listeners=spec.max_listeners, tracing=tracing)
     app.cog[place] = routes
     app.whole[place] = routes.collection
     if noun == "predictions":

@@ -22,6 +22,7 @@ from lading.service.exchange import Exchange
 from lading.service.pool import Refusal, RefusedError
 from lading.service.prediction import LONGEST_ID, PredictionService
 from lading.service.preferences import Preferences, preferences
+from lading.service.tracing import Tracing
 from lading.service.webhooks import WebhookEvent, Webhooks
 
 _PAGE, _LONGEST_PAGE = 100, 1000
@@ -122,10 +123,17 @@ class CogRoutes:
     """The routes of one Cog-style API at a ``place`` (``/predictions``). ``max_body`` is in bytes, ``max_listeners`` of one prediction."""
 
     def __init__(
-        self, service: PredictionService, max_body: int, webhooks: Webhooks, place: str = "/predictions", *, max_listeners: int = 64
+        self,
+        service: PredictionService,
+        max_body: int,
+        webhooks: Webhooks,
+        place: str = "/predictions",
+        *,
+        max_listeners: int = 64,
+        tracing: Tracing | None = None,
     ) -> None:
         self.service, self.max_body, self.webhooks, self.place = service, max_body, webhooks, place
-        self.max_listeners = max_listeners
+        self.max_listeners, self.tracing = max_listeners, tracing
         signature = service.api.worker.signature
         self._streams = signature is None or bool(signature.get("streaming") or signature.get("generator"))
 
@@ -230,8 +238,8 @@ class CogRoutes:
             return
         if not self.service.started:
             await self.service.start_late()
-        call = self._call(request, asked, id_)
         preferred = preferences(request)
+        call = self._call(request, asked, id_, "stream" if events else "async" if preferred.respond_async else "sync")
         if events:
             self._begin(request, call)
             await self._stream(request, call, owned=True)
@@ -296,13 +304,19 @@ class CogRoutes:
         except RecursionError as error:
             raise InvalidRequestError(400, {"detail": "The body is nested too deeply."}) from error
 
-    def _call(self, request: Request | Exchange, asked: PredictionRequest, id_: str | None) -> Call:
+    def _call(self, request: Request | Exchange, asked: PredictionRequest, id_: str | None, mode: str = "sync") -> Call:
         given = bytes(asked.input)
         asked.input = msgspec.Raw(b"")  # it holds the whole request
         body = b"{}" if given in _NOTHING else given
         context = _encode(asked.context) if asked.context is not None else b""
         trace = _trace(request)
-        call = self.service.new_call(body, id_=id_, context=context, input_=body, trace=trace)
+        if self.tracing is None:
+            call = self.service.new_call(body, id_=id_, context=context, input_=body, trace=trace)
+        else:
+            route = self.place if request.method == "POST" else f"{self.place}/{{id}}"
+            known, span = self.tracing.begin(request.headers, asked.context or {}, method=request.method, route=route, mode=mode)
+            call = self.service.new_call(body, id_=id_, context=context, input_=body, trace=trace, span=span)
+            self.tracing.follow(call, known)
         if asked.webhook is not None:
             self._add_webhook(asked, call, trace)
         return call

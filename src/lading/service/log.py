@@ -39,6 +39,8 @@ class ServiceLog:
         self._thread: threading.Thread | None = None
         self.tee: Callable[[str, str], None] | None = None
         """Hears what each API's model prints, whatever is shown."""
+        self.alarm: Callable[[str, BaseException | None], None] | None = None
+        """Hears of every error of the service itself, whatever is shown: what happened, and the exception if there is one."""
 
     @classmethod
     def from_environment(cls, reporter: Reporter, environ: Mapping[str, str] | None = None) -> ServiceLog:
@@ -51,8 +53,10 @@ class ServiceLog:
         """Whether lines of this level are shown."""
         return _LEVELS[level] >= self._least
 
-    def say(self, level: str, message: str, **facts: Any) -> None:
-        """Something happened to the service itself."""
+    def say(self, level: str, message: str, *, error: BaseException | None = None, **facts: Any) -> None:
+        """Something happened to the service itself. ``error`` is for `alarm` alone."""
+        if self.alarm is not None and level == "error":
+            self.alarm(message, error)
         if not self.wants(level):
             return
         if self._stream is not None:
@@ -63,6 +67,8 @@ class ServiceLog:
 
     def report(self, event: Event) -> None:
         """Pass an event on in its order among the lines."""
+        if self.alarm is not None and event.phase is Phase.FAILED and event.message:
+            self.alarm(event.message, None)
         if self._stream is None:
             self._put(event)
         elif event.message:

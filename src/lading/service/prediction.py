@@ -121,10 +121,11 @@ class PredictionService:
         context: bytes = b"",
         input_: bytes = b"",
         trace: Mapping[str, str] | None = None,
+        span: Mapping[str, str] | None = None,
     ) -> Call:
         """A call that is not submitted yet. ``head`` None means Cog's, made of the scratch folder and ``context`` (JSON).
 
-        ``trace`` are the request's trace headers; they go along with what is uploaded.
+        ``trace`` are the request's trace headers; they go along with what is uploaded. ``span`` are those of the prediction's own span.
         """
         self._numbers += 1
         number = self._numbers
@@ -133,6 +134,8 @@ class PredictionService:
             extra = b',"context":' + context if context else b""
             if self.api.worker.upload_url is not None:
                 extra += b"," + json.dumps({"id": id_, "trace": dict(trace or {})}).encode()[1:-1]
+            if span:
+                extra += b"," + json.dumps({"span": dict(span)}).encode()[1:-1]
             head = b'{"scratch":"%b/%d"%b}' % (self._scratch, number, extra)
         call = Call(id_, number, body, head, input_=input_, history_limit=self._history)
         call.on_done = self._done

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from lading.service.app import App
     from lading.service.control import Control
+    from lading.service.error_reports import ErrorReports
     from lading.service.grpc_server import GrpcServer
     from lading.service.jobs_http import Jobs
     from lading.service.prediction import PredictionService
     from lading.service.reload import Source
+    from lading.service.tracing import Tracing
 
 _BACKLOG = 2048
 _READY_FILE = Path("/var/run/cog/ready")
@@ -191,6 +193,8 @@ class _Server:
         self.fleet = Fleet(self.services, self._service, drain_seconds=spec.drain_seconds)
         self.source = source
         self.webhooks: Any = None
+        self.tracing: Tracing | None = None
+        self.error_reports: ErrorReports | None = None
         self.training: PredictionService | None = None
         self.jobs: Jobs | None = None
         self.control: Control | None = None
@@ -240,6 +244,9 @@ class _Server:
             for service in self._all:
                 await service.stop()
             self.log.close()
+            for sending in (self.tracing, self.error_reports):
+                if sending is not None:
+                    sending.close()
 
     @property
     def _all(self) -> list[PredictionService]:
@@ -301,6 +308,7 @@ class _Server:
         from lading.service.webhooks import Webhooks  # noqa: PLC0415
 
         self.webhooks = Webhooks(self.log, self.variables)
+        self._open_telemetry()
         app = self._application()
         self.fleet.on_replaced.append(app.hand_over)
         self._open_control(app)
@@ -319,6 +327,14 @@ class _Server:
         await self._drain(serving, self.webhooks)
         return self._status()
 
+    def _open_telemetry(self) -> None:
+        """What is sent elsewhere about predictions and errors, where it is asked for."""
+        from lading.service.error_reports import start_error_reports  # noqa: PLC0415 - after the workers
+        from lading.service.tracing import start_tracing  # noqa: PLC0415
+
+        self.error_reports = start_error_reports(self.variables, self.log)
+        self.tracing = start_tracing(self.variables, self.log)
+
     def _application(self) -> App:
         from lading.service.app import create_app  # noqa: PLC0415 - after the workers
 
@@ -331,6 +347,7 @@ class _Server:
             shutdown=self.stop if self.allow_shutdown else None,
             training=self.training,
             jobs=self.jobs,
+            tracing=self.tracing,
         )
 
     def _open_control(self, app: App) -> None:
@@ -390,6 +407,8 @@ class _Server:
 
         await service.pool.wait_settled()
         setup, name = service.pool.setup, service.api.name
+        if self.tracing is not None:
+            self.tracing.set_up(setup)
         if setup.failure is None:
             seconds = f" in {setup.seconds:.1f} s" if setup.seconds is not None else ""
             self.log.report(Event(step="Setting up", phase=Phase.FINISHED, message=f"{name} is ready{seconds}"))
