@@ -10,11 +10,11 @@ configuration; `install` adds an environment to the store. How each stage works 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.problems import Problem, ProblemCollector
+from lading.model.records import replace
 from lading.stages.installing import identity, make_environment, must_run_here, remember, unchanged
 from lading.stages.locking import lock_one
 from lading.stages.planning import as_reached, builds, plan_one, read_lock

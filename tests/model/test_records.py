@@ -33,6 +33,27 @@ def point() -> type:
     return Point
 
 
+@records.dataclass(frozen=True, slots=True)
+class Spot:
+    """With the fields of records, and none of the standard library."""
+
+    x: int
+    y: int = records.field(default=2)
+    names: list[str] = records.field(default_factory=list)
+
+
+def test_their_own_fields_and_replacing_are_as_the_standard_librarys():
+    made = Spot(1)
+    assert (made.x, made.y, made.names) == (1, 2, [])
+    assert made.names is not Spot(1).names
+    assert records.replace(made, y=3) == dataclasses.replace(made, y=3) == Spot(1, 3)
+    assert records.replace(made).names is made.names
+    with pytest.raises(TypeError, match="unexpected argument: 'z'"):
+        records.replace(made, z=3)  # type: ignore[call-arg] # the mistake that is refused
+    theirs = dataclasses.make_dataclass("Theirs", [("x", int)])(1)
+    assert records.replace(theirs, x=2).x == 2
+
+
 def alone() -> type:
     class Alone:
         only: object

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 from lading import pipeline
 from lading.cli.ending import ending_orderly
@@ -14,6 +13,7 @@ from lading.model.lock import Lock
 from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.records import replace
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lading import pipeline
 from lading.cli.output import Output
+from lading.model.records import replace
 
 if TYPE_CHECKING:
     from lading.environments.system_packages import Checked

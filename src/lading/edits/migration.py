@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
 
 import yaml
 
@@ -20,7 +19,7 @@ from lading.formats._shell import NotUnderstood
 from lading.model.files import MemoryFiles, ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.secrets import redact_urls
 
 _COMMANDS = ("pre_install", "run")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from lading.edits.changes import Change
 from lading.edits.floating import Pin
 from lading.edits.pins import kind_of, pin_requirements, pin_strings, pin_yaml
 from lading.model.files import ProjectFiles
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Declared
 
 

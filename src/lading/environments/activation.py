@@ -10,10 +10,9 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from dataclasses import field
 
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 _SCRIPTS = os.path.join("etc", "conda", "activate.d")
 _VARIABLES = os.path.join("etc", "conda", "env_vars.d")

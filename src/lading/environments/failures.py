@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import replace
 from lading.resolvers.cases import Case
 from lading.resolvers.failures import explain
 from lading.resolvers.process import Finished

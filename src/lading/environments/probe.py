@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from lading.environments.home import home
@@ -150,6 +149,7 @@ def _load(environ: Mapping[str, str] | None) -> dict[str, Probed]:
 def _store(known: Mapping[str, Probed], environ: Mapping[str, str] | None) -> None:
     """Keep the answers; a store that cannot be written costs the next run some milliseconds, no more."""
     import tempfile  # noqa: PLC0415 -- only when something is new
+    from dataclasses import asdict  # noqa: PLC0415 -- as above
 
     folder = home(environ)
     content = {"format": _FORMAT, "interpreters": {identity: asdict(answer) for identity, answer in known.items()}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import field
 
 from lading.formats._near import did_you_mean
 from lading.formats._paths import joined, outside
@@ -14,7 +13,7 @@ from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import Problem, ProblemCollector
 from lading.model.project import PathRef
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 _REFERENCE = re.compile(r"(?P<file>.+\.py):(?P<object>[^\W\d]\w*)")
 

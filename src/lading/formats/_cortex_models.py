@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from lading.formats._cortex_fields import Fields
 from lading.formats._cortex_table import keys
 from lading.formats._yaml import Entry, Map, Scalar, Sequence, kind_of, shortened
 from lading.model.cortex import ApiKind, Batching, ModelEntry, Models, PredictorType, Share
+from lading.model.records import replace
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")

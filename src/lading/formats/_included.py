@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
 from lading.formats._line import Include, Reader
 from lading.formats._logical import LogicalLine, logical_lines
 from lading.formats._text import decode, missing_file
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.requirements import Declared
 from lading.model.secrets import redact_urls
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
 
 from lading.formats._paths import exists, joined, normal, outside
 from lading.formats._pip_options import Option, OptionError, parse_options, split_line
@@ -20,7 +19,7 @@ from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.patterns import pattern
 from lading.model.problems import LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretUrl
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from lading.formats._origins import from_git, from_path, from_url
 from lading.formats._paths import joined
 from lading.formats._place import Place
+from lading.model.records import replace
 from lading.model.requirements import Declared
 from lading.model.secrets import SecretUrl
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from lading.formats._paths import joined
 from lading.formats._place import Place
 from lading.formats._requirement import read_direct
+from lading.model.records import replace
 from lading.model.requirements import Declared, Via
 from lading.model.secrets import SecretUrl
 

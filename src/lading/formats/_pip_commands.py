@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import field, replace
 
 from lading.formats._shell import Command, NotUnderstood, Redirection, commands
 from lading.model.names import canonical
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 
 _PIP = re.compile(r"(?:.*/)?pip(?:3(?:\.\d+)?)?")
 _PYTHON = re.compile(r"(?:.*/)?python(?:3(?:\.\d+)?)?")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
 from typing import Any
 
 from lading.formats._markers import both
@@ -12,7 +11,7 @@ from lading.formats._origins import from_git, from_path, from_url
 from lading.formats._place import Place, expand
 from lading.formats._requirement import read_pep508
 from lading.model.names import canonical
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declared, IndexOptions
 from lading.model.secrets import SecretText, SecretUrl
 

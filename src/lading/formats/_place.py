@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -11,7 +10,7 @@ from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.patterns import pattern
 from lading.model.problems import LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.secrets import SecretUrl, redact_urls
 
 NO_VARIABLES: Mapping[str, str] = MappingProxyType({})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
 from typing import Any
 
 from lading.formats._markers import both, either
@@ -17,7 +16,7 @@ from lading.formats._toml_reader import TomlReader, dotted
 from lading.model.decisions import Decision, Kind
 from lading.model.names import canonical
 from lading.model.problems import LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretText, SecretUrl
 from lading.model.target import PythonRequest

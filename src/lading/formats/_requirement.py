@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +13,7 @@ from lading.formats._paths import exists, installable, is_archive, path_of_file_
 from lading.formats._place import Place
 from lading.model.names import canonical
 from lading.model.patterns import pattern
+from lading.model.records import replace
 from lading.model.requirements import Declared, Via
 from lading.model.secrets import SecretText
 

@@ -6,7 +6,6 @@ It is the standard place for what ``requirements.txt`` cannot say, so all of its
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
 from typing import Any
 
 from lading.formats._markers import both, opposite
@@ -20,7 +19,7 @@ from lading.model.build import ALL, BuildOptions, KnownMetadata
 from lading.model.decisions import Decision, Kind
 from lading.model.names import canonical
 from lading.model.problems import LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretText, SecretUrl
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from lading.formats._apt import apt_problem, is_apt_package
 from lading.formats._checks import Checker
@@ -26,6 +25,7 @@ from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.model.project import Api, ProjectConfig, ProjectKind, Style
+from lading.model.records import replace
 from lading.model.requirements import Declared
 from lading.model.secrets import redact_urls
 from lading.model.target import PythonRequest

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field
 
 from lading.formats._line import Include, Reader
 from lading.formats._matchspec import SUBDIRS, read_spec
@@ -24,7 +23,7 @@ from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.requirements import Declaration, Declared
 
 name = "conda-packages.txt"

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 
 from lading.formats._place import NO_VARIABLES
 from lading.formats._yaml import Map, Scalar, Sequence, read_yaml
 from lading.model.conda import ChannelUrl
 from lading.model.files import ProjectFiles
 from lading.model.problems import ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.secrets import SecretUrl
 
 name = ".condarc"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lading.formats._lock_toml import LockText, read_lock_toml, shaped_as
@@ -19,6 +18,7 @@ from lading.model.locked import LockedPackage, LockedSet, Need
 from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
+from lading.model.records import replace
 from lading.model.requirements import BoundIndex, Declaration, Declared, IndexOptions
 from lading.model.secrets import SecretText
 from lading.model.target import PythonRequest

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lading.formats._lock_toml import not_a_lock, shaped_as
@@ -19,6 +18,7 @@ from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
+from lading.model.records import replace
 from lading.model.requirements import Declaration, Via
 from lading.model.secrets import redact_urls
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from lading.formats._checks import Checker
 from lading.formats._conda_locked import conda_file, damaged, items_of, marker_for, pinned, text_of
@@ -14,6 +13,7 @@ from lading.formats._yaml import Map, Sequence, read_yaml
 from lading.model.conda import ChannelUrl, CondaDependencies, MatchSpec
 from lading.model.files import ProjectFiles
 from lading.model.problems import LadingError
+from lading.model.records import replace
 from lading.model.requirements import Declaration, Declared, IndexOptions, Via
 from lading.model.secrets import SecretText, SecretUrl
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
 from typing import Any
 
 from lading.formats._conda_locked import marker_for
@@ -18,7 +17,7 @@ from lading.model.files import ProjectFiles
 from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declaration, Declared, IndexOptions, Via
 from lading.model.secrets import Secret, SecretText, SecretUrl
 

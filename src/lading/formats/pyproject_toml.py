@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lading.formats._near import did_you_mean
@@ -25,7 +24,7 @@ from lading.model.files import ProjectFiles
 from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Declaration, Declared
 from lading.model.target import PythonRequest
 

@@ -6,7 +6,6 @@ It holds the packages for every platform at once, as a graph with markers on its
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -22,6 +21,7 @@ from lading.model.files import ProjectFiles
 from lading.model.locked import LockedPackage, LockedSet, Need
 from lading.model.names import canonical
 from lading.model.problems import LadingError, ProblemCollector
+from lading.model.records import replace
 from lading.model.requirements import Declaration, Declared
 from lading.model.secrets import SecretText, SecretUrl
 

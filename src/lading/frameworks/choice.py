@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from typing import TYPE_CHECKING
 
 from lading.frameworks.offers import Offers
@@ -10,7 +9,7 @@ from lading.model.decisions import Decision
 from lading.model.markers import marker_holds
 from lading.model.plan import BoundIndex
 from lading.model.problems import Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretUrl
 from lading.model.target import Machine, Target

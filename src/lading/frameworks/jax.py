@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
@@ -15,6 +14,7 @@ from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of
 from lading.model.decisions import Decision, Kind
 from lading.model.problems import ExitCode, Problem
+from lading.model.records import replace
 from lading.model.requirements import Declared, Via
 
 _Outcome = tuple[Declared, Decision | None]

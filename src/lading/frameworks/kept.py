@@ -6,7 +6,6 @@ Choosing from a lock keeps every build that it holds, and no page needs to be as
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -20,6 +19,7 @@ from lading.frameworks.torch import FROM_INDEX
 from lading.model.decisions import Decision, Kind
 from lading.model.lock import Lock
 from lading.model.plan import Plan
+from lading.model.records import replace
 
 
 def offers_of(lock: Lock) -> Offers:

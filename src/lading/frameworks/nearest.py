@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 
 from packaging.version import Version
 
@@ -13,7 +12,7 @@ from lading.frameworks.names import PARTNERS
 from lading.frameworks.releases import Release, releases
 from lading.frameworks.shelf import Shelf
 from lading.frameworks.tags import minor_of, spoken_pythons
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 _CHANGED_TORCH, _CHANGED_PARTNER, _CHANGED_PYTHON, _CHANGED_BUILD = 3.0, 2.0, 2.5, 1.5
 

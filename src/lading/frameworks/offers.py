@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from lading.model.pythons import allows
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.target import Target
 
 if TYPE_CHECKING:

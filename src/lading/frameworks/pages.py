@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from lading.frameworks.choice import Context
 from lading.frameworks.consistency import Pin, metadata_page, pins_of
@@ -15,6 +14,7 @@ from lading.frameworks.own import left_alone, own_page, own_place, own_places, p
 from lading.frameworks.places import asked_label, every_build, one_label
 from lading.frameworks.releases import demand, known
 from lading.frameworks.shelf import Shelf
+from lading.model.records import replace
 from lading.model.requirements import Declared, IndexOptions, Via
 
 _MOST_LABELS = 8

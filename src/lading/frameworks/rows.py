@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
@@ -21,7 +20,7 @@ from lading.frameworks.shelf import Shelf
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.plan import Plan
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Declared
 from lading.model.target import Target
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lading.frameworks import tensorflow
 from lading.frameworks.choice import Choice
 from lading.frameworks.labels import CPU
@@ -12,6 +10,7 @@ from lading.frameworks.places import is_pytorch
 from lading.model.lock import Lock
 from lading.model.origin import Origin
 from lading.model.plan import Plan
+from lading.model.records import replace
 from lading.model.requirements import Declared
 from lading.model.secrets import SecretText
 

@@ -7,7 +7,6 @@ Until 2.0 the GPU code is in tensorflow-gpu; from 2.1 on tensorflow has both and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from packaging.version import Version
@@ -20,7 +19,7 @@ from lading.frameworks.tables import table
 from lading.frameworks.tags import minor_of, spoken_pythons
 from lading.model.decisions import Decision, Kind
 from lading.model.problems import ExitCode, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Declared, Via
 
 PLAIN, ONLY_CPU, ONLY_GPU = TENSORFLOW

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lading.model.lock import Lock
+from lading.model.records import replace
 
 _FIRST_MINOR = 8
 """Python 3.7's last setuptools is the first that installs in editable mode by PEP 660, and barely."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import field, replace
 from typing import Any
 from urllib.parse import quote
 
 from lading.model.origin import Origin
 from lading.model.patterns import pattern
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.secrets import MASK, Secret, SecretText, SecretUrl, redact_urls
 
 _TOKEN = pattern(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://[^\s]*?)/t/(?P<token>[^/\s]+)/")

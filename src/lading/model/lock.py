@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Any
 
 from lading.model.conda import CondaLock
 from lading.model.decisions import Decision
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +11,7 @@ from lading.model.conda import CondaPlan
 from lading.model.decisions import Decision
 from lading.model.files import fold_hashes
 from lading.model.project import Api, ProjectKind
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.requirements import BoundIndex, Declared, IndexOptions
 from lading.model.scripts import Script
 from lading.model.secrets import Secret

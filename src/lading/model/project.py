@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +10,7 @@ from lading.model.cluster import ClusterSettings
 from lading.model.cortex import CortexSettings, Splitter
 from lading.model.decisions import Decision
 from lading.model.origin import Origin
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.requirements import Declared, IndexOptions
 from lading.model.target import PythonRequest
 from lading.model.weights import Weight

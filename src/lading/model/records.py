@@ -6,23 +6,24 @@ starting uv. Here the methods are closures over the names of the fields. Instanc
 pattern matching, copying, pickling, `dataclasses.fields`, `dataclasses.replace`, `dataclasses.asdict`. To type checkers it *is* the standard
 library's.
 
+`field` and `replace` are here as well, so that a module which has records only need not load `dataclasses`, nor `inspect` with it (3 ms).
+
 Refused when the class is made: inheritance, ``__post_init__`` and ``field(init=False)``. A class that wants one of these takes
 `dataclasses.dataclass`.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, FrozenInstanceError, fields
-from dataclasses import dataclass as standard
 from functools import cache
 from operator import attrgetter, ge, gt, le, lt
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from dataclasses import dataclass
+    from dataclasses import Field, dataclass, field, replace
 
-__all__ = ["dataclass"]
+__all__ = ["dataclass", "field", "replace"]
 
 _T = TypeVar("_T")
 _LEFT_OUT = ("__dict__", "__weakref__")
@@ -46,8 +47,35 @@ def _dataclass(
     return made
 
 
+class _Given:
+    """What `field` was given: a default, or how to make one."""
+
+    def __init__(self, default: Any, default_factory: Callable[[], Any] | None) -> None:
+        self.default, self.default_factory = default, default_factory
+
+
+_NOTHING: Any = object()
+
+
+def _field(*, default: Any = _NOTHING, default_factory: Callable[[], Any] | None = None) -> Any:
+    """As `dataclasses.field`, for defaults."""
+    return _Given(default, default_factory)
+
+
+def _replace(record: Any, /, **changes: Any) -> Any:
+    """As `dataclasses.replace`."""
+    if not isinstance(vars(type(record)).get("__dataclass_fields__"), _Fields):
+        import dataclasses  # noqa: PLC0415 -- see above
+
+        return dataclasses.replace(record, **changes)
+    for name in record.__slots__:
+        if name not in changes:
+            changes[name] = getattr(record, name)
+    return type(record)(**changes)
+
+
 if not TYPE_CHECKING:
-    dataclass = _dataclass
+    dataclass, field, replace = _dataclass, _field, _replace
 
 
 def _made(cls: type[_T], *, frozen: bool, kw_only: bool, eq: bool, order: bool) -> type[_T]:
@@ -83,19 +111,13 @@ class _Fields:
         self.defaults: dict[str, Any] = {}
         self.factories: dict[str, Callable[[], Any]] = {}
         for name in self.types:
-            given = cls.__dict__.get(name, MISSING)
-            if isinstance(given, Field):
-                self._take(name, given)
-            elif given is not MISSING:
-                self.defaults[name] = given
-
-    def _take(self, name: str, given: Field[Any]) -> None:
-        if not (given.init and given.repr and given.compare):
-            raise TypeError(f"{name} must be a field of dataclasses.dataclass")
-        if given.default_factory is not MISSING:
-            self.factories[name] = given.default_factory
-        elif given.default is not MISSING:
-            self.defaults[name] = given.default
+            if name not in cls.__dict__:
+                continue
+            given = _given(name, cls.__dict__[name])
+            if given.default_factory is not None:
+                self.factories[name] = given.default_factory
+            elif given.default is not _NOTHING:
+                self.defaults[name] = given.default
 
     def __get__(self, instance: object, owner: type) -> dict[str, Field[Any]]:
         if not self._made:
@@ -103,7 +125,8 @@ class _Fields:
         return self._made
 
     def _fields(self) -> Iterable[tuple[str, Field[Any]]]:
-        from copy import copy  # noqa: PLC0415 -- 1 ms, for those who look
+        from copy import copy  # noqa: PLC0415 -- for those who look
+        from dataclasses import MISSING  # noqa: PLC0415 -- as above
 
         for name, type_ in self.types.items():
             made = copy(_sample())
@@ -116,12 +139,27 @@ class _Fields:
 @cache
 def _sample() -> Field[Any]:
     """A field as the standard library makes it, with the marks of its own that tell it is one."""
+    import dataclasses  # noqa: PLC0415 -- see above
 
-    @standard
+    @dataclasses.dataclass
     class Sample:
         field: Any
 
-    return fields(Sample)[0]
+    return dataclasses.fields(Sample)[0]
+
+
+def _given(name: str, value: Any) -> _Given:
+    """A field's default as the class has it: plain, by `field`, or by that of the standard library."""
+    if isinstance(value, _Given):
+        return value
+    library = sys.modules.get("dataclasses")
+    if library is None or not isinstance(value, library.Field):
+        return _Given(value, None)
+    if not (value.init and value.repr and value.compare):
+        raise TypeError(f"{name} must be a field of dataclasses.dataclass")
+    missing = library.MISSING
+    default = _NOTHING if value.default is missing else value.default
+    return _Given(default, None if value.default_factory is missing else value.default_factory)
 
 
 def _initializer(
@@ -200,10 +238,14 @@ def _repr(self: Any) -> str:
 
 
 def _refuse_setting(self: Any, name: str, value: object) -> None:  # noqa: ARG001 -- as it is called
+    from dataclasses import FrozenInstanceError  # noqa: PLC0415 -- it is a mistake to come here
+
     raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
 def _refuse_deleting(self: Any, name: str) -> None:  # noqa: ARG001 -- as above
+    from dataclasses import FrozenInstanceError  # noqa: PLC0415 -- as above
+
     raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lading.model.conda import CondaDependencies
 from lading.model.decisions import Decision
 from lading.model.origin import Origin
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.secrets import SecretText, SecretUrl
 from lading.model.target import PythonRequest
 

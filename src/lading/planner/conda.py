@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from urllib.parse import quote
 
 from packaging.specifiers import SpecifierSet
@@ -18,7 +17,7 @@ from lading.model.files import ProjectFiles, content_hash
 from lading.model.origin import Origin
 from lading.model.plan import Plan, Role, Source
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.target import PythonRequest, Target
 from lading.planner.python import PythonChoice
 

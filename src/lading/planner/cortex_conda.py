@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from lading.model.conda import CondaDependencies
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.project import Api
+from lading.model.records import replace
 from lading.model.requirements import Declaration
 from lading.planner.candidates import read_source
 

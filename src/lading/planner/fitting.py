@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -12,7 +11,7 @@ from lading.frameworks.tags import in_order, minor_of, spoken_pythons
 from lading.model.markers import marker_holds
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Declared
 from lading.model.target import PythonRequest, Target
 

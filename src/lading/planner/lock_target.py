@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from lading.model.lock import Lock
+from lading.model.records import replace
 from lading.model.target import Target
 from lading.planner.platforms import runs_on
 

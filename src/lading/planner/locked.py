@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
 from functools import lru_cache
 
 from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
@@ -14,7 +13,7 @@ from lading.model.locked import LockedPackage, LockedSet, Need
 from lading.model.markers import marker_environment
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declaration, Declared
 from lading.model.target import Target
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
 
 from lading.frameworks import Choice, Context, Offers, choose_builds
 from lading.frameworks.choice import OF_MACHINE, applies
@@ -18,7 +17,7 @@ from lading.model.origin import Origin
 from lading.model.plan import Asked, BoundIndex, Plan, Role, Source
 from lading.model.problems import LadingError
 from lading.model.project import ProjectConfig
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declaration, Declared, IndexOptions
 from lading.model.secrets import SecretUrl
 from lading.model.target import Machine, PythonRequest, Target

@@ -11,7 +11,6 @@ import ast
 import posixpath
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from lading.frameworks.conda_builds import pip_names
 from lading.model.cortex import PredictorType
@@ -21,7 +20,7 @@ from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError
 from lading.model.project import Api, ProjectConfig, ProjectKind
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Declaration, Declared
 from lading.model.secrets import SecretText
 

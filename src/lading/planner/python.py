@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from lading.model.patterns import pattern
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import ProjectConfig
 from lading.model.pythons import allows
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Declaration
 from lading.model.target import PythonRequest
 

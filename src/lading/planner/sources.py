@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
 from typing import Any
 
 from lading.formats.known import Rank
@@ -13,7 +12,7 @@ from lading.model.origin import Origin
 from lading.model.plan import Role, Source
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.project import Api, PathRef, ProjectConfig, ProjectKind
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declaration
 from lading.planner.candidates import Candidate, candidates, read_source
 from lading.planner.others import ignored_advice, is_passed_over, list_others

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from lading.model.build import ALL, BuildOptions, KnownMetadata
 from lading.model.lock import Lock
 from lading.model.names import canonical
 from lading.model.patterns import pattern
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.requirements import Declared
 from lading.resolvers.lines import Vault, line
 from lading.resolvers.places import file_url, is_remote, local_path

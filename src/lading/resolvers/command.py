@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field, replace
 from pathlib import Path
 
 from lading.locks.toml_text import dumps
 from lading.model.plan import Plan
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declared
 from lading.resolvers.bindings import Binding
 from lading.resolvers.builds import Stage, build_table, name_of, settings_arguments, uv_toml

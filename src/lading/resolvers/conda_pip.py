@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -23,7 +22,7 @@ from lading.model.events import Reporter, silent
 from lading.model.lock import Lock
 from lading.model.plan import Plan
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Declared, Via
 from lading.model.target import Interpreter
 from lading.resolvers.conda import CondaOptions, Solution, solve

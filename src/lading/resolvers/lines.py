@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lading.model.problems import LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.requirements import Declared, Via
 from lading.model.secrets import SecretUrl
 from lading.resolvers.places import checked_path, file_url, is_remote

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from lading.frameworks import Context, Offers, wanted
 from lading.frameworks.own import own_places
 from lading.frameworks.places import base
+from lading.model.records import replace
 from lading.model.requirements import Declared
 from lading.resolvers.listings import Door, fetch, from_copies
 

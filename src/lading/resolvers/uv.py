@@ -10,7 +10,6 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from lading.model.names import canonical
 from lading.model.patterns import pattern
 from lading.model.plan import Plan, Role
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.requirements import Via
 from lading.model.secrets import Redactor
 from lading.model.target import Interpreter

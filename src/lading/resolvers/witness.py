@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from lading.model.plan import Plan
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.secrets import SecretUrl
 from lading.resolvers.bindings import Binding
 from lading.resolvers.places import is_remote

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import copy
-from dataclasses import replace
 from typing import Any
 
 from lading.model.problems import Problem, ProblemCollector
+from lading.model.records import replace
 from lading.schema.constants import UnknownValueError, evaluate
 from lading.schema.source import Defined, External
 

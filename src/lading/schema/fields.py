@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import field
 from typing import Any
 
 from lading.model.origin import Origin
 from lading.model.problems import Problem, ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.schema.constants import Member, UnknownValueError, as_json, evaluate
 from lading.schema.fit import misfits
 from lading.schema.source import Assigned, Defined, External, Module

@@ -7,13 +7,12 @@ import posixpath
 import typing
 import warnings
 from collections.abc import Iterable
-from dataclasses import field
 from typing import TypeAlias
 
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 _DEEPEST_CHAIN = 50
 _COG_NAMES = frozenset(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import field
 from typing import Any, TypeAlias
 
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.schema.constants import Member, UnknownValueError, as_json, enum_members, evaluate, is_enum
 from lading.schema.source import Assigned, Defined, External, Module, module_name
 

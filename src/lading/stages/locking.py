@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.model.events import Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import replace
 from lading.stages.planning import as_reached, ask_indexes, context_of, machine_facts, plan_one, supports_of
 from lading.stages.values import Locked, Options, Planned, Project
 

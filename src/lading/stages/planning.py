@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.model.events import Reporter
 from lading.model.problems import LadingError, Problem
+from lading.model.records import replace
 from lading.stages.values import Options, Planned, Project
 
 if TYPE_CHECKING:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 if TYPE_CHECKING:
     from lading.environments.folder import FolderFiles
