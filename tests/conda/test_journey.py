@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +174,19 @@ def test_without_py_rattler_the_extra_is_named(channels: Channels, project: Call
     assert "Run: pip install 'lading[conda]'" in failed.err
     assert "environment.yml:2" in failed.err
     assert lading("plan", folder, PYTHONPATH=str(tmp_path / "no")).code == 0
+
+
+def test_doctor_tells_of_py_rattler_and_of_channels_that_do_not_answer(
+    channels: Channels, project: Callable[..., Any], lading: Callable[..., Any]
+):
+    text = f"channels: ['{channels.main.url}', nodefaults]\ndependencies: ['python={MINOR}', six]\n"
+    folder = project({"predict.py": PREDICT, "environment.yml": text})
+    fine = lading("doctor", folder, "--json")
+    (seen,) = [one["seen"] for one in fine.data["findings"] if one["subject"] == "conda"]
+    assert re.fullmatch(rf"py-rattler \d[\d.]+; {re.escape(channels.main.url)}", seen)
+    (folder / "environment.yml").write_text(text.replace(channels.main.url, "http://127.0.0.1:1/gone"))
+    down = lading("doctor", folder)
+    assert down.code == 5
+    assert "x conda: py-rattler " in down.out
+    assert "The channel http://127.0.0.1:1/gone does not answer." in down.out
+    assert "http://127.0.0.1:1/gone (not asked)" in lading("doctor", folder, "--offline").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from lading.cli.output import Output
 from lading.explain.text import count, render_problem, wrap
 from lading.frameworks.choice import OF_MACHINE
 from lading.model.decisions import Decision
-from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         _project,
         _advice,
         _builds,
+        _conda,
         _lock,
     ]
     findings = []
@@ -163,6 +165,39 @@ def _builds(options: pipeline.Options) -> Finding:
     needs = [f"{one.asked}: {one.chose}" for plan in planned for one in plan.plan.decisions if one.rule == "gpu-needs"]
     chosen = ", ".join(row.chosen for row in rows)
     return Finding("builds", "; ".join([chosen or "no framework that has several", *needs]), problems=tuple(wrong))
+
+
+def _conda(options: pipeline.Options) -> Finding:
+    """Whether py-rattler is here, which projects with conda packages need, and whether their channels answer."""
+    from importlib import metadata
+
+    from lading.environments.home import home
+    from lading.resolvers.conda import CondaOptions, reach
+    from lading.resolvers.conda_client import caches
+
+    how = CondaOptions(caches=caches(home(), os.environ), offline=options.offline)
+    plans = [one.plan for one in _planned(options) if one.plan.conda is not None]
+    try:
+        found = f"py-rattler {metadata.version('py-rattler')}"
+    except metadata.PackageNotFoundError:
+        if not plans:
+            return Finding("conda", "py-rattler is not here, which projects with conda packages need (lading[conda])", looked=False)
+        found = "py-rattler is not here"
+    problems = ProblemCollector()
+    for plan in plans:
+        with problems.catching():
+            reach(plan, options.directory, how)
+    channels = dict.fromkeys(str(channel) for plan in plans if plan.conda for channel in plan.conda.channels)
+    asked = " (not asked)" if options.offline else ""
+    return Finding("conda", "; ".join([found, *(f"{channel}{asked}" for channel in channels)]), problems=tuple(problems.problems))
+
+
+def _planned(options: pipeline.Options) -> Sequence[pipeline.Planned]:
+    """The plans, none where the project cannot be planned, which is told elsewhere."""
+    try:
+        return pipeline.plan(pipeline.read(options), options)
+    except LadingError:
+        return ()
 
 
 def _not_here(decision: Decision) -> Problem:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lading.cli.options import add_json
 from lading.cli.output import Output
 from lading.explain.text import count
+
+if TYPE_CHECKING:
+    from lading.environments.conda_cache import Cached
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "prune"), help="list the environments, or remove those that nothing uses")
     parser.add_argument("--older-than", type=float, metavar="DAYS", default=30.0, help="prune: not used for so many days (default: 30)")
     parser.add_argument("--all", action="store_true", help="prune: every environment that no process uses")
+    parser.add_argument("--cache", action="store_true", help="prune: the conda packages too that no environment is linked from")
     parser.add_argument("--dry-run", action="store_true", help="prune: only say what would be removed")
     add_json(parser)
 
@@ -38,18 +45,35 @@ def _list(output: Output) -> int:
 
 
 def _prune(arguments: argparse.Namespace, output: Output) -> int:
+    from lading.environments.conda_cache import is_shared, remove_packages, unused_packages
+    from lading.environments.home import home
     from lading.environments.store import prune
 
     days = 0.0 if arguments.all else arguments.older_than
     removed = prune(older_than=days * 86400, dry_run=arguments.dry_run)
+    shared = is_shared(os.environ)
+    unused = () if shared else unused_packages(home(), os.environ)
+    gone = () if not arguments.cache else unused if arguments.dry_run else remove_packages(unused)
     if output.as_json:
-        output.json({"removed": [one.as_json() for one in removed], "dry_run": arguments.dry_run})
+        packages = [{"name": one.name, "bytes": one.bytes} for one in gone]
+        output.json({"removed": [one.as_json() for one in removed], "removed_packages": packages, "dry_run": arguments.dry_run})
         return 0
     for one in removed:
         output.data(f"{one.key}  {size(one.bytes):>9}  {one.path}")
     verb = "Would remove" if arguments.dry_run else "Removed"
     output.say(f"{verb} {count(len(removed), 'environment')}, {size(sum(one.bytes for one in removed))}.")
+    if arguments.cache:
+        output.say(_told_of_cache(gone, verb, shared=shared))
+    elif unused and not arguments.dry_run:
+        left = size(sum(one.bytes for one in unused))
+        output.say(f"The cache still holds {count(len(unused), 'conda package')} that no environment needs, {left}; --cache removes them.")
     return 0
+
+
+def _told_of_cache(gone: Sequence[Cached], verb: str, *, shared: bool) -> str:
+    if shared:
+        return "The cache of conda packages is left alone: RATTLER_CACHE_DIR names one that other programs may use too."
+    return f"{verb} {count(len(gone), 'conda package')} from the cache, {size(sum(one.bytes for one in gone))}."
 
 
 def size(number: int) -> str:

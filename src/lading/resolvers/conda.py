@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import LadingError, ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.resolvers.conda_client import Caches, client, gateway, require_rattler, unreachable
 from lading.resolvers.conda_decisions import build_dropped, no_python, no_such_file, not_here, relaxed
 from lading.resolvers.conda_names import provided
@@ -84,6 +83,19 @@ def solve(plan: Plan, root: Path, options: CondaOptions, reporter: Reporter = si
     return solution
 
 
+def reach(plan: Plan, root: Path, options: CondaOptions) -> None:
+    """Make sure that py-rattler is here and that every channel of the plan answers; when offline, that is not asked.
+
+    Raises:
+        LadingError: if py-rattler is not installed, else with every channel that does not answer.
+    """
+    conda = plan.conda
+    assert conda is not None
+    require_rattler(conda.specs[0].origin if conda.specs else None)
+    if not options.offline:
+        asyncio.run(_Session(plan, conda, root, options, silent).reach())
+
+
 class _Session:
     """The questions to channels and the solver that one lock takes."""
 
@@ -101,7 +113,7 @@ class _Session:
         if self.conda.explicit:
             packages = [await self._explicit(spec) for spec in self.specs]
         else:
-            await self._reach()
+            await self.reach()
             packages = [self._package(record) for record in await self._solved()]
         packages.sort(key=lambda package: package.name)
         python = next((package for package in packages if package.name == "python"), None)
@@ -116,7 +128,7 @@ class _Session:
         )
         return Solution(lock=lock, decisions=tuple(self.decisions), lines=_lines(self.specs, packages))
 
-    async def _reach(self) -> None:
+    async def reach(self) -> None:
         """Have every channel's index read, all at the same time, before anything is asked of them.
 
         Raises:
