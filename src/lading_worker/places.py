@@ -105,21 +105,50 @@ class There:
             return []
         return sorted(one["name"].rstrip("/").rpartition("/")[2] for one in listed if one["type"] == "directory")
 
+    def _files(self):
+        """What is known of each file below it, by its path from here; by the empty path, of itself if it is one."""
+        self._system.invalidate_cache()
+        root = self._system._strip_protocol(self._address).rstrip("/")  # noqa: SLF001 - how its names begin, and fsspec's own use
+        found = {}
+        for name, info in self._system.find(self._address, detail=True).items():
+            inside = name[len(root) :].lstrip("/") if name.startswith(root) else ".."
+            if info.get("type") != "directory" and not name.endswith("/") and ".." not in urllib.parse.unquote(inside).split("/"):
+                found[inside] = info
+        if not found and self._system.exists(self._address):
+            found = {"": self._system.info(self._address)}
+        return found
+
     def mark(self):
         """See `Here.mark`."""
-        self._system.invalidate_cache()
-        found = self._system.find(self._address, detail=True)
-        if not found and self._system.exists(self._address):
-            found = {self._address: self._system.info(self._address)}
+        found = self._files()
+        if self._is_web:
+            # fsspec tells nothing of a web page by which a change could be seen.
+            return [(self._at(inside), _web_mark(self._at(inside))) for inside in sorted(found)]
         keys = ("size", "ETag", "etag", "mtime", "LastModified", "updated")
-        return sorted((name, [str(info.get(key)) for key in keys]) for name, info in found.items())
+        return sorted((self._at(inside), [str(info.get(key)) for key in keys]) for inside, info in found.items())
+
+    @property
+    def _is_web(self):
+        return self._address.startswith(("http://", "https://"))
+
+    def _at(self, inside):
+        return self._address + "/" + inside if inside else self._address
 
     def local(self):
         """None: it has to be fetched."""
 
     def fetch(self, target):
-        """Copy it to ``target``."""
-        self._system.get(self._address, target, recursive=self._system.isdir(self._address))
+        """Copy it to ``target``, file by file: not every system of fsspec gets folders as a whole."""
+        for inside in self._files():
+            name = urllib.parse.unquote(inside) if self._is_web else inside
+            path = os.path.join(target, *name.split("/")) if inside else target
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            self._system.get_file(self._at(inside), path)
+
+
+def _web_mark(address):
+    with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=60) as answer:  # noqa: S310 - the configuration's address
+        return [answer.headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length")]
 
 
 class Web:
@@ -141,8 +170,7 @@ class Web:
 
     def mark(self):
         """See `Here.mark`."""
-        with urllib.request.urlopen(urllib.request.Request(self._address, method="HEAD"), timeout=60) as answer:  # noqa: S310 - the configuration's address
-            return [(self._address, [answer.headers.get(name) for name in ("ETag", "Last-Modified", "Content-Length")])]
+        return [(self._address, _web_mark(self._address))]
 
     def local(self):
         """None: it has to be fetched."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +329,77 @@ def test_fetched_models_lie_in_a_folder_of_the_user_alone(tmp_path):
     folder = Path(told.stdout.strip())
     assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o77 == 0
+
+
+# Models at addresses
+
+_LISTED = """
+    class PythonPredictor:
+        def __init__(self, config, python_client):
+            self.client = python_client
+
+        def load_model(self, model_path):
+            import os
+            path = model_path if os.path.isfile(model_path) else os.path.join(model_path, "text")
+            with open(path) as stream:
+                return stream.read()
+
+        def predict(self, payload):
+            try:
+                return self.client.get_model(*payload)
+            except (ValueError, OSError) as error:
+                return type(error).__name__ + ": " + str(error)
+"""
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder and its address: a web server that lists folders, and tells by Last-Modified when a file has changed."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Listing, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+class _Listing(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def _web_env(tmp_path: Path) -> dict[str, str]:
+    return {"LADING_MODELS": str(tmp_path / "fetched"), "LADING_MODEL_RELOAD_SECONDS": "0.2", "NO_PROXY": "127.0.0.1"}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("aiohttp") is None, reason="this Python has no aiohttp, by which fsspec reaches the web")
+def test_models_come_from_a_web_server_that_lists_their_versions(web, tmp_path):
+    folder, address = web
+    for name, text in (("m/1/text", "one"), ("m/2/text", "two")):
+        _text_model((folder / name).parent, text)
+    cortex = _cortex("python", reloading=True, path=f"{address}/m")
+    with running(tmp_path, _LISTED, style="cortex", cortex=cortex, env=_web_env(tmp_path)) as worker:
+        assert _ask(worker, []) == "two"
+        assert _ask(worker, [None, "1"]) == "one"
+        _text_model(folder / "m" / "10", "ten")
+        harness.eventually(lambda: _ask(worker, []) == "ten", 20)
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.13"])
+def test_one_file_comes_from_the_web_without_fsspec(version, web, tmp_path):
+    folder, address = web
+    (folder / "model.txt").write_text("first")
+    cortex = _cortex("python", reloading=True, path=f"{address}/model.txt")
+    options = {"python": harness.python(version), "env": _web_env(tmp_path)}
+    with running(tmp_path, _LISTED, style="cortex", cortex=cortex, **options) as worker:
+        assert _ask(worker, []) == "first"
+        (folder / "model.txt").write_text("the second")
+        harness.eventually(lambda: _ask(worker, []) == "the second", 20)
+
+
+def test_an_address_with_nothing_there_is_said_to_be_so(web, tmp_path):
+    _, address = web
+    cortex = _cortex("python", reloading=True, path=f"{address}/gone.txt")
+    with running(tmp_path, _LISTED, style="cortex", python=harness.python("3.7"), cortex=cortex, env=_web_env(tmp_path)) as worker:
+        assert "404" in _ask(worker, [])
