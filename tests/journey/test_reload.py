@@ -222,8 +222,8 @@ def test_a_cog_project_changes_its_signature_under_load(project, served):
         inputs = service.client.get("/openapi.json").json()["components"]["schemas"]["Input"]["properties"]
         assert set(inputs) == {"text", "mark"}
         write(folder / "train.py", COG["train.py"].replace("return n", "return -n"))
-        body = {"input": {"n": 3}}
-        wait_until(lambda: service.client.post("/trainings", json=body).json().get("output") == -3, service)
+        count = {"input": {"n": 3}}
+        wait_until(lambda: service.client.post("/trainings", json=count).json().get("output") == -3, service)
 
 
 @pytest.mark.slow

@@ -19,13 +19,14 @@ import httpx
 STANDIN = str(Path(__file__).with_name("standin.py"))
 _PROGRAM = """
 import json, sys
+import msgspec
 from lading.model.problems import LadingError
 from lading.model.service import ServedApi, ServiceSpec, WorkerSpec
 from lading.service.server import serve
 
 given = json.loads(sys.argv[1])
 def served(api):
-    return ServedApi(**{**api, "worker": WorkerSpec(**api["worker"])})
+    return ServedApi(**{**api, "worker": msgspec.convert(api["worker"], WorkerSpec)})
 
 apis = tuple(map(served, given.pop("apis")))
 if "training" in given:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import signal
 import threading
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from struct import pack
 
 import httpx
+import msgspec
 
 from tests.service import support
 from tests.worker.harness import make_spec
@@ -93,8 +93,7 @@ def png(row: bytes) -> bytes:
 
 def serving(root: Path, code: str, **options):
     spec = make_spec(root, code, **options)
-    worker = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    api = {"name": "model", "worker": worker, "processes": 1, "endpoint": None}
+    api = {"name": "model", "worker": msgspec.to_builtins(spec), "processes": 1, "endpoint": None}
     return support.running(root, api, extra={"worker_main": None})
 
 

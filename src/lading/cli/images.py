@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from lading.images.media import Image
     from lading.images.running import RunOptions
     from lading.service.once import Outcome
+
+
+_SERVER_BYTES = 256 << 20
+"""Room for the server itself, which Cortex's ``compute.mem`` does not count."""
 
 
 def names_image(project: str | None, directory: str | None) -> bool:
@@ -62,7 +67,24 @@ def _options(image: Image, arguments: argparse.Namespace, port: int, variables: 
 
     gpus = b"NVIDIA_VISIBLE_DEVICES" in image.config and find_driver() is not None
     host = getattr(arguments, "host", None) or "127.0.0.1"
-    return RunOptions(host=host, port=port, env={**variables, **asked_variables(arguments)}, gpus=gpus)
+    limits = {} if getattr(arguments, "no_limits", False) else container_limits(image.labels)
+    return RunOptions(host=host, port=port, env={**variables, **asked_variables(arguments)}, gpus=gpus, **limits)
+
+
+def container_limits(labels: Mapping[str, str]) -> dict[str, Any]:
+    """What a container may use: what its APIs' ``compute`` and ``shm_size`` say, taken together; no limit where one of them has none."""
+    try:
+        service = json.loads(labels.get("run.lading.service", "{}"))
+        computes = [api["cluster"]["compute"] for api in (*service.get("apis", ()), *service.get("job_apis", ()))]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}
+    limits: dict[str, Any] = {}
+    if computes and all("cpu" in one["written"] and one["cpu"] for one in computes):
+        limits["cpus"] = min(sum(one["cpu"] for one in computes), os.cpu_count() or 1)  # docker takes no more than there are
+    if computes and all("mem" in one["written"] and one["memory"] for one in computes):
+        limits["memory"] = sum(one["memory"] for one in computes) + _SERVER_BYTES
+    shared = sum(one["shared_memory"] or 0 for one in computes)
+    return {**limits, "shared_memory": shared} if shared else limits
 
 
 def _served_as(arguments: argparse.Namespace) -> dict[str, str]:

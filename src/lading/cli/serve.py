@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what inputs by URL may name beside public addresses: networks, hosts, *.suffixes, or all, divided by commas",
     )
     parser.add_argument("--await-explicit-shutdown", action="store_true", help="ignore SIGTERM; POST /shutdown ends the server")
+    parser.add_argument("--no-limits", action="store_true", help="do not limit predictors to what `compute` of cortex.yaml says")
     parser.add_argument("--reload", action="store_true", help="serve a predictor anew when a file that it uses changes; the others stay")
     add_timeouts(parser)
     add_environment(parser)
@@ -104,7 +105,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     put_in_place(options, ready.config, output)
     spec = _service(ready, arguments, port)
     from lading.environments.claims import hold
+    from lading.service.resources import told
     from lading.service.server import serve
+
+    output.decisions(told(spec))
 
     with hold(*ready.environments.values()):
         if not arguments.reload:
@@ -135,7 +139,17 @@ def _service(ready: pipeline.Ready, arguments: argparse.Namespace, port: int) ->
         max_held_bytes=_held(arguments),
         ignore_sigterm=arguments.await_explicit_shutdown,
     )
-    return _adjusted(pipeline.with_variables(spec, _allowed(arguments) | asked_variables(arguments)), arguments)
+    spec = _adjusted(pipeline.with_variables(spec, _allowed(arguments) | asked_variables(arguments)), arguments)
+    return _within_limits(spec, arguments)
+
+
+def _within_limits(spec: ServiceSpec, arguments: argparse.Namespace) -> ServiceSpec:
+    from lading.environments.host import find_machine
+    from lading.service.resources import share_gpus, without_limits
+
+    if arguments.no_limits:
+        return without_limits(spec)
+    return share_gpus(spec, os.environ, lambda: len(find_machine().gpus))
 
 
 def _no_files(image: str) -> Problem:
@@ -160,12 +174,13 @@ def _allowed(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _adjusted(spec: ServiceSpec, arguments: argparse.Namespace) -> ServiceSpec:
     """The service with what the command line and Cog's variables say of processes, threads and uploads."""
+    from lading.service.resources import with_processes
     from lading.service.variables import with_cog_variables, with_threads
 
     def adjusted(api: ServedApi) -> ServedApi:
         worker = with_threads(api.worker, arguments.threads) if arguments.threads else api.worker
         worker = replace(worker, upload_url=arguments.upload_url)
-        return replace(api, worker=worker, processes=arguments.workers or api.processes)
+        return with_processes(replace(api, worker=worker), arguments.workers or api.processes)
 
     training = spec.training and replace(spec.training, worker=replace(spec.training.worker, upload_url=arguments.upload_url))
     spec = with_cog_variables(spec, os.environ)

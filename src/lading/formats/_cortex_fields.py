@@ -236,7 +236,8 @@ def read_compute(fields: Fields) -> Compute:
     gpus = fields.integer("gpu", 0, least=0)
     if fields.integer("inf", 0, least=0, most=1) and gpus:
         fields.problem("gpu and inf resources cannot be used together", fields.line("inf"), "Remove one of them.")
-    return Compute(cpu=cpu, memory=None if memory is None else int(memory), gpu=gpus)
+    written = tuple(key for key in ("cpu", "mem", "gpu") if fields.node.get(key))
+    return Compute(cpu=cpu, memory=None if memory is None else int(memory), gpu=gpus, written=written)
 
 
 def read_autoscaling(fields: Fields, concurrency: int) -> Autoscaling:

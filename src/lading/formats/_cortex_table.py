@@ -103,7 +103,7 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = {
         Field("tensorflow_serving_image", _TEXT, "", "noted, and not used", "tensorflow"),
         Field("processes_per_replica", _whole(1, 100), "1", "1 for BatchAPI and AsyncAPI"),
         Field("threads_per_process", _whole(1), "1", "1 for BatchAPI and AsyncAPI"),
-        Field("shm_size", _QUANTITY, "null", "not above `compute.mem`"),
+        Field("shm_size", _QUANTITY, "null", "not above `compute.mem`; on one machine its `/dev/shm` is used, and told if it is smaller"),
         Field("models", default="", rule="required, and for these types alone", only="tensorflow, onnx", section="models"),
         Field("multi_model_reloading", only="python, RealtimeAPI", section="models"),
         Field("server_side_batching", only="python, tensorflow, RealtimeAPI", section="server_side_batching"),
@@ -131,9 +131,9 @@ SECTIONS: Mapping[str, tuple[Field, ...]] = {
     ),
     "networking": (Field("endpoint", {"type": "string", "maxLength": 1000}, "/<name>", "a path without `//`, not `/` alone; used once"),),
     "compute": (
-        Field("cpu", _QUANTITY, "200m", "at least 20m"),
-        Field("mem", _QUANTITY, "null", "at least 20Mi"),
-        Field("gpu", _whole(0), "0", "builds for a GPU are chosen where there is one; not together with `inf`"),
+        Field("cpu", _QUANTITY, "200m", "at least 20m; on one machine a limit, where it is written"),
+        Field("mem", _QUANTITY, "null", "at least 20Mi; on one machine a limit, where it is written"),
+        Field("gpu", _whole(0), "0", "builds for a GPU are chosen where there is one, and the API sees so many; not together with `inf`"),
         Field("inf", _whole(0, 1), "0"),
     ),
     "autoscaling": (

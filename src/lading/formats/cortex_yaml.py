@@ -202,7 +202,8 @@ class _Config:
             section = fields.section(key) if fields.node.get(key) else None
             if section is None:
                 continue
-            self.for_clusters.append((key, section.node.line))
+            if key != "compute":
+                self.for_clusters.append((key, section.node.line))
             if key == "compute":
                 found = replace(found, compute=read_compute(section))
                 self.gpu = self.gpu or found.compute.gpu > 0

@@ -34,13 +34,19 @@ _WAIT = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How a container is started. ``env`` are its variables; ``gpus`` whether it gets the machine's."""
+    """How a container is started. ``env`` are its variables; ``gpus`` whether it gets the machine's.
+
+    ``cpus`` (in cores), ``memory`` and ``shared_memory`` (in bytes) are what it may use at most; None leaves the engine's own.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     gpus: bool = False
 
+    cpus: float | None = None
+    memory: int | None = None
+    shared_memory: int | None = None
 
 def serve_image(image: Image, options: RunOptions, reporter: Reporter = silent) -> int:
     """Run a container in the foreground until it is stopped; returns its exit status.
@@ -116,6 +122,8 @@ def _engine_flags(engine: Engine, options: RunOptions, port: int) -> list[str]:
     for name, value in options.env.items():
         flags += ["-e", f"{name}={value}"]
     if options.gpus:
+    limits = {"--cpus": options.cpus, "--memory": options.memory, "--shm-size": options.shared_memory}
+    flags += [word for flag, value in limits.items() if value for word in (flag, f"{value:.10g}")]
         flags += ["--gpus", "all"] if engine.name == "docker" else ["--device", "nvidia.com/gpu=all"]
     return flags
 

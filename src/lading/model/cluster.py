@@ -11,10 +11,26 @@ from lading.model.records import dataclass
 class Compute:
     """What one replica asks for: ``cpu`` in cores, ``memory`` and ``shared_memory`` in bytes, ``gpu`` in whole devices.
 
-    None asks for nothing. The default of ``cpu`` is Cortex's.
+    None asks for nothing. The default of ``cpu`` is Cortex's. ``written`` are the keys that the project writes itself: on one machine
+    those alone are limits, as in Cortex's local environment (0.16 to 0.25).
     """
 
     cpu: float | None = 0.2
+    memory: int | None = None
+    written: tuple[str, ...] = ()
+
+    def limits(self, processes: int) -> Limits:
+        """What each of so many processes of a replica may use: an equal share."""
+        cpu = self.cpu if "cpu" in self.written else None
+        memory = self.memory if "mem" in self.written else None
+        return Limits(cpu=None if cpu is None else cpu / processes, memory=None if memory is None else memory // processes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a process and all that it starts may use together: ``cpu`` in cores, ``memory`` in bytes; None for no limit."""
+
+    cpu: float | None = None
     memory: int | None = None
     gpu: int = 0
     shared_memory: int | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lading.model.cluster import ClusterSettings
+from lading.model.cluster import ClusterSettings, Limits
 from lading.model.cortex import Splitter
 from lading.model.project import ProjectKind
 
@@ -19,6 +19,7 @@ class WorkerSpec:
     ``signature`` is the static signature as JSON data (see ``lading.schema``), None for Cortex predictors, whose payload is untyped.
     ``env`` are variables added to the process's environment, ``unset`` those taken from it. ``cortex`` is what a Cortex predictor is told
     beside its ``config`` (`CortexSettings.as_json`, and ``job_spec`` for a job's). ``watched``: the worker tells which files it loaded.
+    ``limits`` are what the process may use, where the system can be told.
     """
 
     python: str
@@ -36,6 +37,7 @@ class WorkerSpec:
     upload_url: str | None = None
     cortex: Mapping[str, Any] = field(default_factory=dict)
     watched: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

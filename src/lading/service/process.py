@@ -6,6 +6,7 @@ Standard library only and quick to import: the model begins to load before the f
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -13,14 +14,18 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lading.model.cluster import Limits
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import WorkerSpec
 from lading.service.descendants import VARIABLE, ControlGroup, kill_marked
 from lading.service.frames import Kind, encode_json
 from lading.service.guard import GUARD
 from lading.service.shared import make_region
+
+if TYPE_CHECKING:
+    from lading.service.limits import LimitGroup
 
 # What another environment that happens to be active would leak into the model's; and where jobs are kept, which may hold a password.
 _LEAKS = frozenset(
@@ -50,7 +55,7 @@ class Child:
 
     ``unsent`` is what did not fit the control socket at once; the event loop sends it. By ``mark`` and ``group`` its descendants are
     found. ``regions`` are the descriptors of memory for large bodies, one for each slot, or none; ``places`` the calls of one slot that
-    run together.
+    run together. ``limits`` hold the process to what it may use; ``out_of`` is the memory, in bytes, that it was killed for using up.
     """
 
     process: subprocess.Popen[bytes]
@@ -62,6 +67,8 @@ class Child:
     group: ControlGroup | None = None
     regions: tuple[int, ...] = ()
     places: int = 1
+    limits: LimitGroup | None = None
+    out_of: int | None = None
 
     @property
     def pid(self) -> int:
@@ -90,6 +97,10 @@ class Child:
                 os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
                 self.kill()
         returncode = self.process.wait()
+        limits, self.limits = self.limits, None
+        if limits is not None:
+            self.out_of = limits.used_up()
+            limits.end()
         group, self.group = self.group, None
         if group is not None:
             group.end()
@@ -159,8 +170,19 @@ def spawn(spec: WorkerSpec, main: str | None = None) -> Child:
     group = ControlGroup.make(mark, process.pid)
     GUARD.worker(mark, process.pid, group)
     child = Child(process, ours[0], tuple(ours[1:]), (out[0], err[0]), mark=mark, group=group, regions=regions, places=places_of(spec))
+    if spec.limits != Limits():
+        _limit(child, spec.limits)
     _send(child, _load_frame(spec))
     return child
+
+
+def _limit(child: Child, limits: Limits) -> None:
+    """Hold a worker that was just started to its limits, as far as the system lets us."""
+    from lading.service.limits import CPU, LimitGroup, keep_to_processors  # noqa: PLC0415 - few projects have limits
+
+    child.limits = LimitGroup.make(child.mark, child.pid, limits)
+    if limits.cpu is not None and CPU not in child.limits.limited:
+        keep_to_processors(child.pid, limits.cpu, int(child.mark[:4], 16))
 
 
 def _make_regions(count: int) -> tuple[int, ...]:
@@ -225,6 +247,9 @@ def environment_of(spec: WorkerSpec, environ: Mapping[str, str]) -> dict[str, st
     folder = str(Path(spec.python).parent)
     variables["PATH"] = os.pathsep.join(part for part in (folder, variables.get("PATH", os.defpath)) if part)
     variables["PYTHONNOUSERSITE"] = "1"
+    if spec.limits.cpu is not None:
+        # More threads than processors would only wait for each other.
+        variables.setdefault("OMP_NUM_THREADS", str(max(1, math.ceil(spec.limits.cpu))))
     variables.update(spec.env)
     return variables
 
@@ -255,10 +280,15 @@ _SIGNAL_MEANS = {
 }
 
 
-def describe_exit(returncode: int, *, killed_by_us: bool = False) -> str:
-    """How a process ended, as the second half of a sentence. ``returncode`` is as `subprocess.Popen.returncode`."""
+def describe_exit(returncode: int, *, killed_by_us: bool = False, out_of: int | None = None) -> str:
+    """How a process ended, as the second half of a sentence.
+
+    ``returncode`` is as `subprocess.Popen.returncode`; ``out_of`` the memory, in bytes, that it was killed for using up.
+    """
     if returncode >= 0:
         return f"ended with exit code {returncode}"
+    if returncode == -signal.SIGKILL and out_of is not None:
+        return f"was killed (SIGKILL): it ran out of memory; its limit (compute.mem) is {out_of / (1 << 20):,.0f} MiB"
     if returncode == -signal.SIGKILL and not killed_by_us:
         return "was killed (SIGKILL) from outside; most probably the machine or container ran out of memory"
     try:

@@ -118,7 +118,7 @@ class Reloader:
 
     def _changed(self, now: Mapping[str, _Mark]) -> set[str]:
         """What is not as it was: files, and in folders those that came or went."""
-        found = set()
+        found: set[str] = set()
         for path, mark in now.items():
             before = self._marks.get(path)
             if isinstance(mark, frozenset) and isinstance(before, frozenset):

@@ -502,7 +502,7 @@ class Worker:
 
     def ending(self) -> str:
         """How it ended, as the second half of a sentence."""
-        return self.condemned or describe_exit(self.returncode or 0)
+        return self.condemned or describe_exit(self.returncode or 0, out_of=self.child.out_of)
 
     def _fail_running(self, slot: Slot) -> list[Call]:
         running, unbegun = list(slot.running.values()), list(slot.ahead)

@@ -115,6 +115,7 @@ def _served_api(ready: Ready, api: Api, environment: Environment, *, training: b
         log_level=api.log_level,
         threads=api.threads,
         cortex=_cortex(ready, api) if api.style is Style.CORTEX else {},
+        limits=api.cluster.compute.limits(api.processes),
     )
     return ServedApi(
         name=api.name, worker=worker, endpoint=api.endpoint, processes=api.processes, openapi=openapi, cluster=_cluster(ready, api)

@@ -1,0 +1,185 @@
+"""What a worker may use of the machine: control groups for memory and processor time, where this process may make them.
+
+Both hierarchies of Linux are known: the unified one (cgroup v2; systemd delegates a part of it to a user's own services) and the older
+ones, one for each controller. Where processor time cannot be limited so, a worker is kept to as many processors as it may use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lading.model.cluster import Limits
+from lading.service.descendants import ControlGroup
+
+MEMORY, CPU = "memory", "cpu"
+_PERIOD = 100_000  # microseconds, the kernel's usual one
+_LEAST_QUOTA = 1_000  # the kernel takes no less
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder of the hierarchy that groups for a controller can be made in. ``unified``: it is the one of cgroup v2."""
+
+    folder: Path
+    unified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """The control groups that this process is in: that of the unified hierarchy, where that lies, and of the others by controller."""
+
+    unified: Path | None
+    unified_mount: Path | None
+    older: dict[str, Path]
+
+    @classmethod
+    def read(cls, proc: Path = Path("/proc/self")) -> Hierarchies:
+        """Those of a process, this one by default; nothing where the system has none."""
+        try:
+            mounts = (proc / "mountinfo").read_text().splitlines()
+            groups = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
+        except OSError:
+            return cls(None, None, {})
+        unified = mount = None
+        older = {}
+        for fields, kind, options in map(_mounted, mounts):
+            if kind == "cgroup2":
+                mount = Path(fields[4])
+                unified = _inside(fields, next((path for number, names, path in groups if number == "0" and not names), None))
+            for controller in (MEMORY, CPU) if kind == "cgroup" else ():
+                path = next((path for _, names, path in groups if controller in names.split(",")), None)
+                place = _inside(fields, path) if controller in options else None
+                if place is not None:
+                    older[controller] = place
+        return cls(unified, mount, older)
+
+    def place_for(self, controller: str) -> Place | None:
+        """Where a group with this controller can be made: in the unified hierarchy the nearest folder above that gives it on."""
+        folder = self.unified
+        while folder is not None and self.unified_mount is not None and folder.is_relative_to(self.unified_mount):
+            if _writable(folder) and controller in _words(folder / "cgroup.subtree_control"):
+                return Place(folder, unified=True)
+            folder = folder.parent
+        older = self.older.get(controller)
+        return Place(older, unified=False) if older is not None and _writable(older) else None
+
+
+def _mounted(line: str) -> tuple[list[str], str, list[str]]:
+    """A line of ``mountinfo``: its fields, the kind of file system, and the options of that."""
+    fields, _, rest = line.partition(" - ")
+    kind, _source, options = [*rest.split(), "", "", ""][:3]
+    return fields.split(), kind, options.split(",")
+
+
+def _inside(fields: list[str], path: str | None) -> Path | None:
+    if path is None:
+        return None
+    root, mount = fields[3:5]
+    return Path(mount) / path.removeprefix(root.rstrip("/")).lstrip("/")
+
+
+def _writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+class LimitGroup:
+    """The control groups that limit one worker and what it starts. ``limited`` are the controllers that do."""
+
+    def __init__(self, folders: Iterable[Path], limited: frozenset[str], memory: int | None = None) -> None:
+        self._folders, self.limited, self._memory = tuple(folders), limited, memory
+
+    @classmethod
+    def make(cls, mark: str, pid: int, limits: Limits, hierarchies: Hierarchies | None = None) -> LimitGroup:
+        """Put a process that was just started into groups with these limits, as far as the system lets us."""
+        found = hierarchies or Hierarchies.read()
+        folders, limited = [], []
+        for controller, value in ((MEMORY, limits.memory), (CPU, limits.cpu)):
+            place = None if value is None else found.place_for(controller)
+            folder = None if place is None else _made(place.folder, mark, pid)
+            if place is None or folder is None or value is None:
+                continue
+            folders.append(folder)
+            if _limit(folder, controller, value, unified=place.unified):
+                limited.append(controller)
+        return cls(dict.fromkeys(folders), frozenset(limited), limits.memory)
+
+    def used_up(self) -> int | None:
+        """The memory, in bytes, if something in it was killed because all of it had used that up."""
+        lines = [line for folder in self._folders for name in ("memory.events", "memory.oom_control") for line in _lines(folder / name)]
+        return self._memory if any(line.startswith("oom_kill ") and line.split()[1] != "0" for line in lines) else None
+
+    def end(self) -> None:
+        """Kill what is left in it, and remove it."""
+        for folder in self._folders:
+            ControlGroup(folder).end()
+
+
+def _made(parent: Path, mark: str, pid: int) -> Path | None:
+    folder = parent / f"lading-{mark}"
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / "cgroup.procs").write_text(str(pid))
+    except OSError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        return None
+    return folder
+
+
+def _limit(folder: Path, controller: str, value: float, *, unified: bool) -> bool:
+    """Write a limit; without swap, which would only make a worker slow that has too little."""
+    quota = max(_LEAST_QUOTA, round(value * _PERIOD))
+    if unified:
+        wanted = {"cpu.max": f"{quota} {_PERIOD}"} if controller == CPU else {"memory.max": f"{value:.0f}"}
+        extra = {} if controller == CPU else {"memory.swap.max": "0", "memory.oom.group": "1"}
+    else:
+        wanted = {"cpu.cfs_period_us": f"{_PERIOD}", "cpu.cfs_quota_us": f"{quota}"}
+        wanted = wanted if controller == CPU else {"memory.limit_in_bytes": f"{value:.0f}"}
+        extra = {} if controller == CPU else {"memory.memsw.limit_in_bytes": f"{value:.0f}"}
+    try:
+        for name, text in wanted.items():
+            (folder / name).write_text(text)
+    except OSError:
+        return False
+    for name, text in extra.items():
+        with contextlib.suppress(OSError):
+            if (folder / name).exists():
+                (folder / name).write_text(text)
+    return True
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def keep_to_processors(pid: int, cpu: float, turn: int) -> bool:
+    """Keep a process that was just started to as many processors as it may use; ``turn`` spreads workers over them.
+
+    Returns whether that limits it: on a machine with fewer processors it does not.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return False
+    there = sorted(os.sched_getaffinity(0))
+    count = math.ceil(cpu)
+    if count >= len(there):
+        return False
+    chosen = {there[(turn * count + offset) % len(there)] for offset in range(count)}
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(pid, chosen)
+        return True
+    return False

@@ -1,0 +1,193 @@
+"""What a worker may use: control groups of both kinds, processors, GPUs, shared memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lading.cli.images import container_limits
+from lading.model.cluster import ClusterSettings, Compute, Limits
+from lading.model.project import ProjectKind
+from lading.model.service import ServedApi, ServiceSpec, WorkerSpec
+from lading.service.limits import CPU, MEMORY, Hierarchies, LimitGroup, keep_to_processors
+from lading.service.process import environment_of
+from lading.service.resources import share_gpus, told, with_processes, without_limits
+from tests.worker.test_whole_server import predict, serving
+
+EATER = """
+    import os, time
+
+    class Predictor:
+        def predict(self, do: str, megabytes: int = 0) -> str:
+            if do == "burn":
+                began, used = time.time(), time.process_time()
+                while time.time() - began < 1.0:
+                    pass
+                return str((time.process_time() - used) / (time.time() - began))
+            eaten = bytearray(megabytes << 20)
+            eaten[::4096] = b"x" * len(eaten[::4096])
+            return "ate"
+"""
+
+
+def tree(root: Path, *, given_on: str = "cpu memory", own: str = "/user.slice/app.slice/run-1.scope") -> Hierarchies:
+    """A unified hierarchy as systemd makes it: the folder above the process's own gives controllers on."""
+    mount = root / "cgroup"
+    folder = mount / own.lstrip("/")
+    folder.mkdir(parents=True)
+    for place in (folder, folder.parent, folder.parent.parent, mount):
+        (place / "cgroup.procs").touch()
+        (place / "cgroup.subtree_control").write_text(given_on if place == folder.parent else "")
+    proc = root / "proc"
+    proc.mkdir()
+    (proc / "cgroup").write_text(f"0::{own}\n")
+    (proc / "mountinfo").write_text(f"30 23 0:26 / {mount} rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n")
+    return Hierarchies.read(proc)
+
+
+def older(root: Path) -> Hierarchies:
+    """The older hierarchies, one for each controller, as seen in a container."""
+    for name in ("memory", "cpu,cpuacct"):
+        (root / name / "pod").mkdir(parents=True)
+        (root / name / "pod" / "cgroup.procs").touch()
+    proc = root / "proc"
+    proc.mkdir()
+    (proc / "cgroup").write_text("5:memory:/docker/abc/pod\n3:cpu,cpuacct:/docker/abc/pod\n1:name=systemd:/x\n0::/\n")
+    lines = [
+        f"31 23 0:27 /docker/abc {root / 'memory'} rw - cgroup cgroup rw,memory",
+        f"32 23 0:28 /docker/abc {root / 'cpu,cpuacct'} rw - cgroup cgroup rw,cpu,cpuacct",
+    ]
+    (proc / "mountinfo").write_text("\n".join(lines) + "\n")
+    return Hierarchies.read(proc)
+
+
+def test_the_unified_hierarchy_is_used_where_a_folder_above_gives_controllers_on(tmp_path):
+    found = tree(tmp_path)
+    group = LimitGroup.make("mark", 4711, Limits(cpu=1.5, memory=200 << 20), found)
+    assert group.limited == {CPU, MEMORY}
+    made = tmp_path / "cgroup/user.slice/app.slice/lading-mark"
+    written = {name: (made / name).read_text() for name in ("cgroup.procs", "cpu.max", "memory.max")}
+    assert written == {"cgroup.procs": "4711", "cpu.max": "150000 100000", "memory.max": str(200 << 20)}
+    assert group.used_up() is None
+    (made / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+    assert group.used_up() == 200 << 20
+
+
+def test_nothing_is_limited_where_nothing_gives_controllers_on(tmp_path):
+    found = tree(tmp_path, given_on="pids")
+    assert found.place_for(MEMORY) is None
+    assert LimitGroup.make("mark", 4711, Limits(memory=1 << 30), found).limited == set()
+    assert not list(tmp_path.rglob("lading-*"))
+
+
+def test_the_older_hierarchies_have_a_folder_for_each_controller(tmp_path):
+    group = LimitGroup.make("mark", 4711, Limits(cpu=0.2, memory=20 << 20), older(tmp_path))
+    assert group.limited == {CPU, MEMORY}
+    assert (tmp_path / "memory/pod/lading-mark/memory.limit_in_bytes").read_text() == str(20 << 20)
+    assert (tmp_path / "cpu,cpuacct/pod/lading-mark/cpu.cfs_quota_us").read_text() == "20000"
+
+
+def real(controller: str) -> None:
+    if Hierarchies.read().place_for(controller) is None:
+        pytest.skip(f"this machine lets us make no control group for {controller}")
+
+
+def groups() -> set[Path]:
+    found = Hierarchies.read()
+    places = [place for place in (found.place_for(MEMORY), found.place_for(CPU)) if place]
+    return {group for place in places for group in place.folder.glob("lading-*")}
+
+
+def test_a_worker_that_uses_up_its_memory_is_told_from_one_that_crashes(tmp_path):
+    real(MEMORY)
+    before = groups()
+    with serving(tmp_path, EATER, limits=Limits(memory=150 << 20)) as server:
+        assert predict(server, do="eat", megabytes=40).json()["status"] == "succeeded"
+        answer = predict(server, do="eat", megabytes=400).json()
+        assert "it ran out of memory; its limit (compute.mem) is 150 MiB" in answer["error"]
+        until = time.monotonic() + 10
+        while predict(server, do="eat", megabytes=40).json().get("status") != "succeeded":
+            assert time.monotonic() < until
+    assert groups() <= before
+
+
+def test_a_worker_gets_no_more_processor_time_than_it_may_use(tmp_path):
+    real(CPU)
+    with serving(tmp_path, EATER, limits=Limits(cpu=0.3)) as server:
+        used = float(predict(server, do="burn").json()["output"])
+    assert used < 0.45  # the first period of 100 ms may be used whole
+
+
+def test_processors_stand_in_for_a_limit():
+    there = os.sched_getaffinity(0)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert keep_to_processors(process.pid, len(there), 0) is False
+        if len(there) > 1:
+            assert keep_to_processors(process.pid, 0.5, 3) is True
+            assert len(os.sched_getaffinity(process.pid)) == 1
+        process.communicate(b"\n")
+
+
+def served(name: str, processes: int = 1, env: dict[str, str] | None = None, **compute) -> ServedApi:
+    cluster = ClusterSettings(compute=Compute(**compute))
+    worker = WorkerSpec(python="python", root="/", style="cortex", file="p.py", object="P", env=env or {})
+    return with_processes(ServedApi(name=name, worker=worker, cluster=cluster), processes)
+
+
+def spec(*apis: ServedApi) -> ServiceSpec:
+    return ServiceSpec(kind=ProjectKind.CORTEX, title="x", apis=apis)
+
+
+def test_only_what_is_written_limits_and_processes_share_it():
+    assert served("a").worker.limits == Limits()
+    both = served("a", 2, cpu=3.0, memory=4 << 30, written=("cpu", "mem"))
+    assert both.worker.limits == Limits(cpu=1.5, memory=2 << 30)
+    assert environment_of(both.worker, {})["OMP_NUM_THREADS"] == "2"
+    assert environment_of(both.worker, {"OMP_NUM_THREADS": "7"})["OMP_NUM_THREADS"] == "7"
+    (free,) = without_limits(spec(both)).apis
+    assert free.worker.limits == Limits()
+    assert told(without_limits(spec(both))) == []
+
+
+def test_what_is_limited_and_what_is_not_is_told(tmp_path):
+    api = served("a", cpu=1000.0, memory=2 << 30, written=("cpu", "mem"))
+    (held,) = told(spec(api), tree(tmp_path))
+    assert (held.rule, held.asked) == ("compute-limited", "a: compute: mem 2 GiB, cpu 1000")
+    (free,) = told(spec(api), Hierarchies(None, None, {}))
+    assert (free.rule, free.chose) == ("compute-not-limited", "no limit")
+    wants = replace(api, cluster=ClusterSettings(compute=Compute(shared_memory=1 << 20)), worker=replace(api.worker, limits=Limits()))
+    assert [one.rule for one in told(spec(wants), shared=tmp_path)] == ["shm-size"]
+    (missing,) = told(spec(wants), shared=tmp_path / "none")
+    assert missing.chose == "no /dev/shm"
+
+
+def test_gpus_are_shared_out():
+    apis = [served("a", gpu=1, written=("gpu",)), served("b", gpu=2, written=("gpu",)), served("c"), served("d", gpu=4, written=("gpu",))]
+    own = served("e", env={"CUDA_VISIBLE_DEVICES": "7"}, gpu=1, written=("gpu",))
+    shared = share_gpus(spec(*apis, own), {}, lambda: 3)
+    assert [api.worker.env.get("CUDA_VISIBLE_DEVICES") for api in shared.apis] == ["0", "1,2", None, "0,1,2", "7"]
+    assert [one.kind.value for one in told(shared, Hierarchies(None, None, {}))] == ["chosen", "chosen", "advice", "chosen"]
+    named = share_gpus(spec(*apis), {"CUDA_VISIBLE_DEVICES": "GPU-x"}, lambda: 3)
+    assert named.apis[1].worker.env["CUDA_VISIBLE_DEVICES"] == "GPU-x"
+    assert share_gpus(spec(*apis), {}, lambda: 0).apis == tuple(apis)
+
+
+def test_a_container_gets_the_limits_of_all_its_apis():
+    import json
+
+    from lading.service.container import as_json
+
+    def limits(*apis: ServedApi) -> dict[str, object]:
+        return container_limits({"run.lading.service": json.dumps(as_json(spec(*apis)))})
+
+    a = served("a", cpu=0.5, memory=1 << 30, shared_memory=64 << 20, written=("cpu", "mem"))
+    b = served("b", cpu=0.25, memory=2 << 30, written=("cpu", "mem"))
+    assert limits(a, b) == {"cpus": 0.75, "memory": (3 << 30) + (256 << 20), "shared_memory": 64 << 20}
+    assert limits(a, served("c")) == {"shared_memory": 64 << 20}
+    assert container_limits({}) == container_limits({"run.lading.service": "no JSON"}) == {}
