@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.service.support import free_port
@@ -245,6 +247,10 @@ def test_the_tensorflow_client_asks_a_tensorflow_serving_where_its_address_is_kn
         assert _ask(worker, [{"x": [[1.5], [2.0]]}]) == {"y": [3.0, 4.0]}
         assert "model_input lacks x" in _ask(worker, [{}])
         assert "answered 404" in _ask(worker, [{"x": [[1]]}, None, "7"])
+    cortex = _cortex("tensorflow", path="s3://b/double", signature_key="classify")
+    with running(tmp_path, TENSORFLOW, style="cortex", cortex=cortex, **options) as worker:
+        said = _ask(worker, [{"x": [[1]]}])
+        assert said == "the model has no signature 'classify'; it has serving_default. Set signature_key."
 
 
 HANDLER = """
@@ -403,3 +409,74 @@ def test_an_address_with_nothing_there_is_said_to_be_so(web, tmp_path):
     cortex = _cortex("python", reloading=True, path=f"{address}/gone.txt")
     with running(tmp_path, _LISTED, style="cortex", python=harness.python("3.7"), cortex=cortex, env=_web_env(tmp_path)) as worker:
         assert "404" in _ask(worker, [])
+
+
+def _python_with(variable: str, *modules: str) -> str:
+    """An interpreter that has these modules: this one, or what a variable names; skips the test, saying so, where there is none."""
+    named = os.environ.get(variable)
+    if named:
+        return named
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if missing:
+        pytest.skip(f"this Python has no {' and no '.join(missing)}, and {variable} names none that has")
+    return sys.executable
+
+
+@pytest.mark.slow
+def test_models_come_from_google_cloud_storage(tmp_path):
+    python, port = _python_with("TEST_GCS_PYTHON", "gcsfs", "gcp_storage_emulator"), free_port()
+    serve = f"import time; from gcp_storage_emulator.server import create_server as make; make('127.0.0.1', {port}, in_memory=True, default_bucket='models').start(); time.sleep(600)"
+    server = subprocess.Popen([python, "-c", serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def put(key: str, text: str) -> None:
+        place = f"http://127.0.0.1:{port}/upload/storage/v1/b/models/o?uploadType=media&name={key.replace('/', '%2F')}"
+        httpx.post(place, content=text.encode(), headers={"content-type": "text/plain"}, trust_env=False).raise_for_status()
+
+    try:
+        _until(lambda: put("m/1/text", "one"))
+        put("m/2/text", "two")
+        env = {**_web_env(tmp_path), "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}
+        cortex = _cortex("python", reloading=True, path="gs://models/m")
+        with running(tmp_path, _LISTED, style="cortex", python=python, cortex=cortex, env=env) as worker:
+            assert _ask(worker, []) == "two"
+            assert _ask(worker, [None, "1"]) == "one"
+            put("m/2/text", "two, corrected")
+            harness.eventually(lambda: _ask(worker, []) == "two, corrected", 20)
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+# TensorFlow itself
+
+_SAVE = """
+    import sys, tensorflow
+
+    class Double(tensorflow.Module):
+        @tensorflow.function(input_signature=[tensorflow.TensorSpec([None, 2], tensorflow.float32, name="x")])
+        def __call__(self, x):
+            return {"y": 2.0 * x, "sum": tensorflow.reduce_sum(x, axis=1)}
+
+    for folder, factor in (("models/double/1", 1.0), ("models/double/2", 1.0)):
+        model = Double()
+        signatures = {"predict": model.__call__, "other": model.__call__}
+        tensorflow.saved_model.save(model, sys.argv[1] + "/" + folder, signatures=signatures)
+"""
+
+
+@pytest.mark.slow
+def test_the_tensorflow_client_runs_a_saved_model_in_the_predictors_process(tmp_path):
+    python = _python_with("TEST_TENSORFLOW_PYTHON", "tensorflow")
+    subprocess.run([python, "-c", textwrap.dedent(_SAVE), str(tmp_path)], check=True, capture_output=True, timeout=150)
+    options: dict[str, Any] = {"object": "TensorFlowPredictor", "python": python, "cortex": _cortex("tensorflow", dir="models")}
+    with running(tmp_path, TENSORFLOW, style="cortex", **options) as worker:
+        assert _ask(worker, [{"x": [[1.5, 2.0], [3.0, 4.0]]}, "double"]) == {"y": [3.0, 4.0, 6.0, 8.0], "sum": [3.5, 7.0]}
+        assert _ask(worker, [{"x": [1.5, 2.0]}, "double", "1"]) == {"y": [3.0, 4.0], "sum": [3.5]}
+        assert (
+            _ask(worker, [{"z": 1}, "double"]) == "model_input lacks x and has z, which the model does not know; the model's inputs are x"
+        )
+        assert worker.ready is not None
+        assert worker.ready["model_metadata"]["double"] == {
+            "versions": ["1", "2"],
+            "input_signatures": {"x": {"shape": [None, 2], "type": "float32"}},
+        }
