@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from lading.model.decisions import Decision, Kind
 from lading.model.events import Reporter, silent
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.records import dataclass
 
 if TYPE_CHECKING:
     from lading.images.build import Built
@@ -82,7 +84,7 @@ def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
         service=_service(environments, locked, project, title),
         base=base,
         platform=asked.platform or _platform(locked[0].planned.plan.target.platform),
-        pythons=find_interpreters(options.environ),
+        pythons=cache(lambda: find_interpreters(options.environ)),
         openapi=_openapi(project, title),
         config=_config(project),
         compression=Compression(asked.compression),
@@ -177,8 +179,9 @@ def _service(environments: Any, locked: tuple[pipeline.Locked, ...], project: pi
     apis = tuple(
         replace(api, worker=replace(api.worker, root=f"/{ROOT}"), openapi=_titled(api.openapi, project, title)) for api in spec.apis
     )
+    later = tuple(replace(api, worker=replace(api.worker, root=f"/{ROOT}")) for api in spec.job_apis)
     training = replace(spec.training, worker=replace(spec.training.worker, root=f"/{ROOT}")) if spec.training else None
-    return {**as_json(replace(spec, title=title, apis=apis, training=training)), **_OF_CONTAINERS}
+    return {**as_json(replace(spec, title=title, apis=apis, job_apis=later, training=training)), **_OF_CONTAINERS}
 
 
 def _openapi(project: pipeline.Project, title: str) -> Mapping[str, Any] | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from lading.images.folders import Found
+from lading.model.records import dataclass
 
 LARGE = 10 * 1000 * 1000
 """A wheel of this size (bytes) or more has a layer of its own."""

@@ -10,21 +10,24 @@ import stat
 import tarfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.media import INDEXES, MANIFESTS, Blobs, Compression, Descriptor, Kind, Layer, digest_of
 from lading.images.reference import Reference, parse_reference
-from lading.images.registry import Registry
 from lading.images.store import NAME, Store
 from lading.images.tar import FILE, FOLDER, LINK, Entry, header
 from lading.images.unpacked import decompressed, open_entries
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
+
+if TYPE_CHECKING:
+    from lading.images.registry import Registry
 
 STEP = "Fetching the base"
 _PIECE = 1 << 20
@@ -34,6 +37,7 @@ _FOLDERS = re.compile(r"(?:\./)?(var/lib/dpkg/status\.d/[^/]+|etc/apt/sources\.l
 _LARGEST = 16 << 20
 _VIRTUAL = frozenset(("proc", "sys", "dev", "run", "tmp"))
 """Folders of a running system that an image has empty."""
+_KEPT = (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +211,8 @@ def _no_platform(text: str, platform: str, there: str) -> Problem:
 
 
 def _from_registry(text: str, platform: str, store: Store, reporter: Reporter) -> Base:
+    from lading.images.registry import Registry  # noqa: PLC0415 -- HTTP takes long to load, and most bases are in the store
+
     reference = parse_reference(text, Origin("--base"))
     with Registry(reference) as registry:
         return _pulled(registry, text, platform, store, reporter)
@@ -251,8 +257,9 @@ def _fetch_all(registry: Registry, descriptors: list[Descriptor], store: Store, 
 
 def _from_root(folder: Path, text: str, platform: str, store: Store) -> Base:
     """A folder with a root file system as one layer; owners, permissions and times stay, as the system's own caches are made for them."""
-    facts = [f"{path} {_facts_of(status)}" for path, status in _walk(folder)]
-    layer = store.layer(Kind.BASE, text, ["root", *facts], Compression.GZIP, lambda writer: _write_root(writer, folder))
+    found = _walk(folder)
+    facts = "\n".join([f"{path} {status.st_ino} {status.st_size} {status.st_ctime_ns}" for path, status in found])
+    layer = store.layer(Kind.BASE, text, ["root", facts], Compression.GZIP, lambda writer: _write_root(writer, folder, found))
     return _bare(text, platform, layer)
 
 
@@ -300,10 +307,10 @@ def _bare(text: str, platform: str, layer: Layer) -> Base:
     return Base(name=Path(text).name, digest=layer.diff_id, platform=platform, layers=(layer,), config=config)
 
 
-def _write_root(writer: LayerWriter, folder: Path) -> None:
+def _write_root(writer: LayerWriter, folder: Path, found: Iterable[tuple[str, os.stat_result]]) -> None:
     seen: dict[tuple[int, int], str] = {}
-    for path, status in _walk(folder):
-        name = path[len(str(folder)) + 1 :]
+    for path, status in found:
+        name = path[len(str(folder.absolute())) + 1 :]
         entry = Entry(
             path=name,
             mode=stat.S_IMODE(status.st_mode),
@@ -324,17 +331,28 @@ def _write_root(writer: LayerWriter, folder: Path) -> None:
             writer.raw(header(entry))
 
 
-def _walk(folder: Path, top: os.stat_result | None = None) -> Iterable[tuple[str, os.stat_result]]:
-    """Everything below a folder in one order, parents first; no sockets, pipes and devices, and nothing of what is mounted there."""
-    device = (top or folder.stat()).st_dev
-    for child in sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name)):
-        status = child.stat(follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode):
-            yield child.path, status
-            if status.st_dev == device and not (top is None and child.name in _VIRTUAL):
-                yield from _walk(Path(child.path), status)
-        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
-            yield child.path, status
+def _walk(folder: Path) -> list[tuple[str, os.stat_result]]:
+    """Everything below a folder in one order, parents first; no sockets, pipes and devices, and nothing of what is mounted there.
+
+    Each build on the folder looks at all of it: this is written for speed.
+    """
+    top = folder.absolute()
+    device, virtual = top.stat().st_dev, {str(top / name) for name in _VIRTUAL}
+    found: list[tuple[str, os.stat_result]] = []
+    waiting = _children(str(top))
+    while waiting:
+        path, status = waiting.pop()
+        found.append((path, status))
+        if stat.S_ISDIR(status.st_mode) and status.st_dev == device and path not in virtual:
+            waiting += _children(path)
+    return found
+
+
+def _children(folder: str) -> list[tuple[str, os.stat_result]]:
+    """What lies in a folder, the last first."""
+    with os.scandir(folder) as entries:
+        inside = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+    return sorted((one for one in inside if stat.S_IFMT(one[1].st_mode) in _KEPT), reverse=True)
 
 
 def _kind_of(mode: int) -> bytes:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from lading.images import front, sbom
@@ -17,6 +16,7 @@ from lading.images.arrange import LARGE_FILE, MOST, Group, arrange, arrange_file
 from lading.images.base import load_base
 from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
 from lading.images.bytecode import Source, compile_sources, file_sources, wheel_sources
+from lading.images.checkout import Checkout
 from lading.images.download import Downloader
 from lading.images.folders import Found, digest_found, write_found
 from lading.images.interpreters import Placed, base_glibc, place_interpreter
@@ -38,6 +38,7 @@ from lading.model.decisions import Kind as DecisionKind
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.files import fold_hashes
 from lading.model.plan import Role
+from lading.model.records import dataclass
 from lading.model.secrets import Redactor, Secret
 from lading.model.target import Interpreter, Target
 
@@ -90,6 +91,7 @@ class _Build:
         self.values = values_of((*self.secrets, *given), recipe.environ)
 
     def run(self) -> Built:
+        self.checkout = Checkout(self.recipe.root)
         self.store.prepare()
         base = load_base(self.recipe.base, self.recipe.platform, self.store, self.reporter)
         self.base = base
@@ -208,7 +210,7 @@ class _Build:
         return {package.name: builder.build(package) for package in packages}
 
     def _host(self, minor: str) -> Interpreter | None:
-        return next((one for one in self.recipe.pythons if one.minor == minor), None)
+        return next((one for one in self.recipe.pythons() if one.minor == minor), None)
 
     def _note_clashes(self, environment: _Environment) -> None:
         """Files that two packages bring with different content: the one whose layer is higher is what containers see."""
@@ -331,7 +333,7 @@ class _Build:
         self, minor: str, place: Place, wheels: list[Wheel], code: list[Found], compilers: Mapping[str, Interpreter | None]
     ) -> Layer:
         """For the server's Python, and of the worker for each of the models' Pythons."""
-        own = self._host(minor) or compilers.get(minor)
+        own = compilers.get(minor) or self._host(minor)
         others = {one.path: one for name, one in compilers.items() if one is not None and name != minor}
         worker = [one for one in code if f"{place.site}/lading_worker/" in one.path]
 
@@ -408,8 +410,8 @@ class _Build:
         labels = make_labels(
             title=self.recipe.title,
             base=self.base,
-            revision=_git(self.recipe.root, "rev-parse", "HEAD"),
-            source=_remote(self.recipe.root),
+            revision=self.checkout.revision,
+            source=self.checkout.remote,
             config=self.recipe.config,
             openapi=self.recipe.openapi,
             packages=packages,
@@ -514,18 +516,3 @@ def _unique(layers: Sequence[Layer]) -> list[Layer]:
 
 def _numbers(minor: str) -> tuple[int, ...]:
     return tuple(int(part) for part in minor.split("."))
-
-
-def _git(root: Any, *words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False, timeout=5)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def _remote(root: Any) -> str | None:
-    from lading.model.secrets import SecretUrl  # noqa: PLC0415 -- needed here alone
-
-    url = _git(root, "remote", "get-url", "origin")
-    return SecretUrl(url).without_credentials() if url else None

@@ -13,13 +13,13 @@ import subprocess
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.images.folders import Found
 from lading.images.splice import Wheel
 from lading.images.wheels import Place, read_wheel
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 
 FORMAT = "1"
 _LEAST = 200_000

@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.environments.activation import activation
@@ -27,6 +26,7 @@ from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import LadingError
+from lading.model.records import dataclass
 from lading.resolvers.conda import record_of
 from lading.resolvers.conda_client import caches, client, require_rattler
 

@@ -8,12 +8,12 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from lading.images.media import Image, Layer
 from lading.images.store import Store
 from lading.images.unpacked import open_entries
+from lading.model.records import dataclass
 
 _FORMAT = "2"
 _RECORD = re.compile(r"(?P<site>(?:.+/)?(?:site|dist)-packages)/(?P<info>[^/]+)\.dist-info/RECORD")

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import netrc
 import os
 import shutil
-import ssl
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-from urllib.response import addinfourl
 
 from lading.images.packages import Package
 from lading.images.store import Store
@@ -26,6 +22,10 @@ from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
 from lading.model.secrets import SecretUrl, redact_urls
+
+if TYPE_CHECKING:
+    import urllib.request
+    from urllib.response import addinfourl
 
 STEP = "Downloading"
 _PIECE = 1 << 20
@@ -124,6 +124,9 @@ class Downloader:
 
     def _arrived(self, package: Package, url: str, take: Callable[[bytes], None], *, last: bool) -> bool:
         """Whether the file came; where another try may help, that it did not."""
+        import ssl  # noqa: PLC0415 -- takes long to load, and most files are in the store
+        import urllib.error  # noqa: PLC0415
+
         try:
             with self._open(url) as answer:
                 shutil.copyfileobj(answer, _Taker(take), _PIECE)
@@ -145,6 +148,9 @@ class Downloader:
             raise LadingError(_missing(package, error)) from error
 
     def _open(self, url: str) -> addinfourl:
+        import ssl  # noqa: PLC0415 -- as above
+        import urllib.request  # noqa: PLC0415
+
         request = urllib.request.Request(url, headers={"User-Agent": "lading", "Accept-Encoding": "identity"})  # noqa: S310 -- an index's own URL
         login = self._login(url)
         if login:
@@ -198,6 +204,8 @@ def _logins(plan: Plan) -> Mapping[str, tuple[str, str]]:
 
 
 def _from_netrc(host: str) -> tuple[str, str] | None:
+    import netrc  # noqa: PLC0415 -- as above
+
     path = os.environ.get("NETRC") or str(Path.home() / ".netrc")
     try:
         entry = netrc.netrc(path).authenticators(host)

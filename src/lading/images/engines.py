@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+from lading.model.records import dataclass
 
 _SECONDS = 20
 

@@ -7,13 +7,13 @@ import os
 import stat
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.images.layers import DamagedError, LayerWriter
 from lading.images.tar import FILE, LINK, Entry
 from lading.images.tar import FOLDER as FOLDER_KIND
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 
 _PIECE = 1 << 20
 _SAMPLE = 1 << 20

@@ -18,7 +18,7 @@ from lading.images.tar import LINK, Entry
 from lading.images.wheels import Place
 from lading.locks.lockfile import read, write
 from lading.model.events import Reporter
-from lading.model.files import fold_hashes
+from lading.model.files import content_hash, fold_hashes
 from lading.model.lock import Lock
 from lading.model.origin import Origin
 from lading.model.plan import Plan
@@ -107,11 +107,11 @@ def own_code(place: Place) -> list[Found]:
         part = waiting.pop()
         if part not in parts and (here / part).is_dir():
             parts.add(part)
-            files = walk(here / part, f"{place.site}/{lading.__name__}/{part}", _kept)
-            waiting += [
-                name.decode() for one in files if one.path.endswith(".py") for name in _IMPORT.findall(Path(one.source).read_bytes())
-            ]
-            found += files
+            for one in walk(here / part, f"{place.site}/{lading.__name__}/{part}", _kept):
+                content = Path(one.source).read_bytes()
+                if one.path.endswith(".py"):
+                    waiting += [name.decode() for name in _IMPORT.findall(content)]
+                found.append(replace(one, size=len(content), sha256=content_hash(content)))
     init = here / "__init__.py"
     found.append(Found(path=f"{place.site}/{lading.__name__}/{init.name}", source=str(init), size=init.stat().st_size))
     return sorted(found, key=lambda one: one.path.encode())

@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.environments.probe import Probed, probe
@@ -21,6 +20,7 @@ from lading.images.store import Store
 from lading.images.tar import LINK, Entry
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.target import Interpreter
 
 PLACE = "opt/python"

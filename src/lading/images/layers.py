@@ -13,11 +13,11 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol, Self
 
 from lading.images.media import Compression
 from lading.images.tar import END, Entry, folder, header, padding
+from lading.model.records import dataclass
 
 try:
     from isal import isal_zlib
@@ -26,7 +26,8 @@ try:
 except ImportError:  # pragma: no cover -- an accelerator, for the platforms that have it
     _inflater = zlib
 
-GZIP_LEVEL = 6
+GZIP_LEVEL = 4
+"""Of zlib: 6 makes bytecode 3 % smaller, and takes 60 % longer."""
 ZSTD_LEVEL = 3
 _MEMBER_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _TOGETHER = 1 << 20

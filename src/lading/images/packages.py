@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from packaging.markers import InvalidMarker, Marker
@@ -15,6 +14,7 @@ from lading.model.lock import Lock
 from lading.model.markers import marker_environment
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
+from lading.model.records import dataclass
 from lading.model.target import Target
 
 SOURCES = ("vcs", "directory", "archive", "sdist")

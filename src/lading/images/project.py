@@ -6,12 +6,13 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from lading.images.folders import Found, walk
 from lading.model.decisions import Decision, Kind
 from lading.model.origin import Origin
+from lading.model.records import dataclass
 
 ROOT = "src"
 """Where the project lies in an image, as in Cog's."""

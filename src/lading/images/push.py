@@ -39,7 +39,9 @@ class Pushing:
         self.reporter(Event(step=STEP, phase=Phase.STARTED, message=str(target)))
         try:
             with Registry(target, insecure=self.insecure) as registry, ThreadPoolExecutor(_AT_ONCE) as pool:
-                list(pool.map(lambda one: self._push(registry, target, images, *one), blobs))
+                # One question instead of one for each blob: an image of the same name has most of them, mostly.
+                there = registry.held_by(target.tag)
+                list(pool.map(lambda one: self._push(registry, target, images, there, *one), blobs))
                 digest = self._manifests(registry, images, target)
         except BaseException:
             self.reporter(Event(step=STEP, phase=Phase.FAILED))
@@ -48,8 +50,17 @@ class Pushing:
         self.reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{target}: {len(blobs)} blobs ({done})"))
         return digest
 
-    def _push(self, registry: Registry, target: Reference, images: tuple[Image, ...], descriptor: Descriptor, blobs: Blobs) -> None:
-        how = registry.push(descriptor, blobs, self._neighbours(target, images, descriptor), self._heard)
+    def _push(
+        self,
+        registry: Registry,
+        target: Reference,
+        images: tuple[Image, ...],
+        there: frozenset[str],
+        descriptor: Descriptor,
+        blobs: Blobs,
+    ) -> None:
+        known = descriptor.digest in there
+        how = "there" if known else registry.push(descriptor, blobs, self._neighbours(target, images, descriptor), self._heard)
         with self._lock:
             self.sent[how] += 1
         self._remember(target, descriptor)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from lading.images.media import Compression
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.plan import Plan
+from lading.model.records import dataclass
 from lading.model.target import Interpreter, Target
 
 DEFAULT_USER = "65532:65532"
@@ -80,7 +81,7 @@ class WeightSet:
 class Recipe:
     """Everything that decides about an image. ``service`` is the server's configuration as JSON, with paths of the image.
 
-    ``config`` is the project's own configuration as data, for a label; ``without`` are files of the project that hold credentials.
+    ``config`` is the project's own configuration as data, for a label; ``pythons`` finds those of this machine.
     """
 
     title: str
@@ -89,7 +90,7 @@ class Recipe:
     service: Mapping[str, Any]
     base: str
     platform: str
-    pythons: tuple[Interpreter, ...] = ()
+    pythons: Callable[[], tuple[Interpreter, ...]] = tuple
     openapi: Mapping[str, Any] | None = None
     config: Any = None
     compression: Compression = Compression.GZIP

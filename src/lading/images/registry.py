@@ -59,6 +59,23 @@ class Registry:
             raise LadingError(self._corrupt(target))
         return answer.body, answer.header("content-type").partition(";")[0] or str(json.loads(answer.body).get("mediaType", ""))
 
+    def held_by(self, target: str) -> frozenset[str]:
+        """The digests of the blobs that the image of a tag is made of: a registry keeps them as long as it keeps the image.
+
+        Empty where there is none.
+
+        Raises:
+            LadingError: if the registry cannot be reached.
+        """
+        answer = self._ask("GET", f"manifests/{target}", {"Accept": _ACCEPT})
+        try:
+            record = json.loads(answer.body) if answer.status == 200 else {}
+            inside = [str(entry["digest"]) for entry in record.get("manifests", ())]
+            own = [str(entry["digest"]) for entry in (*record.get("layers", ()), *([record["config"]] if "config" in record else ()))]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return frozenset()
+        return frozenset(own).union(*map(self.held_by, inside))
+
     def digest_of(self, target: str) -> str | None:
         """The digest that the registry has for a tag; None where it has nothing."""
         answer = self._ask("HEAD", f"manifests/{target}", {"Accept": _ACCEPT})

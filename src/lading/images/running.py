@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from lading.images.store import Store
 from lading.images.unpacked import unpack
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 
 STEP = "Running the image"
 _PORT = 5000
@@ -43,10 +44,10 @@ class RunOptions:
     port: int = 0
     env: Mapping[str, str] = field(default_factory=dict)
     gpus: bool = False
-
     cpus: float | None = None
     memory: int | None = None
     shared_memory: int | None = None
+
 
 def serve_image(image: Image, options: RunOptions, reporter: Reporter = silent) -> int:
     """Run a container in the foreground until it is stopped; returns its exit status.
@@ -121,9 +122,9 @@ def _engine_flags(engine: Engine, options: RunOptions, port: int) -> list[str]:
     flags = ["--read-only", "--tmpfs", "/tmp", "-p", f"{options.host}:{port}:{_PORT}", "-e", f"PORT={_PORT}"]  # noqa: S108 -- the container's
     for name, value in options.env.items():
         flags += ["-e", f"{name}={value}"]
-    if options.gpus:
     limits = {"--cpus": options.cpus, "--memory": options.memory, "--shm-size": options.shared_memory}
     flags += [word for flag, value in limits.items() if value for word in (flag, f"{value:.10g}")]
+    if options.gpus:
         flags += ["--gpus", "all"] if engine.name == "docker" else ["--device", "nvidia.com/gpu=all"]
     return flags
 

@@ -7,7 +7,6 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.environments.access import Access, make_access
@@ -21,6 +20,7 @@ from lading.model.files import fold_hashes
 from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.target import Interpreter, Target
 from lading.resolvers.process import run
 

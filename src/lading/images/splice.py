@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +12,7 @@ from lading.images.layers import DamagedError, LayerWriter
 from lading.images.tar import Entry
 from lading.images.wheels import Member, Place, Unpacked, damaged, read_wheel
 from lading.model.problems import LadingError
+from lading.model.records import dataclass
 
 SMALL = 16 * 1024
 """Files below this size (in bytes) are gathered and compressed together, which is smaller and makes fewer members."""

@@ -13,7 +13,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -29,6 +28,7 @@ from lading.model.events import Event, Phase, Reporter
 from lading.model.files import fold_hashes
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 
 STEP = "Fetching system packages"
 _KEYRINGS = ("/usr/share/keyrings", "/etc/apt/trusted.gpg.d")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tarfile
-from dataclasses import dataclass
+
+from lading.model.records import dataclass
 
 BLOCK = 512
 END = bytes(2 * BLOCK)

@@ -13,10 +13,11 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import PurePosixPath
 
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 
 _INSTALLER = b"lading\n"
 _SCRIPT = """\

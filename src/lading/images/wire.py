@@ -11,11 +11,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from lading.images.credentials import Login
+from lading.model.records import dataclass
 
 Body = bytes | Callable[[], Iterable[bytes]]
 Sink = Callable[[http.client.HTTPResponse], None]

@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from lading.images.project import Rules
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.weights import WeightFile, WeightSource, set_digest
 from lading.weights.store import Part, WeightStore
 from lading.weights.web import Heard, Web
