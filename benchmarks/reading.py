@@ -2,8 +2,8 @@
 
     python benchmarks/reading.py [--rounds N] [--lock]
 
-A requirements file of 500 lines with 20 includes is read and planned: the goal is 50 ms beyond the start of a process that reads and plans
-one line. A uv.lock of 2,000 packages is read and walked for a target: the goal is 300 ms beyond Python's own start. With ``--lock``, `lading
+A requirements file of 500 lines with 20 includes is read and planned: the goal is 50 ms beyond Python's own start, what is loaded for it
+included. A uv.lock of 2,000 packages is read and walked for a target: the goal is 300 ms beyond Python's own start. With ``--lock``, `lading
 lock` is timed beside `uv pip compile` with warm caches and an index on this machine: the goal is 1.2 times. Times are of the processor, so
 that other work on the machine shows less; ``--lock`` prints wall time.
 """
@@ -93,8 +93,9 @@ def file(number: int, build: int) -> str:
 
 
 def timed(code: str, folder: Path) -> float:
-    """Processor time of one Python process, in milliseconds."""
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=folder)
+    """Processor time of one Python process, in milliseconds; what Python compiles is kept, as it is for users."""
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environ)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if status:
@@ -131,7 +132,8 @@ def compare(rounds: int) -> None:
     median = {name: statistics.median(values) for name, values in times.items()}
     for name, values in times.items():
         print(f"{name:40} {median[name]:8.1f} ms   best {min(values):8.1f} ms")
-    print(f"500 lines beyond 1 line                  {median[many] - median[line_]:+8.1f} ms   (goal: +50)")
+    print(f"500 lines beyond Python's start          {median[many] - median[start]:+8.1f} ms   (goal: +50)")
+    print(f"500 lines beyond 1 line                  {median[many] - median[line_]:+8.1f} ms")
     print(f"the lock beyond Python's start           {median[lock] - median[start]:+8.1f} ms   (goal: +300)")
 
 

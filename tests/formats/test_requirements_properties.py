@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from lading.formats import cog_yaml, cortex_yaml, pyproject_toml, python_version, requirements_txt
-from lading.formats._requirement import _PLAIN
+from lading.formats._requirement import _PLAIN, _normal_marker
 from lading.model.files import MemoryFiles, ProjectFiles
 from lading.model.names import canonical
 from lading.model.problems import LadingError, Problem
@@ -299,3 +300,28 @@ def test_the_fast_path_accepts_only_what_packaging_accepts(text):
             Requirement(text)
         except InvalidRequirement as error:
             raise AssertionError(text) from error
+
+
+VARIABLES = (
+    *("python_version", "python_full_version", "os_name", "sys_platform", "platform_machine", "platform_system", "platform_release"),
+    *("platform_version", "platform_python_implementation", "implementation_name", "implementation_version"),
+    *("extra", "os.name", "python_implementation", "extras", "nothing"),
+)
+OPERATORS = ("==", "!=", ">=", "<=", ">", "<", "~=", "===", "in", "=", "=>")
+
+
+@given(
+    variable=st.sampled_from(VARIABLES),
+    operator=st.sampled_from(OPERATORS),
+    value=st.one_of(st.sampled_from(["3.8", "linux", "win32", "x86_64", ""]), st.text(alphabet="3.ab'\" +_-", max_size=6)),
+    quote=st.sampled_from(["'", '"']),
+    space=st.sampled_from(["", " ", "  ", "\t"]),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_fast_path_writes_markers_as_packaging_does(variable, operator, value, quote, space):
+    text = f"{variable}{space}{operator}{space}{quote}{value}{quote}"
+    found = _normal_marker(text)
+    try:
+        assert found == str(Marker(text))
+    except InvalidMarker:
+        assert found is None

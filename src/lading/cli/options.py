@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from lading.cli.secrets import with_secrets
+from lading.explain.style import columns_of_terminal
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.pipeline import Options
@@ -30,9 +31,14 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser(verb: str, description: str) -> Parser:
     """A verb's parser with the common options on it."""
-    parser = Parser(prog=f"lading {verb}", description=description, allow_abbrev=False)
+    parser = Parser(prog=f"lading {verb}", description=description, allow_abbrev=False, formatter_class=_formatter)
     add_common(parser)
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """As wide as argparse makes it. It makes one for each option, and would load every archive format to ask the terminal."""
+    return argparse.HelpFormatter(prog, width=(columns_of_terminal(os.environ) or 80) - 2)
 
 
 def add_common(parser: argparse.ArgumentParser, *, project: bool = True) -> None:

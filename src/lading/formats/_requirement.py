@@ -29,6 +29,10 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _PLAIN = pattern(rf"({_NAME})[ \t]*(?:\[[ \t]*({_NAME}(?:[ \t]*,[ \t]*{_NAME})*)[ \t]*\])?[ \t]*({_CLAUSE}(?:[ \t]*,[ \t]*{_CLAUSE})*)?")
 _HEAD = pattern(rf"({_NAME})[ \t]*(?:\[([^\]]*)\])?[ \t]*(.*)", re.DOTALL)
 _DIRECT = pattern(rf"({_NAME})[ \t]*(?:\[[^\]]*\])?[ \t]*@")
+_COMPARISON = pattern(
+    r"(python_(?:full_)?version|os_name|sys_platform|platform_(?:machine|system|release|version|python_implementation)"
+    r"|implementation_(?:name|version))[ \t]*(===|[<>=!~]=|[<>])[ \t]*(['\"])([A-Za-z0-9_.+-]*)\3"
+)
 _SHORT_GIT = pattern(r"([A-Za-z0-9_.-]+@[A-Za-z0-9.-]+):(?!//)([^\s;]+)")
 _EGG = pattern(r"[#&]egg=([^&]*)")
 _EGG_NAME = pattern(rf"({_NAME})(?:\[([^\]]*)\])?")
@@ -221,6 +225,9 @@ def _two_lines(place: Place) -> str:
 @lru_cache(maxsize=256)
 def _normal_marker(text: str) -> str | None:
     """A marker as `packaging` writes it, None if it is none. Files repeat few markers often."""
+    comparison = _COMPARISON.fullmatch(text)
+    if comparison:
+        return f'{comparison[1]} {comparison[2]} "{comparison[4]}"'
     from packaging.markers import InvalidMarker, Marker  # noqa: PLC0415 -- see the module's docstring
 
     try:
