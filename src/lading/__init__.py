@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing's own constant, without importing typing: `lading install` with nothing to do must stay quick
 if TYPE_CHECKING:
     from lading.api import build_image as build_image
     from lading.api import create_environment as create_environment
