@@ -185,6 +185,16 @@ def test_a_folder_of_the_project_is_built_again_when_its_sources_change(root: Pa
     assert [one.key for one in list_environments()] == [second.key]  # the state before is of no more use
 
 
+def test_it_is_built_again_when_data_in_it_change(root: Path, create: Create):
+    lock = lock_of({"name": "local", "directory": {"path": "local"}})
+    write_package(root / "local", "STATE = 1\n")
+    (root / "local" / "local" / "labels.json").write_text("[]")
+    create(lock)
+    assert create(lock).reused
+    (root / "local" / "local" / "labels.json").write_text("[1]")
+    assert not create(lock).reused
+
+
 def test_the_state_before_stays_while_it_is_used(root: Path, create: Create):
     lock = lock_of({"name": "local", "directory": {"path": "local"}})
     write_package(root / "local", "STATE = 1\n")
