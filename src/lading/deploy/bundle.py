@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -79,6 +79,14 @@ class Bundled:
     decisions: tuple[Decision, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A bundle on a node: what the node serves, and the environments that it must hold on to meanwhile."""
+
+    service: ServiceSpec
+    environments: tuple[Environment, ...]
+
+
 def from_json(content: bytes) -> Bundle:
     """The inverse of `Bundle.as_json`.
 
@@ -100,7 +108,7 @@ def make_bundle(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
     """
     found = find_files(project.root)
     files = _with_locks(found.files, locked, project)
-    service, secrets = without_secrets(_portable(project), project)
+    service, secrets = without_secrets(portable(project), project)
     bundle = Bundle(
         name=name,
         service=replace(service, title=name),
@@ -109,7 +117,7 @@ def make_bundle(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
         source=fold_hashes(digest_found(files)),
         file=options.file,
         python=options.python,
-        accelerator=locked[0].lock.target.get("accelerator", options.accelerator),
+        accelerator=options.accelerator,
         dependencies=options.source,
         wanted=tuple(sorted(secrets)),
     )
@@ -128,7 +136,7 @@ def _with_locks(files: list[Found], locked: tuple[pipeline.Locked, ...], project
     return sorted([*files, *more], key=lambda one: one.path.encode())
 
 
-def _portable(project: pipeline.Project) -> ServiceSpec:
+def portable(project: pipeline.Project) -> ServiceSpec:
     """The service, with no interpreter, folder or variable of this machine."""
     nowhere = {api.name: Environment(path="", python="", key="") for api in project.config.apis}
     ready = pipeline.Ready(root=project.root, files=project.files, config=project.config, environments=nowhere, variants=())
@@ -136,7 +144,8 @@ def _portable(project: pipeline.Project) -> ServiceSpec:
 
     def moved(api: ServedApi) -> ServedApi:
         worker = replace(api.worker, python="", root=ROOT, env=own[api.name], unset=())
-        return replace(api, worker=worker)
+        # Documents are made anew where it is served: their titles are the folder's.
+        return replace(api, worker=worker, openapi=None)
 
     spec = pipeline.describe_service(replace(ready, config=replace(project.config, train=None)))
     return replace(spec, apis=tuple(map(moved, spec.apis)), job_apis=tuple(map(moved, spec.job_apis)), jobs_folder="", host="", port=0)
@@ -223,6 +232,19 @@ def unpacked(digest: str, environ: Mapping[str, str] | None = None) -> tuple[Bun
         return None
 
 
+def require_unpacked(digest: str, environ: Mapping[str, str] | None = None) -> tuple[Bundle, Path]:
+    """As `unpacked`.
+
+    Raises:
+        LadingError: if this node has no such bundle.
+    """
+    found = unpacked(digest, environ)
+    if found is None:
+        what = f"The bundle {digest[:12]} is not in Lading's store here."
+        raise LadingError(Problem(rule="bundle-absent", what=what, instead="Deploy the project again.", code=ExitCode.DEPLOY))
+    return found
+
+
 def _check(bundle: Bundle, folder: Path) -> None:
     """The files are those that the bundle was made of: none changed on the way."""
     if fold_hashes(digest_found(walk(folder / ROOT, ROOT))) != bundle.source:
@@ -231,10 +253,11 @@ def _check(bundle: Bundle, folder: Path) -> None:
 
 def materialise(
     bundle: Bundle, root: Path, environ: Mapping[str, str] | None = None, reporter: Reporter = silent, *, offline: bool = False
-) -> ServiceSpec:
+) -> Placed:
     """What this node serves: the locked environments in its store (made if they are not there yet), the workers that run in them.
 
-    Nothing is resolved. Environments are made by one process at a time, the others wait for it (see `lading.environments.store`).
+    Nothing is resolved. ``environ`` has the credentials of indexes and the variables that the bundle wants; where the store is, the process's
+    own variables say. Environments are made by one process at a time, the others wait for it (see `lading.environments.store`).
 
     Raises:
         LadingError: if an environment cannot be made, for example because the node lacks the model's Python.
@@ -257,7 +280,13 @@ def materialise(
     ready = pipeline.remember(options, project, installed)
     spec = pipeline.describe_service(ready)
     given = {name: variables[name] for name in bundle.wanted if name in variables}
-    return pipeline.with_variables(replace(spec, title=bundle.name), given)
+    apis = tuple(replace(api, openapi=_titled(api.openapi, bundle.name)) for api in spec.apis)
+    service = pipeline.with_variables(replace(spec, title=bundle.name, apis=apis), given)
+    return Placed(service=service, environments=tuple(ready.environments.values()))
+
+
+def _titled(document: Mapping[str, Any] | None, name: str) -> Mapping[str, Any] | None:
+    return None if document is None else {**document, "info": {**document["info"], "title": name}}
 
 
 def _broken(why: str) -> Problem:

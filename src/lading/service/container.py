@@ -1,6 +1,6 @@
 """The server inside an image: ``python -m lading.service.container``. Everything was decided when the image was built.
 
-Reads the service from ``LADING_SERVICE`` (a JSON file), listens on ``PORT`` (5000), and as process 1 of a container also reaps what others
+Reads the service from ``LADING_SERVICE`` (a JSON file), serves all of it or what ``LADING_APIS`` names, listens on ``PORT`` (5000), and as process 1 of a container also reaps what others
 leave behind. Nothing is resolved, installed or written.
 """
 
@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from lading.model.events import Event, Phase
-from lading.model.problems import LadingError
+from lading.model.problems import LadingError, Problem
 from lading.model.service import ServiceSpec
 from lading.service.variables import with_cog_variables, with_options
 
 DEFAULT_PORT = 5000
 SERVICE = "LADING_SERVICE"
+APIS = "LADING_APIS"
+"""Which of the image's APIs a container serves."""
 
 
 def as_json(spec: ServiceSpec) -> dict[str, Any]:
@@ -61,8 +63,36 @@ def _with_environment(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceS
     port = int(text) if text.isascii() and text.isdigit() and int(text) < 65536 else DEFAULT_PORT
     apis = tuple(replace(api, worker=replace(api.worker, env=_unset(api.worker.env, environ))) for api in spec.apis)
     training = spec.training and replace(spec.training, worker=replace(spec.training.worker, env=_unset(spec.training.worker.env, environ)))
-    spec = with_options(with_cog_variables(replace(spec, apis=apis, training=training), environ), environ)
+    later = tuple(replace(api, worker=replace(api.worker, env=_unset(api.worker.env, environ))) for api in spec.job_apis)
+    spec = with_options(with_cog_variables(replace(spec, apis=apis, job_apis=later, training=training), environ), environ)
+    spec = _chosen(spec, environ.get(APIS) or "")
+    named = environ.get("LADING_JOBS") or ""
+    if named and "://" not in named:
+        spec = replace(spec, jobs_folder=named)
     return replace(spec, host=environ.get("LADING_HOST") or "0.0.0.0", port=port)  # noqa: S104 -- a container's own network
+
+
+def _chosen(spec: ServiceSpec, names: str) -> ServiceSpec:
+    """The service with these APIs and TrafficSplitters alone, divided by commas; all of it where none is named.
+
+    Raises:
+        LadingError: if one is not there.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if not wanted:
+        return spec
+    there = [*(api.name for api in (*spec.apis, *spec.job_apis)), *(one.name for one in spec.splitters)]
+    strange = [name for name in wanted if name not in there]
+    if strange:
+        what = f"{APIS} names {', '.join(strange)}, and the image serves {', '.join(there)}."
+        raise LadingError(Problem(rule="api-unknown", what=what, instead=f"Correct {APIS}."))
+    return replace(
+        spec,
+        apis=tuple(api for api in spec.apis if api.name in wanted),
+        job_apis=tuple(api for api in spec.job_apis if api.name in wanted),
+        splitters=tuple(one for one in spec.splitters if one.name in wanted),
+        training=spec.training if wanted == there else None,
+    )
 
 
 def _unset(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:

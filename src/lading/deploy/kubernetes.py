@@ -1,0 +1,457 @@
+"""Kubernetes as an engine: the objects of `lading.deploy.kubernetes_render`, applied by the server, watched, taken back when they fail.
+
+For images that ``lading build`` made. Lading schedules nothing: Deployments, autoscalers, Jobs and CronJobs of the cluster do.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from lading.deploy import kubernetes_revisions as revisions
+from lading.deploy.engine import (
+    STEP,
+    ApiStatus,
+    Capabilities,
+    Deployment,
+    Endpoint,
+    Feature,
+    Place,
+    Revision,
+    State,
+    Status,
+    not_deployed,
+)
+from lading.deploy.kubernetes_api import KINDS, Cluster
+from lading.deploy.kubernetes_files import files as manifest_files
+from lading.deploy.kubernetes_files import secrets_to_make
+from lading.deploy.kubernetes_pods import apis_of
+from lading.deploy.kubernetes_render import INITIAL, render
+from lading.deploy.kubernetes_settings import OPTIONS, read_file, settings_of
+from lading.deploy.kubernetes_shape import NAME, WORKLOAD, Object
+from lading.deploy.kubernetes_watch import (
+    api_statuses,
+    inference_status,
+    is_hopeless,
+    job_status,
+    newest_of,
+    service_endpoints,
+    state_of,
+    troubles,
+)
+from lading.model.events import Event, Phase, Reporter
+from lading.model.problems import ExitCode, LadingError, Problem
+
+__all__ = ["CAPABILITIES", "OPTIONS", "KubernetesEngine", "connect", "files", "secrets_to_make"]
+
+CAPABILITIES = Capabilities(
+    image=True,
+    features=frozenset(Feature),
+    remarks={
+        Feature.SPLIT: "The APIs of one TrafficSplitter run together in each pod, so they scale together.",
+        Feature.AUTOSCALE: "By the use of CPU; by requests in flight with --keda or --kserve.",
+    },
+)
+_POLL_SECONDS = 1.0
+_BACK_SECONDS = 300.0
+_TAIL = 15
+_CONTAINERS = ("model", "kserve-container")
+_LAST = ("ControllerRevision",)
+
+
+def connect(place: Place, environ: Mapping[str, str]) -> KubernetesEngine:  # noqa: ARG001 -- the client reads KUBECONFIG itself
+    """See `lading.deploy.engine.EngineModule`. The cluster is looked for when something is asked of it."""
+    return KubernetesEngine(place)
+
+
+def files(deployment: Deployment, resources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What ``--output`` writes, by path."""
+    return manifest_files(resources, kustomize=bool(deployment.options.get("kustomize")))
+
+
+class KubernetesEngine:
+    """See `lading.deploy.engine.Engine`. ``poll`` is how long to wait between two looks (seconds)."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, place: Place, *, poll: float = _POLL_SECONDS) -> None:
+        self.place, self._poll = place, poll
+        self._known: Cluster | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster, once it is needed."""
+        if self._known is None:
+            self._known = Cluster(self.place)
+        return self._known
+
+    def render(self, deployment: Deployment) -> tuple[Object, ...]:
+        """See `lading.deploy.engine.Engine`."""
+        return render(deployment, settings_of(deployment, self.place.options, read_file))
+
+    def apply(self, deployment: Deployment, reporter: Reporter) -> Revision:
+        """See `lading.deploy.engine.Engine`: everything is tried without effect first, so that what is refused changes nothing."""
+        objects = self.render(deployment)
+        return self._apply(
+            deployment.name, deployment.image or "", objects, reporter, force=bool(deployment.options.get("force_conflicts"))
+        )
+
+    def _apply(self, name: str, image: str, objects: Sequence[Mapping[str, Any]], reporter: Reporter, *, force: bool) -> Revision:
+        cluster = self.cluster
+        reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{name} to namespace {cluster.namespace} of {self.place}"))
+        self._check_names(name, objects)
+        self._send(objects, force=force, dry_run=True)
+        taken = revisions.in_order(self._revisions(name))
+        number = int(taken[-1]["revision"]) + 1 if taken else 1
+        made = revisions.snapshot(name, number, image, objects, self.place.options.get("namespace"))
+        answer = cluster.create(made)
+        if answer.status == 409:
+            raise LadingError(_at_the_same_time(name))
+        kept = cluster.checked(answer, f"create ControllerRevision {made['metadata']['name']}")
+        try:
+            self._send(objects, force=force, dry_run=False)
+        except BaseException:
+            cluster.merge("ControllerRevision", made["metadata"]["name"], _mark(revisions.FAILED))
+            raise
+        return Revision(name=name, number=number, digest=image, created=kept["metadata"].get("creationTimestamp"))
+
+    def _check_names(self, name: str, objects: Sequence[Mapping[str, Any]]) -> None:
+        """Another deployment's objects are not ours to change, and nothing but a label tells them apart.
+
+        Raises:
+            LadingError: for each Deployment or Service that belongs to something else.
+        """
+        problems = []
+        for one in objects:
+            kind, own = revisions.key_of(one)
+            found = self.cluster.get(kind, own) if kind in ("Deployment", "Service") else None
+            owner = ((found or {}).get("metadata", {}).get("labels") or {}).get(NAME)
+            if found is not None and owner != name:
+                problems.append(_name_taken(kind, own, owner))
+        if problems:
+            raise LadingError(*problems)
+
+    def _send(self, objects: Sequence[Mapping[str, Any]], *, force: bool, dry_run: bool) -> None:
+        problems = []
+        for one in objects:
+            kind, name = revisions.key_of(one)
+            if kind == "Secret" and not one.get("stringData"):
+                continue  # of an earlier revision: it is there, or its pods will say so
+            answer = self.cluster.apply(one, dry_run=dry_run, force=force)
+            if answer.status == 404 and kind in ("ScaledObject", "InferenceService"):
+                problems.append(_kind_unknown(kind))
+            elif answer.status >= 300:
+                problems.append(self.cluster.problem(answer, f"apply {kind} {name}"))
+            elif answer.status == 201 and not dry_run and INITIAL in (one["metadata"].get("annotations") or {}):
+                self.cluster.merge(kind, name, {"spec": {"replicas": int(one["metadata"]["annotations"][INITIAL])}}, "scale")
+        if problems:
+            raise LadingError(*dict.fromkeys(problems))
+
+    def wait(self, revision: Revision, reporter: Reporter, timeout: float) -> Status:
+        """See `lading.deploy.engine.Engine`."""
+        trouble = self._settled(revision.name, reporter, timeout)
+        if trouble is not None:
+            self._take_back(revision, reporter, *trouble)
+        self.cluster.merge("ControllerRevision", f"{revision.name}-{revision.number}", _mark(revisions.LIVE))
+        self._prune(revision.name)
+        status = self.status(revision.name)
+        reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served"))
+        return status
+
+    def _settled(self, name: str, reporter: Reporter, timeout: float) -> tuple[str, str] | None:
+        """Wait until every workload is up to date: None then, else what went wrong, and what the pods say."""
+        until, before = time.monotonic() + timeout, None
+        while True:
+            deployments = self.cluster.all("Deployment", revisions.selector_of(name))
+            inference = self.cluster.all("InferenceService", revisions.selector_of(name)) if not deployments else []
+            states = [state_of(one) for one in deployments]
+            states += [(one.state, one.wanted, one.ready, one.updated) for each in inference for one in inference_status(each, [("", "")])]
+            wanted, ready = sum(one[1] for one in states), sum(min(one[2], one[3]) for one in states)
+            if (ready, wanted) != before:
+                before = (ready, wanted)
+                reporter(Event(step=STEP, phase=Phase.PROGRESS, done=ready, total=wanted, unit="replicas"))
+            if all(one[0] in (State.LIVE, State.STOPPED) for one in states):
+                return None
+            pods = self._pods(name)
+            late = time.monotonic() > until
+            if late or is_hopeless(pods) or any(one[0] is State.FAILED for one in states):
+                why = f"it was not ready within {timeout:g} s" if late else "the rollout does not get on"
+                found = troubles(pods)
+                return (f"{why}: {found[0]}" if found else why, self._last_words(pods))
+            time.sleep(self._poll)
+
+    def _last_words(self, pods: Sequence[Mapping[str, Any]]) -> str:
+        """The end of the log of a pod that is not ready."""
+        for pod in pods:
+            statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+            if statuses and not all(one.get("ready") for one in statuses):
+                lines = list(self.cluster.lines(pod["metadata"]["name"], statuses[0]["name"], follow=False, tail=_TAIL))
+                if lines:
+                    return "\n".join(lines)
+        return ""
+
+    def _take_back(self, revision: Revision, reporter: Reporter, why: str, detail: str) -> NoReturn:
+        """Serve the last revision that was served, if there is one, and say what went wrong."""
+        name = revision.name
+        reporter(Event(step=STEP, phase=Phase.FAILED))
+        self.cluster.merge("ControllerRevision", f"{name}-{revision.number}", _mark(revisions.FAILED))
+        before = [one for one in revisions.in_order(self._revisions(name)) if revisions.state_of(one) == revisions.LIVE]
+        back = f"Look at it with `lading status` and `lading logs`, or take it away: lading delete --name {name}."
+        if before:
+            number = int(before[-1]["revision"])
+            self._send(revisions.objects_of(before[-1]), force=True, dry_run=False)
+            trouble = self._settled(name, reporter, _BACK_SECONDS)
+            self._prune(name)
+            back = (
+                f"Correct it, and deploy again: revision {number} is served again."
+                if trouble is None
+                else f"Revision {number}: {trouble[0]}."
+            )
+        raise LadingError(
+            Problem(
+                rule="deployment-failed",
+                what=f"Revision {revision.number} of {name} is not served: {why}.",
+                instead=back,
+                code=ExitCode.DEPLOY,
+                detail=detail or None,
+            )
+        )
+
+    def status(self, name: str) -> Status:
+        """See `lading.deploy.engine.Engine`."""
+        found = self._revisions(name)
+        current = revisions.current_of(found) or (revisions.in_order(found)[-1] if found else None)
+        if current is None:
+            return Status(name=name, place=self.place, state=State.ABSENT)
+        chosen = revisions.selector_of(name)
+        by_kind = {
+            kind: {one["metadata"]["name"]: one for one in self.cluster.all(kind, chosen)} for kind in ("Deployment", "Service", "Job")
+        }
+        objects, pods = revisions.objects_of(current), self._pods(name)
+        apis: list[ApiStatus] = []
+        endpoints: list[Endpoint] = []
+        for one in objects:
+            kind, own = revisions.key_of(one)
+            if kind == "Deployment":
+                apis += api_statuses(_members(one), by_kind[kind].get(own), troubles(_of_workload(pods, own)))
+                endpoints += service_endpoints(by_kind["Service"].get(own) or one, self.cluster.namespace, _routes(one))
+            elif kind == "InferenceService":
+                live = self.cluster.get(kind, own) or one
+                apis += inference_status(live, _members(one))
+                url = (live.get("status") or {}).get("url")
+                endpoints += [Endpoint(api=api, url=f"{url}{path}", reach="outside") for api, path in _routes(one) if url]
+            elif kind == "Ingress":
+                endpoints += _outside(one)
+        apis += [job_status(job) for job in by_kind["Job"].values()]
+        states = {one.state for one in apis if one.kind != "Job"}
+        order = (State.FAILED, State.DEGRADED, State.UPDATING, State.LIVE, State.STOPPED)
+        state = next((one for one in order if one in states), State.LIVE)
+        shown = revisions.as_revisions(name, found)
+        return Status(name=name, place=self.place, state=state, apis=tuple(apis), revisions=shown, endpoints=tuple(endpoints))
+
+    def scale(self, name: str, api: str, replicas: int, reporter: Reporter) -> Status:
+        """See `lading.deploy.engine.Engine`; where it autoscales, the autoscaler goes on from there.
+
+        Raises:
+            LadingError: if there is no such API, or it cannot have so many replicas.
+        """
+        own = self._workload(name, api)
+        if _is_alone(own) and replicas > 1:
+            what = f"{api} keeps its jobs in one pod's folder, so there can be no second one."
+            instead = "Keep them in a database: --secret-env LADING_JOBS=postgresql://..."
+            raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY))
+        self.cluster.merge("Deployment", own["metadata"]["name"], {"spec": {"replicas": replicas}}, "scale")
+        trouble = self._settled(name, reporter, _BACK_SECONDS)
+        if trouble is not None:
+            what = f"{name} does not run {replicas} replicas of {api}: {trouble[0]}."
+            instead = "Ask for fewer, or look at `lading status`."
+            raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY, detail=trouble[1] or None))
+        return self.status(name)
+
+    def rollback(self, name: str, number: int | None, reporter: Reporter) -> Revision:
+        """See `lading.deploy.engine.Engine`.
+
+        Raises:
+            LadingError: if there is no such revision.
+        """
+        found = self._require(name)
+        current = revisions.current_of(found)
+        others = [one for one in revisions.in_order(found) if one is not current and revisions.state_of(one) == revisions.LIVE]
+        wanted = next((one for one in reversed(others) if number in (None, int(one["revision"]))), None)
+        if wanted is None:
+            numbers = ", ".join(str(one["revision"]) for one in others)
+            what = f"{name} has no revision {number} to go back to." if number is not None else f"{name} has no revision to go back to."
+            instead = f"It has {numbers}." if numbers else "Deploy another one."
+            raise LadingError(Problem(rule="revision-unknown", what=what, instead=instead, code=ExitCode.DEPLOY))
+        return self._apply(name, revisions.image_of(wanted), revisions.objects_of(wanted), reporter, force=True)
+
+    def delete(self, name: str, api: str | None, reporter: Reporter) -> None:
+        """See `lading.deploy.engine.Engine`."""
+        if api is None:
+            self._require(name)
+            chosen = revisions.selector_of(name)
+        else:
+            own = self._workload(name, api)
+            if len(_members(own)) > 1:
+                what = f"{api} runs together with {', '.join(one for one, _ in _members(own) if one != api)}."
+                instead = "Take it out of cortex.yaml, and deploy again."
+                raise LadingError(Problem(rule="cannot-delete-api", what=what, instead=instead, code=ExitCode.DEPLOY))
+            chosen = f"{WORKLOAD}={own['metadata']['name']}"
+        # The revisions last: as long as they are there, what is left can be found and deleted.
+        for kind in sorted(KINDS, key=lambda one: one in _LAST):
+            for one in self.cluster.all(kind, chosen):
+                self.cluster.delete(kind, one["metadata"]["name"])
+        reporter(Event(step="Deleting", phase=Phase.FINISHED, message=api or name))
+
+    def logs(self, name: str, api: str | None, *, follow: bool) -> Iterator[str]:
+        """See `lading.deploy.engine.Engine`; of several pods, each line begins with the pod's name."""
+        self._require(name)
+        pods = self._pods(name) if api is None else _of_workload(self._pods(name), self._workload(name, api)["metadata"]["name"])
+        names = [(str(pod["metadata"]["name"]), _container_of(pod)) for pod in pods]
+        if len(names) == 1:
+            yield from self.cluster.lines(*names[0], follow=follow)
+        elif not follow:
+            for pod, container in names:
+                yield from (f"[{pod}] {line}" for line in self.cluster.lines(pod, container, follow=False))
+        else:
+            readers = [lambda pod=pod, container=container: self.cluster.lines(pod, container, follow=True) for pod, container in names]
+            yield from _merged([pod for pod, _ in names], readers)
+
+    # What is there
+
+    def _revisions(self, name: str) -> list[dict[str, Any]]:
+        return self.cluster.all("ControllerRevision", revisions.selector_of(name))
+
+    def _require(self, name: str) -> list[dict[str, Any]]:
+        found = self._revisions(name)
+        if not found:
+            raise not_deployed(name, self.place)
+        return found
+
+    def _pods(self, name: str) -> list[Mapping[str, Any]]:
+        return newest_of(self.cluster.all("Pod", revisions.selector_of(name)))
+
+    def _workload(self, name: str, api: str) -> Object:
+        """The object that runs an API.
+
+        Raises:
+            LadingError: if there is none.
+        """
+        found = self._require(name)
+        objects = revisions.objects_of(revisions.current_of(found) or revisions.in_order(found)[-1])
+        running = [one for one in objects if one["kind"] in ("Deployment", "InferenceService")]
+        for one in running:
+            if api in [member for member, _ in _members(one)] or api == one["metadata"]["name"]:
+                return one
+        there = ", ".join(member for one in running for member, _ in _members(one))
+        raise LadingError(Problem(rule="api-unknown", what=f"{name} has no API {api}.", instead=f"It has {there}.", code=ExitCode.DEPLOY))
+
+    def _prune(self, name: str) -> None:
+        """Take away what no revision that is kept has any more, and revisions beyond those that are kept."""
+        found = revisions.in_order(self._revisions(name))
+        good = [one for one in found if revisions.state_of(one) != revisions.FAILED]
+        kept = good[-revisions.KEPT :]
+        for one in found:
+            if one not in kept:
+                self.cluster.delete("ControllerRevision", one["metadata"]["name"])
+        if not kept:
+            return
+        now = {revisions.key_of(one) for one in revisions.objects_of(kept[-1])}
+        # Earlier revisions need their variables again when one goes back to them; finished Jobs stay as long as they say themselves.
+        ever = {revisions.key_of(one) for each in kept for one in revisions.objects_of(each) if one["kind"] in ("ConfigMap", "Secret")}
+        for kind in KINDS:
+            if kind in ("ControllerRevision", "Job"):
+                continue
+            for one in self.cluster.all(kind, revisions.selector_of(name)):
+                if (kind, one["metadata"]["name"]) not in now | ever and not one["metadata"].get("ownerReferences"):
+                    self.cluster.delete(kind, one["metadata"]["name"])
+
+
+def _mark(state: str) -> Object:
+    return {"metadata": {"labels": {revisions.STATE: state}}}
+
+
+def _members(obj: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, kind) for name, kind, _ in apis_of(obj)]
+
+
+def _routes(obj: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name, path) for name, _, path in apis_of(obj)]
+
+
+def _is_alone(obj: Mapping[str, Any]) -> bool:
+    return bool((obj["spec"].get("strategy") or {}).get("type") == "Recreate")
+
+
+def _outside(ingress: Mapping[str, Any]) -> list[Endpoint]:
+    scheme = "https" if ingress["spec"].get("tls") else "http"
+    found = []
+    for rule in ingress["spec"]["rules"]:
+        for path in rule["http"]["paths"]:
+            own = path["backend"]["service"]["name"]
+            found.append(Endpoint(api=own, url=f"{scheme}://{rule['host']}{path['path']}", reach="outside"))
+    return found
+
+
+def _of_workload(pods: Sequence[Mapping[str, Any]], workload: str) -> list[Mapping[str, Any]]:
+    return [one for one in pods if (one["metadata"].get("labels") or {}).get(WORKLOAD) == workload]
+
+
+def _container_of(pod: Mapping[str, Any]) -> str:
+    names = [one["name"] for one in pod["spec"]["containers"]]
+    return next((name for name in _CONTAINERS if name in names), names[0])
+
+
+def _merged(names: Sequence[str], readers: Sequence[Callable[[], Iterator[str]]]) -> Iterator[str]:
+    """The lines of several logs as they come."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read(name: str, reader: Callable[[], Iterator[str]]) -> None:
+        try:
+            for line in reader():
+                lines.put(f"[{name}] {line}")
+        finally:
+            lines.put(None)
+
+    for name, reader in zip(names, readers, strict=True):
+        threading.Thread(target=read, args=(name, reader), daemon=True).start()
+    left = len(names)
+    while left:
+        line = lines.get()
+        if line is None:
+            left -= 1
+        else:
+            yield line
+
+
+def _at_the_same_time(name: str) -> Problem:
+    return Problem(
+        rule="deployed-meanwhile",
+        what=f"Somebody else deployed {name} at the same moment.",
+        instead="Look at `lading status`, and deploy again if that is still wanted.",
+        code=ExitCode.DEPLOY,
+    )
+
+
+def _name_taken(kind: str, name: str, owner: str | None) -> Problem:
+    whose = f"the deployment {owner}" if owner else "something that Lading did not make"
+    return Problem(
+        rule="name-taken",
+        what=f"There is a {kind} {name} already, of {whose}.",
+        instead="Deploy under another name: --name NAME.",
+        code=ExitCode.DEPLOY,
+    )
+
+
+def _kind_unknown(kind: str) -> Problem:
+    product = {"ScaledObject": "KEDA", "InferenceService": "KServe"}[kind]
+    return Problem(
+        rule="cluster-lacks-kind",
+        what=f"The cluster does not know the kind {kind}.",
+        why=f"{product} is not installed there.",
+        instead=f"Install {product}, or deploy without --{product.lower()}.",
+        code=ExitCode.DEPLOY,
+    )

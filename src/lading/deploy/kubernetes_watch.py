@@ -1,0 +1,112 @@
+"""How a workload is, told from what the cluster says of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lading.deploy.engine import ApiStatus, Endpoint, State
+
+_HOPELESS = frozenset(("InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"))
+"""What waiting does not mend."""
+_PATIENT = frozenset(("ImagePullBackOff", "ErrImagePull", "CrashLoopBackOff", "CreateContainerError", "RunContainerError"))
+"""What may mend itself: a registry that is busy, a model that needs something which starts later."""
+_CRASHES = 3
+
+
+def state_of(deployment: Mapping[str, Any]) -> tuple[State, int, int, int]:
+    """The state of a Deployment, and its replicas: wanted, ready, updated."""
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    wanted = int(spec.get("replicas", 1))
+    ready, updated, every = (int(status.get(key) or 0) for key in ("readyReplicas", "updatedReplicas", "replicas"))
+    seen = int(status.get("observedGeneration") or 0) >= int(deployment.get("metadata", {}).get("generation") or 0)
+    conditions = {one["type"]: one for one in status.get("conditions") or ()}
+    progressing = conditions.get("Progressing") or {}
+    if wanted == 0 and seen and every == 0:
+        return State.STOPPED, 0, 0, 0
+    if seen and updated >= wanted and every == updated and int(status.get("availableReplicas") or 0) >= wanted:
+        return State.LIVE, wanted, ready, updated
+    if seen and progressing.get("reason") == "ProgressDeadlineExceeded":
+        return State.FAILED, wanted, ready, updated
+    if seen and updated >= wanted and progressing.get("reason") == "NewReplicaSetAvailable":
+        return State.DEGRADED, wanted, ready, updated
+    return State.UPDATING, wanted, ready, updated
+
+
+def troubles(pods: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What keeps pods from being ready, in the cluster's words, each once."""
+    found = []
+    for pod in pods:
+        status = pod.get("status") or {}
+        scheduled = [one for one in status.get("conditions") or () if one.get("type") == "PodScheduled" and one.get("status") == "False"]
+        found += [f"not scheduled: {one['message']}" for one in scheduled if one.get("message")]
+        for container in status.get("containerStatuses") or ():
+            found += _of_container(container)
+    return list(dict.fromkeys(found))
+
+
+def _of_container(container: Mapping[str, Any]) -> list[str]:
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
+    if reason not in _HOPELESS | _PATIENT:
+        return []
+    ended = (container.get("lastState") or {}).get("terminated") or {}
+    how = f" (its last run ended with {ended.get('reason')}, exit status {ended.get('exitCode')})" if ended else ""
+    return [f"{reason}: {message}{how}" if message else f"{reason}{how}"]
+
+
+def is_hopeless(pods: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether waiting longer makes no sense."""
+    for pod in pods:
+        for container in (pod.get("status") or {}).get("containerStatuses") or ():
+            reason = ((container.get("state") or {}).get("waiting") or {}).get("reason")
+            if reason in _HOPELESS or (reason == "CrashLoopBackOff" and int(container.get("restartCount") or 0) >= _CRASHES):
+                return True
+    return False
+
+
+def newest_of(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The pods that are not on their way out, the newest first."""
+    staying = [one for one in pods if not (one.get("metadata") or {}).get("deletionTimestamp")]
+    return sorted(staying, key=lambda one: str((one.get("metadata") or {}).get("creationTimestamp")), reverse=True)
+
+
+def api_statuses(members: Sequence[tuple[str, str]], deployment: Mapping[str, Any] | None, messages: Sequence[str]) -> list[ApiStatus]:
+    """The status of each API (name and kind) that one Deployment runs; None where there is no Deployment yet."""
+    state, wanted, ready, updated = state_of(deployment) if deployment is not None else (State.UPDATING, 1, 0, 0)
+    shown = () if state is State.LIVE else tuple(messages)
+    return [
+        ApiStatus(name=name, kind=kind, state=state, wanted=wanted, ready=ready, updated=updated, messages=shown) for name, kind in members
+    ]
+
+
+def job_status(job: Mapping[str, Any]) -> ApiStatus:
+    """The status of a Job."""
+    status = job.get("status") or {}
+    conditions = {one["type"]: one for one in status.get("conditions") or () if one.get("status") == "True"}
+    failed, complete = conditions.get("Failed"), conditions.get("Complete")
+    state = State.FAILED if failed else State.STOPPED if complete else State.UPDATING
+    words = f"failed: {failed.get('reason')}" if failed else "succeeded" if complete else "running"
+    name = str(job["metadata"]["name"])
+    return ApiStatus(name=name, kind="Job", state=state, wanted=0, ready=0, updated=0, messages=(words,))
+
+
+def inference_status(service: Mapping[str, Any], members: Sequence[tuple[str, str]]) -> list[ApiStatus]:
+    """The status of each API that an InferenceService runs."""
+    conditions = {one["type"]: one for one in (service.get("status") or {}).get("conditions") or ()}
+    ready = conditions.get("Ready") or {}
+    state = {"True": State.LIVE, "False": State.DEGRADED}.get(str(ready.get("status")), State.UPDATING)
+    messages = (str(ready["message"]),) if ready.get("message") and state is not State.LIVE else ()
+    live = int(state is State.LIVE)
+    return [ApiStatus(name=name, kind=kind, state=state, wanted=1, ready=live, updated=live, messages=messages) for name, kind in members]
+
+
+def service_endpoints(service: Mapping[str, Any], namespace: str, routes: Sequence[tuple[str, str]]) -> list[Endpoint]:
+    """Where the routes of a Service are reached: inside the cluster, and by a load balancer where it has one."""
+    name = service["metadata"]["name"]
+    found = [Endpoint(api=api, url=f"http://{name}.{namespace}.svc{path}", reach="cluster") for api, path in routes]
+    balancers = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
+    for one in balancers:
+        host = one.get("hostname") or one.get("ip")
+        found += [Endpoint(api=api, url=f"http://{host}{path}", reach="outside") for api, path in routes]
+    return found

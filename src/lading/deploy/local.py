@@ -1,0 +1,457 @@
+"""This machine as an engine: one server in the background, as ``lading serve`` in the foreground, with the revisions that it was.
+
+A deployment is a folder in Lading's store: its revisions (which bundle each is, and its assignment), its log, and the server's process.
+There is no supervisor above the server: it respawns its workers, and nobody respawns it when it is killed or the machine restarts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from lading.deploy import bundle as bundles
+from lading.deploy.engine import (
+    STEP,
+    ApiStatus,
+    Capabilities,
+    Deployment,
+    Endpoint,
+    Feature,
+    Option,
+    Place,
+    Revision,
+    State,
+    Status,
+    not_deployed,
+)
+from lading.deploy.node import Assignment
+from lading.environments.home import require_writable
+from lading.model.events import Event, Phase, Reporter
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.service import ServiceSpec
+
+OPTIONS = (
+    Option(name="--host", metavar="ADDRESS", help="the address to listen on (default: 127.0.0.1)"),
+    Option(name="--port", metavar="PORT", help="the port (default: 5000)"),
+)
+CAPABILITIES = Capabilities(
+    image=False,
+    features=frozenset((Feature.SCALE, Feature.GPU, Feature.ROLLBACK, Feature.SPLIT, Feature.JOBS, Feature.LOGS)),
+    remarks={
+        Feature.ROLLING: "The old server ends before the new one begins, so requests are refused while the model loads.",
+        Feature.AUTOSCALE: "There is one machine; the number of processes is fixed.",
+    },
+)
+_KEPT = 10
+"""Revisions that are kept."""
+_POLL_SECONDS = 0.1
+_STOP_SECONDS = 45.0
+_TAIL = 15
+"""Lines of the log that a failure shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """A deployment as its file keeps it. ``pid`` and ``started`` (in clock ticks of the kernel, empty where unknown) are the server's."""
+
+    revisions: tuple[Revision, ...] = ()
+    assignments: Mapping[int, Assignment] = field(default_factory=dict)
+    pid: int = 0
+    started: str = ""
+
+    @property
+    def current(self) -> Revision:
+        """The revision that is, or should be, served."""
+        return next(one for one in self.revisions if one.current)
+
+
+def connect(place: Place, environ: Mapping[str, str]) -> LocalEngine:
+    """See `lading.deploy.engine.EngineModule`.
+
+    Raises:
+        LadingError: if an address is given: there is one machine.
+    """
+    if place.address is not None:
+        raise LadingError(
+            Problem(
+                rule="usage",
+                what=f'"{place.address}" is no place on this machine.',
+                origin=Origin("--to"),
+                instead="Write --to local, with --port where another port than 5000 is wanted; PROJECT stands before --to.",
+            )
+        )
+    return LocalEngine(place, environ)
+
+
+class LocalEngine:
+    """See `lading.deploy.engine.Engine`."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, place: Place, environ: Mapping[str, str]) -> None:
+        self.place, self._environ = place, environ
+
+    def render(self, deployment: Deployment) -> tuple[Mapping[str, Any], ...]:
+        """See `lading.deploy.engine.Engine`."""
+        assert deployment.bundled is not None
+        variables: dict[str, Any] = {**deployment.variables, **_secrets(deployment)}
+        host, port = _address(deployment.options)
+        return ({"bundle": deployment.bundled.bundle.digest, "host": host, "port": port, "variables": variables},)
+
+    def apply(self, deployment: Deployment, reporter: Reporter) -> Revision:
+        """See `lading.deploy.engine.Engine`.
+
+        Raises:
+            LadingError: if the port is taken, or an environment cannot be made; what was served before is still served then.
+        """
+        bundled = deployment.bundled
+        assert bundled is not None
+        state = self._read(deployment.name)
+        host, port = _address(deployment.options)
+        running = state is not None and _alive(state)
+        if not (running and state is not None and _listens(state, host, port)):
+            _check_free(host, port)
+        reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{deployment.name} on this machine"))
+        with tempfile.TemporaryFile() as archive:
+            bundles.pack(bundled, archive)
+            archive.seek(0)
+            found, root = bundles.unpack(archive, self._environ)
+        bundles.materialise(found, root, self._environ, reporter)
+        secrets = {name: secret.reveal() for name, secret in _secrets(deployment).items()}
+        assignment = Assignment(
+            digest=found.digest,
+            host=host,
+            port=port,
+            jobs_folder=str(deployment.options.get("jobs_folder") or self._folder(deployment.name) / "jobs"),
+            variables={**deployment.variables, **secrets},
+        )
+        return self._begin(deployment.name, state or _State(), found.digest, assignment)
+
+    def wait(self, revision: Revision, reporter: Reporter, timeout: float) -> Status:
+        """See `lading.deploy.engine.Engine`."""
+        until = time.monotonic() + timeout
+        while True:
+            state = self._require(revision.name)
+            assignment = state.assignments[revision.number]
+            if not _alive(state):
+                self._give_up(revision, reporter, "its server ended", ExitCode.MODEL)
+            answer = _ask(assignment, "/health-check")
+            health = str((answer or {}).get("status", ""))
+            if health in ("READY", "BUSY"):
+                reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served on {_url(assignment)}"))
+                return self.status(revision.name)
+            if health in ("SETUP_FAILED", "DEFUNCT"):
+                self._give_up(revision, reporter, "its setup failed", ExitCode.MODEL)
+            if time.monotonic() > until:
+                self._give_up(revision, reporter, f"it was not ready within {timeout:g} s", ExitCode.DEPLOY)
+            time.sleep(_POLL_SECONDS)
+
+    def _give_up(self, revision: Revision, reporter: Reporter, why: str, code: ExitCode) -> NoReturn:
+        """Serve what was served before, if anything was, and say what went wrong."""
+        reporter(Event(step=STEP, phase=Phase.FAILED))
+        tail = "\n".join(self._log_path(revision.name).read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
+        state = self._require(revision.name)
+        _stop(state)
+        before = max((one.number for one in state.revisions if one.number < revision.number), default=None)
+        back = ""
+        if before is not None:
+            self._begin_again(revision.name, state, before)
+            back = f" Revision {before} is served again."
+        else:
+            self._write(revision.name, replace(state, pid=0, started=""))
+        raise LadingError(
+            Problem(
+                rule="deployment-failed",
+                what=f"{revision.name} is not served: {why}.{back}",
+                instead=f"Correct it, and deploy again; `lading logs --to local --name {revision.name}` shows all that it said.",
+                code=code,
+                detail=tail or None,
+            )
+        )
+
+    def status(self, name: str) -> Status:
+        """See `lading.deploy.engine.Engine`."""
+        state = self._read(name)
+        if state is None or not state.revisions:
+            return Status(name=name, place=self.place, state=State.ABSENT)
+        assignment = state.assignments[state.current.number]
+        service = self._service(assignment)
+        if not _alive(state):
+            return Status(name=name, place=self.place, state=State.STOPPED, revisions=state.revisions)
+        answer = _ask(assignment, "/health-check") or {}
+        apis = tuple(_api_status(api, answer, assignment) for api in service.apis)
+        apis += tuple(_job_api_status(api) for api in service.job_apis)
+        states = {one.state for one in apis}
+        state_of_all = next((one for one in (State.FAILED, State.DEGRADED, State.UPDATING) if one in states), State.LIVE)
+        return Status(
+            name=name,
+            place=self.place,
+            state=state_of_all,
+            apis=apis,
+            revisions=state.revisions,
+            endpoints=_endpoints(service, assignment),
+        )
+
+    def scale(self, name: str, api: str, replicas: int, reporter: Reporter) -> Status:
+        """See `lading.deploy.engine.Engine`: replicas are processes here, and the server starts anew.
+
+        Raises:
+            LadingError: if there is no such deployment or API, or the number is zero.
+        """
+        state = self._require(name)
+        assignment = state.assignments[state.current.number]
+        known = [one.name for one in self._service(assignment).apis]
+        if api not in known or replicas < 1:
+            what = (
+                f"{name} has no API {api} that can be scaled." if api not in known else "A server has one process of each model at least."
+            )
+            instead = f"It has {', '.join(known) or 'none'}." if api not in known else f"`lading delete --to local --name {name}` stops it."
+            raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY))
+        changed = replace(assignment, processes={**assignment.processes, api: replicas})
+        revision = self._begin(name, state, assignment.digest, changed)
+        return self.wait(revision, reporter, 600.0)
+
+    def rollback(self, name: str, number: int | None, reporter: Reporter) -> Revision:
+        """See `lading.deploy.engine.Engine`.
+
+        Raises:
+            LadingError: if there is no such revision.
+        """
+        state = self._require(name)
+        others = [one.number for one in state.revisions if not one.current]
+        wanted = max(others, default=None) if number is None else number
+        if wanted not in others:
+            what = f"{name} has no revision {number} to go back to." if number else f"{name} has one revision alone."
+            instead = f"It has {', '.join(map(str, others))}." if others else "Deploy another one."
+            raise LadingError(Problem(rule="revision-unknown", what=what, instead=instead, code=ExitCode.DEPLOY))
+        reporter(Event(step=STEP, phase=Phase.STARTED, message=f"back to revision {wanted}"))
+        return self._begin(name, state, state.assignments[wanted].digest, state.assignments[wanted])
+
+    def delete(self, name: str, api: str | None, reporter: Reporter) -> None:
+        """See `lading.deploy.engine.Engine`; the jobs and the environments stay.
+
+        Raises:
+            LadingError: if one API alone is named: one server serves all of them.
+        """
+        if api is not None:
+            what = f"One server of this machine serves all of {name}."
+            instead = f"`lading delete {api}` stops serving this API until the server starts again."
+            raise LadingError(Problem(rule="cannot-delete-api", what=what, instead=instead, code=ExitCode.DEPLOY))
+        state = self._require(name)
+        _stop(state)
+        for path in (self._state_path(name), self._assignment_path(name), self._log_path(name)):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._folder(name).rmdir()
+        reporter(Event(step="Deleting", phase=Phase.FINISHED, message=name))
+
+    def logs(self, name: str, api: str | None, *, follow: bool) -> Iterator[str]:  # noqa: ARG002 -- one server has one log
+        """See `lading.deploy.engine.Engine`; all APIs write into one log."""
+        self._require(name)
+        with self._log_path(name).open(encoding="utf-8", errors="replace") as stream:
+            rest = ""
+            while True:
+                *lines, rest = (rest + stream.read()).split("\n")
+                yield from lines
+                if not follow or not _alive(self._require(name)):
+                    break
+                time.sleep(_POLL_SECONDS)
+        if rest:
+            yield rest
+
+    # The server
+
+    def _begin(self, name: str, state: _State, digest: str, assignment: Assignment) -> Revision:
+        number = max((one.number for one in state.revisions), default=0) + 1
+        revision = Revision(name=name, number=number, digest=digest, created=datetime.now(UTC).isoformat(timespec="seconds"))
+        kept = [replace(one, current=False) for one in state.revisions][-_KEPT + 1 :]
+        revisions = (*kept, revision)
+        assignments = {one.number: state.assignments[one.number] for one in kept} | {number: assignment}
+        self._start(name, replace(state, revisions=revisions, assignments=assignments))
+        return revision
+
+    def _begin_again(self, name: str, state: _State, number: int) -> None:
+        """Make an older revision the current one, without the newer ones."""
+        kept = tuple(replace(one, current=one.number == number) for one in state.revisions if one.number <= number)
+        self._start(name, replace(state, revisions=kept, assignments={one.number: state.assignments[one.number] for one in kept}))
+
+    def _start(self, name: str, state: _State) -> None:
+        _stop(state)
+        assignment = state.assignments[state.current.number]
+        _write_private(self._assignment_path(name), msgspec.json.encode(assignment))
+        command = [sys.executable, "-m", "lading.deploy.node", str(self._assignment_path(name))]
+        with _opened_private(self._log_path(name)) as log:
+            # Not subprocess, whose objects want to be waited for: this one outlives us.
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+            ]
+            pid = os.posix_spawn(sys.executable, command, dict(self._environ), file_actions=actions, setsid=True)
+        self._write(name, replace(state, pid=pid, started=_start_time(pid)))
+
+    def _service(self, assignment: Assignment) -> ServiceSpec:
+        return bundles.require_unpacked(assignment.digest, self._environ)[0].service
+
+    # Its files
+
+    def _folder(self, name: str) -> Path:
+        return Path(require_writable(self._environ)) / "deployments" / "local" / name
+
+    def _state_path(self, name: str) -> Path:
+        return self._folder(name) / "state.json"
+
+    def _assignment_path(self, name: str) -> Path:
+        return self._folder(name) / "assignment.json"
+
+    def _log_path(self, name: str) -> Path:
+        return self._folder(name) / "log"
+
+    def _read(self, name: str) -> _State | None:
+        try:
+            return msgspec.json.decode(self._state_path(name).read_bytes(), type=_State)
+        except (OSError, msgspec.MsgspecError):
+            return None
+
+    def _require(self, name: str) -> _State:
+        state = self._read(name)
+        if state is None or not state.revisions:
+            raise not_deployed(name, self.place)
+        return state
+
+    def _write(self, name: str, state: _State) -> None:
+        _write_private(self._state_path(name), msgspec.json.encode(state))
+
+
+def _secrets(deployment: Deployment) -> dict[str, Any]:
+    bundled = deployment.bundled
+    assert bundled is not None
+    return {**bundled.secrets, **deployment.secrets}
+
+
+def _address(options: Mapping[str, Any]) -> tuple[str, int]:
+    text = str(options.get("port") or 5000)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        what = f'"{text}" is no port from 1 to 65535.'
+        raise LadingError(Problem(rule="usage", what=what, origin=Origin("--port"), instead="Write --port 5000."))
+    return str(options.get("host") or "127.0.0.1"), int(text)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Say that a port is taken while what was served before is still served.
+
+    Raises:
+        LadingError: if it cannot be listened on.
+    """
+    from lading.service.server import bind  # noqa: PLC0415 -- the server's own check and words
+
+    bind(host, port).close()
+
+
+def _listens(state: _State, host: str, port: int) -> bool:
+    """Whether the port is the one that this deployment's own server has."""
+    assignment = state.assignments[state.current.number]
+    return (assignment.host, assignment.port) == (host, port)
+
+
+def _url(assignment: Assignment) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(assignment.host, assignment.host)  # noqa: S104 -- the address to ask, not to bind
+    return f"http://{f'[{host}]' if ':' in host else host}:{assignment.port}"
+
+
+def _ask(assignment: Assignment, path: str) -> dict[str, Any] | None:
+    """The answer as data; None where there is none yet."""
+    try:
+        with urllib.request.urlopen(_url(assignment) + path, timeout=5) as answer:  # noqa: S310 -- our own server's address
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
+    except (OSError, ValueError, urllib.error.URLError):
+        return None
+
+
+def _api_status(api: Any, health: Mapping[str, Any], assignment: Assignment) -> ApiStatus:
+    own = health.get("apis", {}).get(api.name, health)
+    word = str(own.get("status", ""))
+    states = {"READY": State.LIVE, "BUSY": State.LIVE, "STARTING": State.UPDATING, "": State.UPDATING, "UNHEALTHY": State.DEGRADED}
+    state = states.get(word, State.FAILED)
+    wanted = assignment.processes.get(api.name, max(1, api.processes))
+    ready = wanted if state is State.LIVE else 0
+    kind = str(api.worker.cortex.get("kind") or "RealtimeAPI")
+    messages = () if state in (State.LIVE, State.UPDATING) else (word.lower().replace("_", " "),)
+    return ApiStatus(name=api.name, kind=kind, state=state, wanted=wanted, ready=ready, updated=wanted, messages=messages)
+
+
+def _job_api_status(api: Any) -> ApiStatus:
+    """Workers of jobs come with each job."""
+    return ApiStatus(name=api.name, kind=str(api.worker.cortex["kind"]), state=State.LIVE, wanted=0, ready=0, updated=0)
+
+
+def _endpoints(service: ServiceSpec, assignment: Assignment) -> tuple[Endpoint, ...]:
+    url = _url(assignment)
+    found = []
+    for api in (*service.apis, *service.job_apis):
+        place = "/predictions" if api.worker.style != "cortex" else "/" + (api.endpoint or api.name).strip("/")
+        found.append(Endpoint(api=api.name, url=url + place, reach="machine"))
+    found += [Endpoint(api=one.name, url=url + one.endpoint, reach="machine") for one in service.splitters]
+    return tuple(found)
+
+
+def _start_time(pid: int) -> str:
+    """When a process started, as the kernel says it: with the id it names one process for ever. Empty where that is not to be had."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
+    except (OSError, IndexError, ValueError):
+        return ""
+
+
+def _alive(state: _State) -> bool:
+    if not state.pid:
+        return False
+    with contextlib.suppress(ChildProcessError, OSError):
+        os.waitpid(state.pid, os.WNOHANG)  # one that this very process started and that ended would else count as alive
+    try:
+        os.kill(state.pid, 0)
+    except OSError:
+        return False
+    return not state.started or _start_time(state.pid) == state.started
+
+
+def _stop(state: _State) -> None:
+    """End the server: running predictions may finish, as after SIGTERM to ``lading serve``; what takes too long is killed."""
+    if not _alive(state):
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(state.pid, signal.SIGTERM)
+    until = time.monotonic() + _STOP_SECONDS
+    while _alive(state):
+        if time.monotonic() > until:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(state.pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS / 2)
+
+
+def _opened_private(path: Path) -> Any:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")  # noqa: PTH123 -- the caller closes it
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with _opened_private(aside) as stream:
+        stream.write(content)
+    aside.replace(path)

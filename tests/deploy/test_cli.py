@@ -1,0 +1,149 @@
+"""``lading deploy`` and the verbs after it, to a cluster: images, dry runs, files, wrong words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lading.images.media import CONFIG, MANIFEST, Descriptor, Image, canonical, digest_of
+from lading.images.store import Store
+from lading.service.container import as_json
+from tests.deploy.apiserver import ApiServer
+from tests.deploy.support import COG, CORTEX, deployment_of
+from tests.support.command import lading, write_files
+
+NAME = "registry.example/me/shop:v1"
+
+
+def keep_image(
+    folder: Path, *, name: str = NAME, user: str = "65532:65532", label: bool = True, files: dict[str, str] | None = None
+) -> str:
+    """An image of a project in the store, without layers: what a deployment reads is its configuration. Returns its digest."""
+    service = as_json(deployment_of(folder, files or COG).service)
+    labels = {"run.lading.service": canonical(service).decode()} if label else {}
+    config = canonical(
+        {"architecture": "amd64", "os": "linux", "config": {"User": user, "Labels": labels}, "rootfs": {"type": "layers", "diff_ids": []}}
+    )
+    described = Descriptor(media_type=CONFIG, digest=digest_of(config), size=len(config))
+    manifest = canonical({"schemaVersion": 2, "mediaType": MANIFEST, "config": described.as_json(), "layers": []})
+    store = Store()
+    store.prepare()
+    image = Image(manifest=manifest, config=config, layers=(), blobs=store, platform="linux/amd64")
+    return store.publish((image,), name)
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
+    """A cluster that KUBECONFIG names."""
+    with ApiServer().running() as running:
+        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path / "kubeconfig")))
+        yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return write_files(tmp_path / "shop", COG)
+
+
+def test_a_project_goes_to_a_cluster_and_away_again(api: ApiServer, project: Path, tmp_path: Path) -> None:
+    digest = keep_image(tmp_path / "built")
+    done = lading("deploy", project, "--to", "kubernetes", "test", "--image", NAME, "--secret-env", "TOKEN=hush-hush")
+    assert (done.code, "shop on kubernetes test: live" in done.out) == (0, True), done.err
+    (deployment,) = api.kind("Deployment").values()
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == f"registry.example/me/shop@{digest}"
+    assert "hush-hush" not in done.out + done.err
+    assert lading("status", "-C", project).out.startswith("shop on kubernetes test: live")
+    assert lading("scale", "-C", project, "2", "--json").data["apis"][0]["replicas"]["ready"] == 2
+    assert lading("rollback", "-C", project, "--json").problem["rule"] == "revision-unknown"
+    assert lading("logs", "--name", "shop", "-C", project).code == 0
+    assert lading("delete", "--name", "shop", "-C", project).code == 0
+    assert api.objects == {}
+
+
+def test_a_dry_run_needs_no_cluster_and_shows_no_secret(project: Path, tmp_path: Path) -> None:
+    keep_image(tmp_path / "built")
+    words = ("deploy", project, "--to", "kubernetes", "nowhere", "--image", NAME, "--secret-env", "TOKEN=hush-hush", "--dry-run")
+    done = lading(*words)
+    kinds = [one["kind"] for one in yaml.safe_load_all(done.out)]
+    assert kinds == ["Secret", "Service", "Deployment", "PodDisruptionBudget"]
+    assert "hush-hush" not in done.out
+    assert [one["kind"] for one in lading(*words, "--json").data] == kinds
+
+
+def test_manifests_are_written_for_git_without_secrets(project: Path, tmp_path: Path) -> None:
+    keep_image(tmp_path / "built")
+    folder = tmp_path / "manifests"
+    words = ("deploy", project, "--to", "kubernetes", "--image", NAME, "--output", folder, "--kustomize")
+    done = lading(*words, "--secret-env", "TOKEN=hush-hush", "-e", "MODE=fast")
+    assert done.code == 0, done.err
+    base = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    assert sorted(one.name for one in folder.iterdir() if one.name != "kustomization.yaml") == base["resources"]
+    assert "hush-hush" not in "".join(one.read_text() for one in folder.iterdir())
+    assert "kubectl create secret generic shop-secret-" in done.err
+    assert lading(*words).code == 0
+    assert not list(folder.glob("configmap-*")), "what is not there any more would be applied for ever"
+    (folder / "README.md").write_text("mine")
+    assert lading(*words, "--json").problem["rule"] == "output-not-empty"
+
+
+def test_settings_of_the_cluster_come_from_the_project_not_from_the_image(tmp_path: Path) -> None:
+    keep_image(tmp_path / "built", files=CORTEX)
+    project = write_files(tmp_path / "shop", {**CORTEX, "cortex.yaml": CORTEX["cortex.yaml"].replace("max_replicas: 8", "max_replicas: 5")})
+    done = lading("deploy", project, "--to", "kubernetes", "--image", NAME, "--dry-run", "--json")
+    (scaler,) = [one for one in done.data if one["kind"] == "HorizontalPodAutoscaler"]
+    assert scaler["spec"]["maxReplicas"] == 5
+
+
+def test_an_image_alone_can_be_deployed(tmp_path: Path) -> None:
+    keep_image(tmp_path / "built")
+    done = lading("deploy", NAME, "-C", tmp_path, "--to", "kubernetes", "--dry-run", "--json")
+    assert [one["metadata"]["name"] for one in done.data if one["kind"] == "Deployment"] == ["shop"]
+
+
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (("--to", "nomad"), "engine-unknown"),
+        (("--to", "kubernetes", "a", "b"), "usage"),
+        (("--to", "kubernetes", "--port", "1"), "usage"),
+        (("--to", "local", "--image", NAME), "usage"),
+        (("--to", "local", "there"), "usage"),
+        (("--to", "kubernetes", "--image", "shop"), "image-without-registry"),
+        (("--to", "kubernetes", "--image", NAME, "--name", "Not A Name"), "deployment-name"),
+        (("--to", "kubernetes", "--image", NAME, "--namespace", "a/b", "--dry-run"), "usage"),
+        ((), "usage"),
+    ],
+)
+def test_wrong_words_are_told(words: tuple[str, ...], rule: str, project: Path, tmp_path: Path) -> None:
+    keep_image(tmp_path / "built")
+    done = lading("deploy", project, *words, "--json")
+    assert done.code != 0
+    assert done.data["problems"][0]["rule"] == rule
+
+
+def test_an_image_that_cannot_be_deployed_is_told(project: Path, tmp_path: Path) -> None:
+    def rule() -> str:
+        found: str = lading("deploy", project, "--to", "kubernetes", "--image", NAME, "--dry-run", "--json").problem["rule"]
+        return found
+
+    keep_image(tmp_path / "built", user="root")
+    assert rule() == "image-runs-as-root"
+    keep_image(tmp_path / "built", label=False)
+    assert rule() == "image-not-lading"
+    keep_image(tmp_path / "other", files=CORTEX)
+    assert rule() == "image-out-of-date"
+
+
+def test_nodes_that_have_the_image_need_no_registry(project: Path, tmp_path: Path) -> None:
+    keep_image(tmp_path / "built", name="shop:v1")
+    done = lading("deploy", project, "--to", "kubernetes", "--image", "shop:v1", "--image-pull-policy", "Never", "--dry-run", "--json")
+    (deployment,) = [one for one in done.data if one["kind"] == "Deployment"]
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:v1"
+
+
+def test_verbs_of_running_servers_still_want_an_api() -> None:
+    for verb in ("logs", "delete"):
+        assert "API" in lading(verb, "--json").problem["what"]

@@ -1,0 +1,105 @@
+"""Deploying to this machine, by the command line: a server in the background, with its revisions."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.support import COG
+from tests.support.command import lading, write_files
+from tests.support.index import LocalIndex
+
+BROKEN = "from cog import BasePredictor\n\n\nclass Predictor(BasePredictor):\n    def setup(self) -> None:\n        raise ValueError('no weights')\n\n    def predict(self, text: str) -> str:\n        return text\n"
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def project(index: LocalIndex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A project whose deployment ends with the test."""
+    monkeypatch.setenv("UV_DEFAULT_INDEX", index.url)
+    folder = write_files(tmp_path / "shop", COG)
+    yield folder
+    lading("delete", "-C", folder, "--to", "local")
+
+
+def predict(port: int, text: str) -> Any:
+    body = json.dumps({"input": {"text": text}}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/predictions", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())["output"]
+
+
+def state(project: Path) -> Any:
+    return lading("status", "-C", project, "--json").data
+
+
+def test_deploy_change_and_go_back(project: Path, port: int) -> None:
+    done = lading("deploy", project, "--to", "local", "--port", str(port))
+    assert (done.code, "shop on local: live" in done.out) == (0, True), done.err
+    assert predict(port, "hello") == "HELLO"
+    (project / "predict.py").write_text(COG["predict.py"].replace("upper", "title"))
+    assert predict(port, "hello") == "HELLO", "what is deployed does not follow the folder"
+    assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
+    assert predict(port, "hello") == "Hello"
+    assert [(one["number"], one["current"]) for one in state(project)["revisions"]] == [(1, False), (2, True)]
+    assert lading("rollback", "-C", project).code == 0
+    assert predict(port, "hello") == "HELLO"
+    assert lading("scale", "-C", project, "2").code == 0
+    assert state(project)["apis"][0]["replicas"]["ready"] == 2
+    logs = lading("logs", "--to", "local", "-C", project)
+    assert "Serving: shop on" in logs.out
+    assert lading("delete", "-C", project, "--to", "local").code == 0
+    with pytest.raises(OSError, match="refused"):
+        predict(port, "hello")
+    assert lading("status", "-C", project, "--json").problem["rule"] == "nothing-deployed"
+
+
+def test_a_deployment_that_fails_is_told_with_its_own_words_and_the_old_one_is_served_again(project: Path, port: int) -> None:
+    assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
+    (project / "predict.py").write_text(BROKEN)
+    failed = lading("deploy", project, "--to", "local", "--port", str(port), "--json")
+    problem = failed.problem
+    assert (failed.code, problem["rule"]) == (1, "deployment-failed")
+    assert "no weights" in problem["detail"]
+    assert "Revision 1 is served again" in problem["what"]
+    until = time.monotonic() + 30
+    while state(project)["state"] != "live" and time.monotonic() < until:
+        time.sleep(0.1)
+    assert predict(port, "hello") == "HELLO"
+
+
+def test_a_server_that_was_killed_is_shown_as_stopped(project: Path, port: int, lading_home: Path) -> None:
+    assert lading("deploy", project, "--to", "local", "--port", str(port), "-e", "MODE=fast", "--secret-env", "TOKEN=hush-hush").code == 0
+    kept = lading_home / "deployments" / "local" / "shop" / "state.json"
+    assert kept.stat().st_mode & 0o077 == 0, "it holds secrets"
+    os.killpg(json.loads(kept.read_bytes())["pid"], signal.SIGKILL)
+    until = time.monotonic() + 10
+    while state(project)["state"] != "stopped" and time.monotonic() < until:
+        time.sleep(0.05)
+    assert lading("status", "-C", project).code == 7
+    assert "hush-hush" not in lading("logs", "--to", "local", "-C", project).out
+
+
+def test_a_port_that_is_taken_is_told_before_anything_stops(project: Path, port: int) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        done = lading("deploy", project, "--to", "local", "--port", str(port), "--json")
+    assert done.problem["rule"] == "port-in-use"
+    assert lading("status", "-C", project, "--to", "local", "--json").data["state"] == "absent"
