@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
-from lading.service.container import APIS, DEFAULT_PORT
+from lading.service.container import APIS, DEFAULT_PORT, SERVICE
 
 _POLL_SECONDS = 0.2
 _START_SECONDS = 600.0
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
         if "job_id" not in answer:
             _line(f"error: {answer.get('message') or answer}")
             return 1
-        return _watched(port, f"{place}?jobID={answer['job_id']}")
+        return _watched(port, f"{place}?jobID={answer['job_id']}", _logs() / api / f"{answer['job_id']}.log")
     except ChildProcessError as error:
         _line(f"error: {error}")
         return 1
@@ -68,12 +68,21 @@ def _started(server: subprocess.Popen[bytes], port: int, api: str) -> str:
     raise ChildProcessError("the server did not start")
 
 
-def _watched(port: int, place: str) -> int:
-    """Wait until the job is over, saying how far it is."""
-    before = ""
+def _logs() -> Path:
+    """The folder of the logs of jobs."""
+    named = os.environ.get("LADING_JOBS") or ""
+    if not named or "://" in named:
+        named = json.loads(Path(os.environ[SERVICE]).read_bytes())["jobs_folder"]
+    return Path(named) / "logs"
+
+
+def _watched(port: int, place: str, log: Path) -> int:
+    """Wait until the job is over, saying how far it is and what its workers print."""
+    before, position = "", 0
     try:
         while True:
             status = _ask(port, "GET", place)["job_status"]
+            position = _copied(log, position)
             line = _told(status)
             if line != before:
                 before = line
@@ -84,6 +93,19 @@ def _watched(port: int, place: str) -> int:
     except SystemExit:
         _ask(port, "DELETE", place)
         raise
+
+
+def _copied(log: Path, position: int) -> int:
+    """Print what has come into the log since; returns how far it was read."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(position)
+            piece = stream.read()
+    except FileNotFoundError:
+        return position
+    sys.stderr.buffer.write(piece)
+    sys.stderr.flush()
+    return position + len(piece)
 
 
 def _told(status: dict[str, Any]) -> str:

@@ -1,0 +1,128 @@
+"""What the pods of a cluster run: a part of an image's APIs, or one job until it is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lading.model.problems import LadingError
+from lading.model.service import ServedApi, ServiceSpec
+from lading.service.container import _with_environment, as_json
+from tests.deploy.support import CORTEX, SPLIT, deployment_of
+
+JOBS = {
+    "cortex.yaml": """\
+- name: many
+  kind: BatchAPI
+  predictor: {type: python, path: batch.py}
+- name: nightly
+  kind: TaskAPI
+  definition: {path: task.py}
+""",
+    "requirements.txt": "",
+    "batch.py": """\
+class PythonPredictor:
+    def __init__(self, config, job_spec):
+        pass
+
+    def predict(self, payload, batch_id):
+        print("worked on", payload)
+        if 13 in payload:
+            raise ValueError("thirteen")
+""",
+    "task.py": """\
+import time
+
+
+class Task:
+    def __call__(self, config):
+        print("began", flush=True)
+        time.sleep(config.get("seconds", 0))
+        if config.get("fail"):
+            raise ValueError("no rows")
+""",
+}
+
+
+def names(spec: ServiceSpec) -> list[str]:
+    return [*(one.name for one in (*spec.apis, *spec.job_apis)), *(one.name for one in spec.splitters)]
+
+
+def test_a_container_serves_what_it_is_told(tmp_path: Path) -> None:
+    spec = deployment_of(tmp_path / "a", CORTEX).service
+    assert names(_with_environment(spec, {})) == ["iris", "words", "many", "nightly"]
+    assert names(_with_environment(spec, {"LADING_APIS": "words,nightly"})) == ["words", "nightly"]
+    split = deployment_of(tmp_path / "b", SPLIT).service
+    assert names(_with_environment(split, {"LADING_APIS": "a,b,both"})) == ["a", "b", "both"]
+    with pytest.raises(LadingError) as caught:
+        _with_environment(spec, {"LADING_APIS": "iris,rose"})
+    assert "rose" in caught.value.problems[0].what
+
+
+def test_jobs_are_kept_where_the_variable_says_unless_it_is_a_database(tmp_path: Path) -> None:
+    spec = replace(deployment_of(tmp_path, CORTEX).service, jobs_folder="/tmp/lading-jobs")
+    assert _with_environment(spec, {"LADING_JOBS": "/var/lib/jobs"}).jobs_folder == "/var/lib/jobs"
+    assert _with_environment(spec, {"LADING_JOBS": "postgresql://db/jobs"}).jobs_folder == "/tmp/lading-jobs"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """The variables of a container whose image serves `JOBS`."""
+    import socket
+
+    spec = deployment_of(tmp_path / "project", JOBS).service
+
+    def placed(api: ServedApi) -> ServedApi:
+        return replace(api, worker=replace(api.worker, python=sys.executable, root=str(tmp_path / "project")))
+
+    spec = replace(spec, job_apis=tuple(map(placed, spec.job_apis)), jobs_folder=str(tmp_path / "jobs"))
+    (tmp_path / "service.json").write_text(json.dumps(as_json(spec)))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {**os.environ, "LADING_SERVICE": str(tmp_path / "service.json"), "PORT": str(port)}
+
+
+def start(environ: dict[str, str], api: str, submission: Any) -> subprocess.Popen[str]:
+    path = Path(environ["LADING_SERVICE"]).with_name("submission.json")
+    path.write_text(json.dumps(submission))
+    return subprocess.Popen([sys.executable, "-m", "lading.service.job", api, path], env=environ, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize(
+    ("api", "submission", "status", "words"),
+    [
+        ("nightly", {}, 0, "began"),
+        ("nightly", {"config": {"fail": True}}, 1, "no rows"),
+        ("many", {"workers": 1, "item_list": {"items": [1, 2, 3], "batch_size": 2}}, 0, "worked on [1, 2]"),
+        ("many", {"workers": 1, "item_list": {"items": [1, 13], "batch_size": 1}}, 1, "1 failed"),
+        ("many", {"workers": 1}, 1, "specify exactly one"),
+    ],
+)
+def test_a_job_in_a_container_ends_as_its_work_does(api: str, submission: Any, status: int, words: str, environ: dict[str, str]) -> None:
+    done = start(environ, api, submission)
+    _, err = done.communicate(timeout=60)
+    assert done.returncode == status, err
+    assert words in err
+
+
+def test_a_pod_that_is_to_end_stops_its_job(environ: dict[str, str]) -> None:
+    job = start(environ, "nightly", {"config": {"seconds": 120}})
+    assert job.stderr is not None
+    for line in job.stderr:
+        if "began" in line:
+            break
+    before = time.monotonic()
+    job.send_signal(signal.SIGTERM)
+    _, err = job.communicate(timeout=30)
+    assert job.returncode == 128 + signal.SIGTERM, err
+    assert time.monotonic() - before < 20
