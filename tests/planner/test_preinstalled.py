@@ -85,6 +85,18 @@ def test_the_client_of_a_predictor_type_needs_its_runtime_once():
     assert [one.pep508 for one in plan.requirements] == ["onnxruntime-gpu==1.19.2"]
 
 
+def test_models_elsewhere_and_messages_need_what_reads_them():
+    models = CONFIG + "    multi_model_reloading: {paths: [{name: a, path: s3://b/a}, {name: c, path: gs://b/c}, {name: d, path: d}]}\n"
+    (plan,) = plans({"cortex.yaml": models, "predictor.py": CLASS})
+    assert [one.pep508 for one in plan.requirements] == ["s3fs", "gcsfs"]
+    (plan,) = plans({"cortex.yaml": models, "predictor.py": CLASS, "requirements.txt": "s3fs==2024.6.0\ngcsfs\n"})
+    assert [one.pep508 for one in plan.requirements] == ["s3fs==2024.6.0", "gcsfs"]
+    name = CONFIG.partition("name: ")[2].split()[0]
+    proto = f"package {name.replace('-', '_')}; service S {{ rpc Predict (M) returns (M); }} message M {{}}"
+    (plan,) = plans({"cortex.yaml": CONFIG + "    protobuf_path: a.proto\n", "predictor.py": CLASS, "a.proto": proto})
+    assert [one.pep508 for one in plan.requirements] == ["protobuf"]
+
+
 def test_packages_of_conda_count_as_declared():
     names, decisions = _planned("import numpy, torch\n", **{"conda-packages__txt": "numpy\npytorch\n"})
     assert (names, decisions) == ([], [])

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 
 from lading.frameworks.conda_builds import pip_names
-from lading.model.cortex import PredictorType
+from lading.model.cortex import Models, PredictorType
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
 from lading.model.names import canonical
@@ -81,6 +81,11 @@ _OF_TYPES = {
     PredictorType.TENSORFLOW: _Package("tensorflow", "2.3.0"),
 }
 """What the clients of models run on."""
+_OF_PLACES = {
+    "s3": _Package("s3fs", "", "Cortex fetched models from s3:// itself"),
+    "gs": _Package("gcsfs", "", "Cortex fetched models from gs:// itself"),
+}
+"""What models are fetched by."""
 _SAME = {
     "tensorflow": ("tensorflow-cpu", "tensorflow-gpu", "tf-nightly", "tensorflow-intel"),
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
@@ -141,12 +146,23 @@ def _needed(apis: tuple[Api, ...], files: ProjectFiles) -> Iterator[tuple[_Packa
     for api in apis:
         if api.cortex.type in _OF_TYPES:
             yield _OF_TYPES[api.cortex.type], api.origin, f"the {api.cortex.type} predictor type needs it"
+        for place in _places(api.cortex.models):
+            scheme = place.partition("://")[0]
+            if scheme in _OF_PLACES:
+                yield _OF_PLACES[scheme], api.origin, f"the models at {scheme}:// are fetched by it"
         if api.cortex.grpc is not None:
             yield _IMPORTS["google.protobuf"], api.origin, "predictor.protobuf_path needs it, for the messages"
         for module, origin in imports(api, files):
             package = _IMPORTS.get(module) or _IMPORTS.get(module.partition(".")[0])
             if package is not None:
                 yield package, origin, f"{origin} imports {module.partition('.')[0]}"
+
+
+def _places(models: Models | None) -> tuple[str, ...]:
+    """Where the models of an API lie."""
+    if models is None:
+        return ()
+    return tuple(place for place in (models.path, models.folder, *(one.path for one in models.paths)) if place)
 
 
 def imports(api: Api, files: ProjectFiles) -> Iterator[tuple[str, Origin]]:
