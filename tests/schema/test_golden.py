@@ -37,6 +37,12 @@ def _own_schemas(document: dict[str, Any]) -> dict[str, Any]:
     return {name: schema for name, schema in document["components"]["schemas"].items() if name not in fixed}
 
 
+def test_texts_to_be_joined_need_not_say_that_they_are_texts() -> None:
+    source = "from cog import ConcatenateIterator\n\ndef predict(n: int) -> ConcatenateIterator{}:\n    yield 'a'\n"
+    bare, said = (read_signature(MemoryFiles({"predict.py": source.format(kind)}), "predict.py", "predict") for kind in ("", "[str]"))
+    assert bare.as_json() == said.as_json()
+
+
 def test_the_document_is_cogs(*, update: bool) -> None:
     document = make_openapi(_read("cog_runner_streams_text").as_json(), "Cog", "0.1.0")
     golden = GOLDEN / "openapi.json"

@@ -48,6 +48,13 @@ CASES: list[tuple[str, str, str, int | None, tuple[str, ...]]] = [
     ("keys that are numbers", _method("n: Dict[int, str]) -> str"), "unsupported-type", 6, ("keys of a JSON object are texts",)),
     ("concatenate numbers", _method("n: int) -> ConcatenateIterator[int]"), "unsupported-type", 6, ("only texts",)),
     ("iterator of nothing", _method("n: int) -> Iterator"), "unsupported-type", 6, ("does not say what it yields", "Iterator[str]")),
+    (
+        "Cog before 0.1",
+        "import cog\nclass Predictor(cog.Predictor):\n    @cog.input('n', type=int)\n    def predict(self, n):\n        return n\n",
+        "predictor-method",
+        3,
+        ("declares its inputs by @cog.input", "before its version 0.1", "Input(description="),
+    ),
     ("iterators inside", _method("n: int) -> List[Iterator[str]]"), "unsupported-type", 6, ("holds an iterator",)),
     ("star arguments", _method("*n: int) -> str"), "predictor-method", 6, ("takes *n", "name the inputs")),
     ("keywords", _method("**n: int) -> str"), "predictor-method", 6, ("takes **n",)),

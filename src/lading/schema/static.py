@@ -155,6 +155,13 @@ class _Reader:
         where = f"{self.name}.{node.name}" if record["kind"] == "class" else self.name
         record["asynchronous"] = isinstance(node, ast.AsyncFunctionDef)
         record.update(self._read_decorators(method))
+        old = _decorated(method, "cog.input")
+        if old is not None:
+            why = "Cog's way before its version 0.1 (2022), and Cog itself has not run it since"
+            instead = 'write def predict(self, prompt: str = Input(description="...")) -> str, with an annotation for each input'
+            self._add("predictor-method", f"{where} declares its inputs by @cog.input", method.module.origin(old), why, instead)
+            record.update(inputs=[], generator=False, output=None)
+            return {}
         self._check_shape(method, where, in_class=record["kind"] == "class")
         found = parameters(node, skip_self=_takes_self(method, record))
         yields = _yields(node)

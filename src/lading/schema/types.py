@@ -135,7 +135,9 @@ class TypeReader:
             return {"kind": "dict", "values": {"kind": "any"}}
         if self.output and name in _OUTPUT_PLAIN:
             return {"kind": _OUTPUT_PLAIN[name]}
-        if self.output and (name in _ITERATORS or name in _CONCATENATE or name in _ITERABLES):
+        if self.output and name in _CONCATENATE:
+            return {"kind": "iterator", "items": {"kind": "str"}, "concatenate": True}  # nothing but texts can be concatenated
+        if self.output and (name in _ITERATORS or name in _ITERABLES):
             raise self._unsupported(
                 node, origin, "it does not say what it yields", f"write {ast.unparse(node)}[str], with the yielded type"
             )
