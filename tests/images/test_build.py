@@ -147,6 +147,7 @@ def test_files_that_hold_secrets_and_ignored_ones_stay_out(lading: Command, base
     project = write(tmp_path / "secretive", files)
     ran = lading("build", project, "-t", "secretive", "--base", base, "-o", f"oci:{tmp_path / 'image'}")
     assert "secret-file-left-out" in ran.err
+    assert "notes/draft.txt -> not in the image (.dockerignore)" in ran.err
     assert ".env" in ran.err
     everything = b""
     for layer in manifest_of(tmp_path / "image")["layers"]:

@@ -40,6 +40,7 @@ import os
 shared = importlib.import_module("shared")
 with open("labels.txt") as file:
     LABELS = file.read()
+COUNTER = "counter.txt"
 with open("state.txt", "a") as file:
     file.write("set up\\n")
 
@@ -58,6 +59,8 @@ PROJECT = {
     "shared.py": "NAME = 'x'\n",
     "labels.txt": "cat",
     "state.txt": "",
+    "counter.txt": "0",
+    ".cortexignore": "counter.*\n",
 }
 COG = {
     "cog.yaml": "predict: predict.py:Predictor\ntrain: train.py:train\n",
@@ -112,9 +115,10 @@ def test_only_what_uses_a_changed_file_is_served_anew(project, served):
         write(folder / "labels.txt", "dog")
         wait_until(lambda: ask(service, "/two")["labels"] == "dog", service)
         wait_until(lambda: not is_alive(one["pid"]) and not is_alive(two["pid"]), service)
-        # A file that nobody uses, and what a predictor writes itself, change nothing.
+        # A file that nobody uses, one that is ignored, and what a predictor writes itself, change nothing.
         two = ask(service, "/two")
         (folder / "notes.py").write_text("NAME = 'z'\n")
+        (folder / "counter.txt").write_text("1")
         time.sleep(2.5)
         assert ask(service, "/two")["pid"] == two["pid"]
         assert (folder / "state.txt").read_text() == "set up\n" * 3

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from lading import pipeline
 from lading.environments.claims import hold
+from lading.formats.ignore_files import read_cortexignore
 from lading.formats.known import lookup
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -55,7 +56,14 @@ class ProjectSource:
             deciding=pipeline.deciding_files(ready, self._options),
             locks=frozenset(str(ready.root / variant.lock) for variant in ready.variants),
             counts=_counts,
+            ignored=self._ignored(ready),
         )
+
+    @staticmethod
+    def _ignored(ready: pipeline.Ready) -> Callable[[str], bool]:
+        """Whether an absolute path is none of the project, as its ignore files say."""
+        rules, above = read_cortexignore(ready.files), f"{ready.root}/"
+        return lambda path: path.startswith(above) and rules(path.removeprefix(above))
 
     def stop(self) -> None:
         """See `lading.service.reload.Source`."""

@@ -13,6 +13,7 @@ from lading.formats._cortex_table import LOG_LEVELS, TYPES, keys
 from lading.formats._paths import joined, outside
 from lading.formats._text import missing_file
 from lading.formats._yaml import Node, Scalar, kind_of, plain_value, shortened
+from lading.formats.ignore_files import read_cortexignore
 from lading.model.cortex import ApiKind, CortexSettings, Grpc, Models, PredictorType
 from lading.model.decisions import Decision
 from lading.model.files import ProjectFiles
@@ -31,6 +32,7 @@ class PredictorReader:
 
     def __init__(self, check: Checker, files: ProjectFiles, folder: str, variables: dict[str, str]) -> None:
         self.check, self.files, self.folder, self.variables = check, files, folder, variables
+        self.ignored = read_cortexignore(files, folder)
         self.decisions: list[Decision] = []
 
     def read(self, section: Fields, kind: ApiKind, name: str, endpoint: str) -> Api | None:
@@ -107,8 +109,6 @@ class PredictorReader:
         models = self._models(predictor, kind, type_, processes)
         grpc = self._grpc(predictor, kind, name, handler=handler)
         batching = read_batching(predictor, kind, type_, processes, threads)
-        if batching is not None and type_ is not PredictorType.PYTHON:
-            self._not_served(predictor, "server_side_batching", "server-side batching")
         return CortexSettings(
             kind=kind,
             type=type_,
@@ -178,10 +178,6 @@ class PredictorReader:
                 return read_grpc(predictor, path, self.files, api=name, handler=handler)
         return None
 
-    def _not_served(self, predictor: Fields, key: str, feature: str) -> None:
-        message = f"{feature} is not served yet by this version of Lading"
-        predictor.problem(message, predictor.line(key), f"Remove {key}.", key=key, rule="cortex-feature-not-supported")
-
     def _predictor_path(self, predictor: Fields, *, any_suffix: bool = False) -> str | None:
         written = predictor.text("path", required=True, instead="Add path: predictor.py.")
         if written is None:
@@ -197,6 +193,11 @@ class PredictorReader:
         return None
 
     def _inside(self, path: str, written: str, fields: Fields, key: str) -> bool:
+        name = self.ignored.named_by(path.removeprefix(f"{self.folder}/" if self.folder else ""))
+        if name is not None:
+            message = f"{shortened(written)}: file is left out of the project by {name}"
+            fields.problem(message, fields.line(key), f"Take it out of {name}, or add !{written} there.", key=key)
+            return False
         if not outside(path):
             return True
         fields.problem(f"{shortened(written)}: file is outside of the project", fields.line(key), "Move it into the project.", key=key)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import field
 from pathlib import Path
 
+from lading.formats.ignore_files import NAMES, IgnoreRules
 from lading.images.folders import Found, walk
 from lading.model.decisions import Decision, Kind
 from lading.model.origin import Origin
@@ -27,7 +26,7 @@ _SECRET_FILES = (
     "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*.pem", "*.p12", "*.pfx", ".boto", "credentials.json",
 )  # fmt: skip
 _HARMLESS = ("*.env.example", ".env.example", ".env.template", ".env.sample", "cacert.pem", "ca-bundle.pem")
-IGNORE_FILES = (".dockerignore", ".cortexignore")
+_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -46,21 +45,27 @@ def find_files(root: Path, without: Iterable[str] = ()) -> ProjectFilesFound:
     """
     ignored = ignore_rules(root)
     secret: list[str] = []
+    left_out: dict[str, list[str]] = {}
     barred = frozenset(without)
 
     def keep(path: str, is_folder: bool) -> bool:  # noqa: FBT001 -- as `walk` asks
         name = path.rpartition("/")[2]
-        if is_folder:
-            return name not in _FOLDERS and not (root / path / "pyvenv.cfg").exists() and not (ignored(path) and not ignored.may_hold(path))
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in _FILES) or ignored(path):
+        if name in _FOLDERS if is_folder else any(fnmatch.fnmatchcase(name, pattern) for pattern in _FILES):
             return False
+        said = ignored.named_by(f"{path}/" if is_folder else path)
+        if said is not None and not (is_folder and ignored.may_hold(path)):
+            left_out.setdefault(said, []).append(f"{path}/" if is_folder else path)
+            return False
+        if is_folder:
+            return not (root / path / "pyvenv.cfg").exists()
         if path in barred or is_secret_name(name):
             secret.append(path)
             return False
         return True
 
     files = walk(root, ROOT, keep)
-    return ProjectFilesFound(files, [_left_out(path) for path in sorted(secret)])
+    ignoring = [_ignored(name, paths) for name, paths in sorted(left_out.items())]
+    return ProjectFilesFound(files, [*ignoring, *(_left_out(path) for path in sorted(secret))])
 
 
 def is_secret_name(name: str) -> bool:
@@ -68,6 +73,20 @@ def is_secret_name(name: str) -> bool:
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in _HARMLESS):
         return False
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _SECRET_FILES)
+
+
+def _ignored(name: str, paths: list[str]) -> Decision:
+    shown = ", ".join(sorted(paths)[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+    return Decision(
+        rule="files-ignored",
+        kind=Kind.CHOSEN,
+        subject=name,
+        asked=shown,
+        chose="not in the image",
+        because=f"{name} names {'it' if len(paths) == 1 else 'them'}",
+        origin=Origin(name),
+        instead=f"an exception in {name}: !PATH",
+    )
 
 
 def _left_out(path: str) -> Decision:
@@ -83,29 +102,10 @@ def _left_out(path: str) -> Decision:
     )
 
 
-class Rules:
-    """The patterns of ignore files. Calling it tells whether a path (relative to the project) is ignored."""
-
-    def __init__(self, docker: Iterable[str] = (), git: Iterable[str] = ()) -> None:
-        self._rules = [*map(_docker_rule, _patterns(docker)), *map(_git_rule, _patterns(git))]
-        self._exceptions = any(negated for negated, _ in self._rules)
-
-    def __call__(self, path: str) -> bool:  # noqa: D102 -- the class says it
-        ignored = False
-        for negated, matches in self._rules:
-            if matches(path):
-                ignored = not negated
-        return ignored
-
-    def may_hold(self, _folder: str) -> bool:
-        """Whether something in an ignored folder may be wanted all the same."""
-        return self._exceptions
-
-
-def ignore_rules(root: Path) -> Rules:
-    """The rules of ``.dockerignore`` (Docker's patterns) and ``.cortexignore`` (git's)."""
-    docker, git = (_lines(root / name) for name in IGNORE_FILES)
-    return Rules(docker, git)
+def ignore_rules(root: Path) -> IgnoreRules:
+    """The rules of ``.dockerignore`` and ``.cortexignore`` in a folder."""
+    docker, git = (_lines(root / name) for name in NAMES)
+    return IgnoreRules(docker, git)
 
 
 def _lines(path: Path) -> list[str]:
@@ -113,32 +113,3 @@ def _lines(path: Path) -> list[str]:
         return path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-
-
-def _patterns(lines: Iterable[str]) -> list[str]:
-    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-
-
-def _docker_rule(pattern: str) -> tuple[bool, Callable[[str], bool]]:
-    """Docker anchors every pattern at the root, and what is below a match is ignored too."""
-    negated = pattern.startswith("!")
-    body = os.path.normpath(pattern.removeprefix("!").strip()).lstrip("/")
-    expression = re.compile(_translate(body) + r"(/.*)?")
-    return negated, lambda path: expression.fullmatch(path) is not None
-
-
-def _git_rule(pattern: str) -> tuple[bool, Callable[[str], bool]]:
-    """Git anchors patterns with a slash inside; others match at any depth."""
-    negated = pattern.startswith("!")
-    body = pattern.removeprefix("!").rstrip("/")
-    anchored = "/" in body
-    expression = re.compile(("" if anchored else r"(.*/)?") + _translate(body.lstrip("/")) + r"(/.*)?")
-    return negated, lambda path: expression.fullmatch(path) is not None
-
-
-def _translate(pattern: str) -> str:
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", pattern)
-    known = {"**/": r"(.*/)?", "**": r".*", "*": r"[^/]*", "?": r"[^/]"}
-    return "".join(
-        known.get(part) or (part.replace("[!", "[^") if part.startswith("[") and part.endswith("]") else re.escape(part)) for part in parts
-    )
