@@ -11,7 +11,35 @@ import sys
 
 
 def main() -> int:
-    """Run the command line given in ``sys.argv``; returns the exit status."""
+    """Run the command line given in ``sys.argv``; returns the exit status, if Python may be ended in its usual way."""
+    try:
+        status = _status()
+    except SystemExit as ended:
+        if not isinstance(ended.code, int):
+            raise
+        status = ended.code
+    if "rattler" in sys.modules:
+        _end_at_once(status)
+    return status
+
+
+def _end_at_once(status: int) -> None:
+    """End the process without taking Python down.
+
+    py-rattler's threads may be about to let go of Python at this moment, and where that is gone meanwhile they abort the process
+    (``PyGILState_Release: thread state must be current when releasing``). What Python does before that is done here: it waits for threads, calls
+    what was registered for the end, and writes what is left.
+    """
+    import atexit
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 -- there is no public way
+    atexit._run_exitfuncs()  # noqa: SLF001 -- as above
+    _silence()
+    os._exit(status)
+
+
+def _status() -> int:
     try:
         status = _main(sys.argv[1:])
         sys.stdout.flush()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from lading.locks.lockfile import read, write
@@ -216,3 +219,13 @@ def test_conda_is_resolved_as_of_a_day_as_well(project: Project):
     project.write(environment("six", f"python={MINOR}"))
     assert project.problem(as_of="2020-01-01").rule in ("conda-requirements-conflict", "conda-version-not-found")
     assert conda(project.lock(as_of="2099-01-01"))["six"] == "1.16.0 0"
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_while_py_rattler_lets_go_ends_with_its_own_status(project: Project):
+    project.write(environment("rdkitt", "six"))
+    command = [sys.executable, "-m", "lading", "lock", "-q", "-C", str(project.root)]
+    for _ in range(10):
+        started = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+        said = [process.communicate()[1] for process in started]
+        assert [process.returncode for process in started] == 4 * [ExitCode.RESOLUTION], said
