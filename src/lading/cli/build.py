@@ -111,6 +111,7 @@ _OWN = frozenset(
     (
         "base-image",
         "file-in-two-packages",
+        "files-ignored",
         "secret-file-left-out",
         "system-packages-layer",
         "script-run-in-build-container",
