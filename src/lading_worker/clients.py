@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+from lading_worker.gather import Gather
 from lading_worker.models import DEFAULT, LATEST, ModelError, Models
 
 SERVING = "LADING_TENSORFLOW_SERVING"
@@ -29,7 +30,9 @@ def make(load, loader):
         return ONNXClient(settings, load["root"])
     if cortex["type"] == "tensorflow":
         address = os.environ.get(SERVING)
-        return ServingClient(settings, load["root"], address) if address else TensorFlowClient(settings, load["root"])
+        if address:
+            return ServingClient(settings, load["root"], address)
+        return TensorFlowClient(settings, load["root"], cortex.get("model_batching"))
     return PythonClient(settings, load["root"], loader)
 
 
@@ -142,19 +145,24 @@ def _onnx_file(path):
 
 
 class TensorFlowClient:
-    """``tensorflow_client``: SavedModels run by the environment's TensorFlow, without a server."""
+    """``tensorflow_client``: SavedModels run by the environment's TensorFlow, without a server.
 
-    def __init__(self, settings, root):
-        import numpy  # noqa: ICN001
+    ``batching`` is ``server_side_batching``: calls of several threads are answered by one of the model.
+    """
+
+    def __init__(self, settings, root, batching=None):
         import tensorflow  # noqa: ICN001
 
-        self._numpy, self._tensorflow = numpy, tensorflow
+        self._tensorflow, self._batching = tensorflow, batching
         self.models = Models(settings, root, self._load)
 
     def _load(self, path, name):
         model = self._tensorflow.saved_model.load(_saved_model(path))
-        key = _signature(self.models.signature_key(name), list(model.signatures))
-        return model, model.signatures[key]  # the functions live as long as their model
+        function = model.signatures[_signature(self.models.signature_key(name), list(model.signatures))]
+        run = function
+        if self._batching is not None:
+            run = Gather(self._batching["max_batch_size"], self._batching["max_latency"], lambda items: self._run_all(function, items))
+        return model, function, run  # the functions live as long as their model
 
     def predict(self, model_input, model_name=None, model_version=LATEST):
         """Run a model: ``model_input`` is a dict by its inputs' names. Returns each output by its name as a flat list, as in Cortex.
@@ -162,11 +170,23 @@ class TensorFlowClient:
         Raises:
             ModelError: if there is no such model or version, or the inputs are not the model's.
         """
-        _model, function = self.models.get(model_name, model_version)
+        _model, function, run = self.models.get(model_name, model_version)
         wanted = function.structured_input_signature[1]
         _same_names(model_input, list(wanted))
         tensors = {name: self._tensor(model_input[name], wanted[name]) for name in wanted}
-        return {name: tensor.numpy().reshape(-1).tolist() for name, tensor in function(**tensors).items()}
+        outputs = function(**tensors) if run is function else run(tensors)
+        return {name: tensor.numpy().reshape(-1).tolist() for name, tensor in outputs.items()}
+
+    def _run_all(self, function, items):
+        """One call of the model for many; for each its own where they do not go together."""
+        rows = [_rows(tensors) for tensors in items]
+        if None not in rows and len({_inner(tensors) for tensors in items}) == 1:
+            joined = {name: self._tensorflow.concat([tensors[name] for tensors in items], 0) for name in items[0]}
+            outputs = function(**joined)
+            if _rows(outputs) == sum(rows):
+                parts = {name: self._tensorflow.split(tensor, rows, 0) for name, tensor in outputs.items()}
+                return [{name: part[place] for name, part in parts.items()} for place in range(len(items))]
+        return [function(**tensors) for tensors in items]
 
     def _tensor(self, value, wanted):
         tensor = self._tensorflow.convert_to_tensor(value, dtype=wanted.dtype)
@@ -184,6 +204,17 @@ class TensorFlowClient:
         wanted = self.models.get(_asked(name))[1].structured_input_signature[1]
         shapes = {key: None if one.shape.rank is None else one.shape.as_list() for key, one in wanted.items()}
         return {"input_signatures": {key: {"shape": shapes[key], "type": one.dtype.name} for key, one in wanted.items()}}
+
+
+def _rows(tensors):
+    """How many rows all of these tensors have; None if they differ, or one has no rows."""
+    counts = {tensor.shape[0] if tensor.shape.rank else None for tensor in tensors.values()}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _inner(tensors):
+    """What the shapes of these tensors are beside their rows."""
+    return tuple((name, tuple(tensor.shape[1:])) for name, tensor in sorted(tensors.items()))
 
 
 def _saved_model(path):

@@ -313,6 +313,13 @@ def test_an_api_that_is_called_by_grpc_has_no_batches_and_no_splitter():
     assert found == [(9, "split (TrafficSplitter): apis: api iris is called by gRPC")]
 
 
+def test_the_batches_of_tensorflow_are_its_clients():
+    text = PREDICTOR.replace("python", "tensorflow") + "    models: {path: m}\n    threads_per_process: 8\n"
+    (api,) = config(text + "    server_side_batching: {max_batch_size: 8, batch_interval: 100ms}\n").apis
+    told = api.cortex.as_json()
+    assert (told["batching"], told["model_batching"]) == (None, {"max_batch_size": 8, "max_latency": 0.1})
+
+
 def test_the_model_path_of_old_versions_is_read_with_a_note():
     found = config(PREDICTOR.replace("python", "tensorflow") + "    model_path: s3://b/m\n    signature_key: predict\n")
     (api,) = found.apis

@@ -397,7 +397,7 @@ def test_one_file_comes_from_the_web_without_fsspec(version, web, tmp_path):
     folder, address = web
     (folder / "model.txt").write_text("first")
     cortex = _cortex("python", reloading=True, path=f"{address}/model.txt")
-    options = {"python": harness.python(version), "env": _web_env(tmp_path)}
+    options: dict[str, Any] = {"python": harness.python(version), "env": _web_env(tmp_path)}
     with running(tmp_path, _LISTED, style="cortex", cortex=cortex, **options) as worker:
         assert _ask(worker, []) == "first"
         (folder / "model.txt").write_text("the second")
@@ -475,6 +475,16 @@ def test_the_tensorflow_client_runs_a_saved_model_in_the_predictors_process(tmp_
         assert (
             _ask(worker, [{"z": 1}, "double"]) == "model_input lacks x and has z, which the model does not know; the model's inputs are x"
         )
+    options["cortex"]["model_batching"] = {"max_batch_size": 2, "max_latency": 0.2}
+    with running(tmp_path, TENSORFLOW, style="cortex", threads=2, **options) as worker:
+        head = {"method": "POST", "path": "/", "query": "", "headers": [], "content_type": "application/json"}
+        for slot, rows in enumerate(([[1, 2]], [[3, 4], [5, 6]])):
+            worker.send(slot=slot, head=head, body=json.dumps([{"x": rows}, "double"]).encode())
+        answers = [worker.answer(slot) for slot in range(2)]
+        assert [answer and answer.output for answer in answers] == [
+            {"y": [2.0, 4.0], "sum": [3.0]},
+            {"y": [6.0, 8.0, 10.0, 12.0], "sum": [7.0, 11.0]},
+        ]
         assert worker.ready is not None
         assert worker.ready["model_metadata"]["double"] == {
             "versions": ["1", "2"],

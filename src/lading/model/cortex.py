@@ -115,7 +115,9 @@ class CortexSettings:
             "type": str(self.type),
             "models": self.models.as_json() if self.models else None,
             "reloading": self.reloading,
-            "batching": self.batching.as_json() if self.batching else None,
+            # Python predictors get batches themselves; with TensorFlow the client makes them, behind predictors that see one request.
+            "batching": self.batching.as_json() if self.batching and self.type is PredictorType.PYTHON else None,
+            "model_batching": self.batching.as_json() if self.batching and self.type is PredictorType.TENSORFLOW else None,
             "grpc": self.grpc.as_json() if self.grpc else None,
         }
 

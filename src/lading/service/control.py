@@ -136,9 +136,9 @@ class Control:
                 app.direct.handlers.pop(path.encode(), None)
             if service is not None:
                 self.fleet.remove(service)
-            jobs = next((owner.jobs for owner in paths.values() if hasattr(owner, "jobs")), None)
-            if jobs is not None:
-                await jobs.end(name)
+            jobs = [owner.jobs for owner in paths.values() if owner is not None and hasattr(owner, "jobs")]
+            if jobs:
+                await jobs[0].end(name)
 
 
 def _name(routes: Any) -> str | None:
