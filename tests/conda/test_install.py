@@ -210,8 +210,8 @@ def test_ctrl_c_while_it_is_built_leaves_nothing(both: Project, lading_home: Pat
     both.lock()
     command = [sys.executable, "-m", "lading", "install", "-C", str(both.root), "-q"]
     process = subprocess.Popen(command, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    while not list((lading_home / "building").glob("*/env")) and process.poll() is None:
-        time.sleep(0.005)
+    while not list((lading_home / "building").glob("*/env/lib/*")) and process.poll() is None:
+        time.sleep(0.002)
     process.send_signal(signal.SIGINT)
     process.communicate()
     if process.returncode:

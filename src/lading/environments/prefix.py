@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import count
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from lading.environments.build import Work
 
 STEP = "Installing conda packages"
+
+# An interrupted installation is removed until nothing came back for so many looks, this many seconds apart; 2 s at most.
+_TRIES, _QUIET, _PAUSE = 100, 3, 0.02
 
 
 def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
@@ -110,12 +115,24 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _
             reporter=reporter,  # type: ignore[arg-type] # it calls the hooks that are there
             alternative_target_prefix=final,
         )
-    except (LadingError, KeyboardInterrupt):
-        raise
-    except Exception as error:  # py-rattler has no common class for its errors
+    except BaseException as error:  # py-rattler has no common class for its errors
+        _take_away(place)
+        if isinstance(error, LadingError) or not isinstance(error, Exception):
+            raise
         reporter.report(Phase.FAILED, "")
         raise LadingError(explain(error, work.plan.lock_path)) from error
     reporter.report(Phase.FINISHED, counted(len(conda.packages), "package"))
+
+
+def _take_away(place: Path) -> None:
+    """Remove what an installation that was ended has linked; py-rattler's threads end what they are at before they stop."""
+    quiet = 0
+    for _ in range(_TRIES):
+        quiet = 0 if place.exists() else quiet + 1
+        if quiet == _QUIET:
+            return
+        shutil.rmtree(place, ignore_errors=True)
+        time.sleep(_PAUSE)
 
 
 class _Progress:
