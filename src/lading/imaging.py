@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import field, replace
 from functools import cache
 from pathlib import Path
@@ -233,9 +234,11 @@ def _mounts(project: pipeline.Project) -> dict[str, tuple[tuple[str, str], ...]]
 
 
 def prepare_weights(
-    project: pipeline.Project, options: pipeline.Options, reporter: Reporter
+    project: pipeline.Project, options: pipeline.Options, reporter: Reporter, *, fetch: bool = True
 ) -> tuple[tuple[WeightSet, ...], tuple[Decision, ...]]:
     """The weights that the configuration names, on this machine and as their lock says; and what was decided on the way.
+
+    Without ``fetch`` they stay where they are, and files' sources are addresses: for a builder that fetches them itself.
 
     Raises:
         LadingError: if they cannot be had, or are something else than the lock says.
@@ -244,7 +247,7 @@ def prepare_weights(
         return (), ()
     from lading.images.folders import Found
     from lading.images.recipe import WeightSet
-    from lading.weights.locking import Weights, files, settle
+    from lading.weights.locking import Weights, addresses, files, settle
 
     folder = project.root / Path(project.config.path or ".").parent
     weights = Weights(
@@ -256,12 +259,11 @@ def prepare_weights(
         reporter=reporter,
     )
     locked, decisions = settle(weights, locked=options.locked, frozen=options.frozen)
+    placed = [(one.weight, one.file, str(one.here)) for one in files(weights, locked)] if fetch else addresses(weights, locked)
     found: dict[str, list[Found]] = {one.name: [] for one in locked}
-    for one in files(weights, locked):
-        path = f"{one.weight.target.lstrip('/')}/{one.file.path}"
-        found[one.weight.name].append(
-            Found(path=path, source=str(one.here), size=one.file.size, sha256=one.file.digest.removeprefix("sha256:"))
-        )
+    for weight, file, source in placed:
+        path = f"{weight.target.lstrip('/')}/{file.path}"
+        found[weight.name].append(Found(path=path, source=source, size=file.size, sha256=file.digest.removeprefix("sha256:")))
     sets = tuple(WeightSet(name=one.name, target=one.target, set_digest=one.set_digest, files=tuple(found[one.name])) for one in locked)
     return sets, decisions
 
@@ -276,6 +278,13 @@ def build(recipe: Recipe, store: Store | None = None, reporter: Reporter = silen
     from lading.images.store import Store as LocalStore
 
     return build_image(recipe, store or LocalStore(), reporter)
+
+
+def in_use() -> AbstractContextManager[None]:
+    """While this lasts, `lading env prune` takes nothing out of the store of images."""
+    from lading.images.store import Store as LocalStore
+
+    return LocalStore().in_use()
 
 
 def destination(text: str | None, name: str, reporter: Reporter = silent) -> tuple[Destination, str]:

@@ -22,7 +22,7 @@ from tests.images.support import PREDICTOR, PROJECT, Command, container, free_po
 Build = Callable[..., Any]
 
 
-def _wait_ready(port: int, seconds: float = 60) -> float:
+def wait_ready(port: int, seconds: float = 60) -> float:
     start = time.monotonic()
     while time.monotonic() - start < seconds:
         try:
@@ -47,7 +47,7 @@ def loaded(lading: Command, project: Path, base: Path, tmp_path: Path, podman_en
 
 def test_a_container_serves_read_only_as_nobody_and_drains(loaded: str, podman_environ: dict[str, str]) -> None:
     with container(podman_environ, loaded, "--read-only") as (name, port):
-        _wait_ready(port)
+        wait_ready(port)
         answer = httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"name": "bee", "times": 2}}).json()
         assert (answer["status"], answer["output"]) == ("succeeded", "hello bee 1.0 hello bee 1.0 ")
         assert "/predictions" in httpx.get(f"http://127.0.0.1:{port}/openapi.json").json()["paths"]
@@ -99,7 +99,7 @@ def _serves(lading: Command, tmp_path: Path, environ: dict[str, str]) -> None:
     with (tmp_path / "serve.log").open("w") as log:
         process = subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=log, stderr=log)
         try:
-            _wait_ready(port)
+            wait_ready(port)
             assert httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"name": "dog"}}).json()["output"] == "hello dog 1.0 "
             process.send_signal(signal.SIGTERM)
             assert process.wait(40) == 0, (tmp_path / "serve.log").read_text()
@@ -206,7 +206,7 @@ def test_a_served_image_follows_the_options_of_serve(lading: Command, base: Path
         variables = {**os.environ, "LADING_HOME": str(lading.home), **no_engine}
         process = subprocess.Popen(command, cwd=tmp_path, env=variables, stdout=subprocess.PIPE, stderr=log)
         try:
-            _wait_ready(port)
+            wait_ready(port)
             url = f"http://127.0.0.1:{port}/predictions"
             assert httpx.post(url, json={"input": {"do": "sleep"}}).json()["error"] == "prediction timed out after 0.5 s"
             assert httpx.post(url, json={"input": {"do": "x" * 30_000}}).status_code == 413

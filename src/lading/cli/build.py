@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
+    with nullcontext() if arguments.dockerfile else imaging.in_use():
+        return _build(arguments, output)
+
+
+def _build(arguments: argparse.Namespace, output: Output) -> int:
     platforms = (arguments.platform or "").split(",")
     arguments.platform = platforms[0] or None
     options = pipeline_options(arguments, arguments.project)
@@ -57,7 +63,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             locked = pipeline.lock(planned, project, one, output.reporter)
             report_locked(locked, output)
             name = arguments.tag or imaging.default_name(project)
-            weights, imported = imaging.prepare_weights(project, one, output.reporter)
+            weights, imported = imaging.prepare_weights(project, one, output.reporter, fetch=not arguments.dockerfile)
             output.decisions(imported)
             asked = imaging.BuildOptions(
                 name=name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.cli.options import add_json
@@ -13,13 +14,17 @@ from lading.explain.text import count
 
 if TYPE_CHECKING:
     from lading.environments.conda_cache import Cached
+    from lading.images.prune import Named, Unused
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
-    parser.add_argument("action", choices=("list", "prune"), help="list the environments, or remove those that nothing uses")
+    parser.add_argument("action", choices=("list", "prune"), help="list the environments and images, or remove what nothing uses")
     parser.add_argument("--older-than", type=float, metavar="DAYS", default=30.0, help="prune: not used for so many days (default: 30)")
-    parser.add_argument("--all", action="store_true", help="prune: every environment that no process uses")
+    parser.add_argument(
+        "--all", action="store_true", help="prune: every environment that no process uses, and every layer that no image needs"
+    )
+    parser.add_argument("--images", action="store_true", help="prune: images too that were not built, pushed or run for so long")
     parser.add_argument("--cache", action="store_true", help="prune: the conda packages too that no environment is linked from")
     parser.add_argument("--dry-run", action="store_true", help="prune: only say what would be removed")
     add_json(parser)
@@ -33,15 +38,50 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 def _list(output: Output) -> int:
     from lading.environments.store import list_environments
 
-    stored = list_environments()
+    stored, images = list_environments(), _images()
     if output.as_json:
-        output.json({"environments": [one.as_json() for one in stored]})
+        output.json({"environments": [one.as_json() for one in stored], "images": [one.as_json() for one in images]})
         return 0
     for one in stored:
         output.data(f"{one.key}  {size(one.bytes):>9}  Python {one.python_version:8}  {one.path}")
     if not stored:
         output.say("The store holds no environment.")
+    for image in images:
+        output.data(f"{image.digest[7:19]}  {size(image.bytes):>9}  image  {image.name}")
     return 0
+
+
+def _images() -> tuple[Named, ...]:
+    """The images of the store; where there never was one, none of their modules is loaded."""
+    from lading.environments.home import home
+
+    if not Path(home(), "images").is_dir():
+        return ()
+    from lading.images.prune import list_images
+    from lading.images.store import Store
+
+    return list_images(Store())
+
+
+def _prune_images(arguments: argparse.Namespace, older_than: float) -> tuple[Unused, ...] | None:
+    from lading.environments.home import home
+
+    if not Path(home(), "images").is_dir():
+        return ()
+    from lading.images.prune import prune_images
+    from lading.images.store import Store
+
+    return prune_images(Store(), older_than=older_than, names=arguments.images, dry_run=arguments.dry_run)
+
+
+def _prune_weights(arguments: argparse.Namespace, older_than: float) -> tuple[int, int]:
+    from lading.environments.home import home
+
+    if not Path(home(), "weights").is_dir():
+        return 0, 0
+    from lading.weights.store import WeightStore
+
+    return WeightStore().prune(older_than, dry_run=arguments.dry_run)
 
 
 def _prune(arguments: argparse.Namespace, output: Output) -> int:
@@ -54,14 +94,26 @@ def _prune(arguments: argparse.Namespace, output: Output) -> int:
     shared = is_shared(os.environ)
     unused = () if shared else unused_packages(home(), os.environ)
     gone = () if not arguments.cache else unused if arguments.dry_run else remove_packages(unused)
+    images = _prune_images(arguments, days * 86400)
+    weights = _prune_weights(arguments, days * 86400)
     if output.as_json:
         packages = [{"name": one.name, "bytes": one.bytes} for one in gone]
-        output.json({"removed": [one.as_json() for one in removed], "removed_packages": packages, "dry_run": arguments.dry_run})
+        of_images = [one.as_json() for one in images or ()]
+        record = {"removed": [one.as_json() for one in removed], "removed_packages": packages, "removed_images": of_images}
+        output.json({**record, "removed_weights": weights[0], "dry_run": arguments.dry_run})
         return 0
     for one in removed:
         output.data(f"{one.key}  {size(one.bytes):>9}  {one.path}")
     verb = "Would remove" if arguments.dry_run else "Removed"
     output.say(f"{verb} {count(len(removed), 'environment')}, {size(sum(one.bytes for one in removed))}.")
+    if images is None:
+        output.say("Images are left alone: one is being built.")
+    elif images:
+        for image in (one for one in images if one.kind == "image"):
+            output.data(f"{verb} image {image.name}")
+        output.say(f"{verb} {count(len(images), 'part')} of images, {size(sum(one.bytes for one in images))}.")
+    if weights[0]:
+        output.say(f"{verb} {count(weights[0], 'file')} of weights, {size(weights[1])}.")
     if arguments.cache:
         output.say(_told_of_cache(gone, verb, shared=shared))
     elif unused and not arguments.dry_run:

@@ -79,7 +79,8 @@ def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent) -> Bu
     Raises:
         LadingError: if the base or a package cannot be had, a step fails, or the image would hold a secret.
     """
-    return _Build(recipe, store, reporter).run()
+    with store.in_use():
+        return _Build(recipe, store, reporter).run()
 
 
 class _Build:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 
-from lading.images.front import needs_grpc, pins
+from lading import __version__
+from lading.images.front import OLDEST, pins
 from lading.images.packages import choose_packages
 from lading.images.project import ROOT
 from lading.images.recipe import EnvironmentRecipe, Recipe
+from lading.model.problems import LadingError, Problem
 from lading.model.secrets import redact_urls
 
 _HEAD = """\
@@ -19,25 +22,29 @@ _HEAD = """\
 
 
 def render(recipe: Recipe) -> str:
-    """The Dockerfile. Packages come before the project, so that a change of the project builds nothing anew; nothing is a build argument."""
-    first = recipe.environments[0]
+    """The Dockerfile. Packages come before the project, so that a change of the project builds nothing anew; nothing is a build argument.
+
+    Raises:
+        LadingError: if it would need files that no builder can take, or packages that none installs.
+    """
+    if any(environment.lock.conda for environment in recipe.environments):
+        raise LadingError(_conda())
     lines = [_HEAD.format(title=recipe.title), f"FROM {recipe.base}", "USER 0:0"]
     if recipe.system_packages:
         names = " ".join(shlex.quote(name) for name in recipe.system_packages)
         lines.append(f"RUN apt-get update && apt-get install -y --no-install-recommends {names} && rm -rf /var/lib/apt/lists/*")
     if recipe.steps.before:
-        lines.append(f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && bash -e {shlex.quote(recipe.steps.before)}")
+        program = "python" if recipe.steps.before.endswith(".py") else "bash -e"
+        lines.append(f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && {program} {shlex.quote(recipe.steps.before)}")
     lines += ["COPY --from=ghcr.io/astral-sh/uv:0.13 /uv /usr/local/bin/uv"]
     for environment in recipe.environments:
         lines += _environment(environment)
-    lines += [f"RUN {command}" for command, _ in recipe.steps.after]
-    server = " ".join(["lading", *(f"{name}=={version}" for name, version in pins(grpc=needs_grpc(recipe.service)).items())])
-    install = f"uv pip install --python /opt/lading/bin/python --compile-bytecode {server}"
+    lines += [_command(command, mounts) for command, mounts in recipe.steps.after]
     lines += [
-        f"RUN {_MOUNTS} uv venv --python 3.11 /opt/lading && {install}",
+        *_server(recipe),
+        *_weights(recipe),
         f"COPY . /{ROOT}",
-        f"ENV PATH=/{first.prefix}/bin:$PATH LADING_SERVICE=/opt/lading/service.json PORT=5000 PYTHONUNBUFFERED=1 HOME=/tmp USER=lading LOGNAME=lading",
-        *_service(recipe),
+        *_variables(recipe),
         f"WORKDIR /{ROOT}",
         f"USER {recipe.user}",
         "EXPOSE 5000",
@@ -48,18 +55,83 @@ def render(recipe: Recipe) -> str:
 
 
 _MOUNTS = "--mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=netrc,target=/root/.netrc"
+_PIECE = 1000
+"""Characters of a line: some builders read no more than 64 KiB of one."""
+
+
+def _command(command: str, mounts: tuple[tuple[str, str], ...]) -> str:
+    secrets = "".join(f"--mount=type=secret,id={name},target={target} " for name, target in mounts)
+    return f"RUN {secrets}{command}"
 
 
 def _environment(environment: EnvironmentRecipe) -> list[str]:
     """Exactly the lock, with its hashes, in an environment of its own."""
     path = environment.plan.lock_path
-    python = ".".join(environment.target.python.split(".")[:2])
     install = f"uv pip sync --preview-features pylock --python /{environment.prefix}/bin/python --compile-bytecode /tmp/{path}"
     folders = [package for package in choose_packages(environment.lock, environment.target, (), path) if package.kind == "directory"]
     sources = [f"COPY {shlex.quote(package.place)} /tmp/{package.place}" for package in folders]
-    return [f"COPY {path} /tmp/{path}", *sources, f"RUN {_MOUNTS} uv venv --python {python} /{environment.prefix} && {install}"]
+    return [
+        f"COPY {path} /tmp/{path}",
+        *sources,
+        f"RUN {_MOUNTS} uv venv --python {_minor(environment)} /{environment.prefix} && {install}",
+    ]
 
 
-def _service(recipe: Recipe) -> list[str]:
-    text = redact_urls(json.dumps(recipe.service, indent=1, sort_keys=True))
-    return ["COPY <<'SERVICE' /opt/lading/service.json", text, "SERVICE"]
+def _minor(environment: EnvironmentRecipe) -> str:
+    return ".".join(environment.target.python.split(".")[:2])
+
+
+def _server(recipe: Recipe) -> list[str]:
+    """The server's own environment, of exactly the packages that `lading build` gives it, and what it is to serve."""
+    own = [_minor(one) for one in recipe.environments if tuple(map(int, _minor(one).split("."))) >= OLDEST]
+    python = own[0] if own else ".".join(map(str, OLDEST))
+    packages = " ".join([f"lading=={__version__}", *(f"{name}=={version}" for name, version in pins().items())])
+    install = f"uv pip install --no-deps --python /opt/lading/bin/python --compile-bytecode {packages}"
+    text = redact_urls(json.dumps(recipe.service, sort_keys=True))
+    pieces = " \\\n    ".join(shlex.quote(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+    return [
+        f"RUN {_MOUNTS} uv venv --python {python} /opt/lading && {install}",
+        f"RUN printf %s \\\n    {pieces} > /opt/lading/service.json",
+    ]
+
+
+def _variables(recipe: Recipe) -> list[str]:
+    """As `lading build` sets them."""
+    path = f"/{recipe.environments[0].prefix}/bin:$PATH"
+    values = "PORT=5000 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=lading LOGNAME=lading"
+    gpu = any(one.target.accelerator != "cpu" for one in recipe.environments)
+    further = ["ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility"] if gpu else []
+    return [f"ENV PATH={path} LADING_SERVICE=/opt/lading/service.json {values}", *further]
+
+
+def _weights(recipe: Recipe) -> list[str]:
+    """Each file with the digest that its lock has; those of the project come with its other files, where they lie at their target."""
+    lines = []
+    for one in (file for weights in recipe.weights for file in weights.files):
+        if one.source.startswith(("http://", "https://")):
+            lines.append(f"ADD --checksum=sha256:{one.sha256} {shlex.quote(one.source)} {shlex.quote('/' + one.path)}")
+            continue
+        inside = os.path.relpath(one.source, recipe.root)
+        if inside.startswith(".."):
+            raise LadingError(_outside(one.source))
+        if one.path != f"{ROOT}/{inside}":
+            lines.append(f"COPY {json.dumps([inside, '/' + one.path])}")
+    return lines
+
+
+def _outside(path: str) -> Problem:
+    return Problem(
+        rule="weights-outside-context",
+        what=f"A Dockerfile cannot take the weights {path}.",
+        why="It takes files of the project's folder, and from the web.",
+        instead="Move them into the project's folder, or let `lading build` make the image.",
+    )
+
+
+def _conda() -> Problem:
+    return Problem(
+        rule="dockerfile-with-conda",
+        what="A Dockerfile cannot install the conda packages of this project as their lock has them.",
+        why="Lading links them itself, for their place in the image.",
+        instead="Let `lading build` make the image; `-o oci:DIR` and `-o docker-archive:FILE` hand it to other tools.",
+    )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from lading.images.packages import Package
-from lading.images.store import Store
+from lading.images.store import Store, touch
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.files import fold_hashes
 from lading.model.origin import Origin
@@ -98,7 +98,10 @@ class Downloader:
 
     def _kept(self, package: Package) -> Path | None:
         place = self._place(package)
-        return place if place.is_file() else None
+        if not place.is_file():
+            return None
+        touch(place)
+        return place
 
     def _place(self, package: Package) -> Path:
         # A file of the project may change: it is known by its state as well.

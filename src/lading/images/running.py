@@ -22,7 +22,7 @@ from lading.images.archive import Archive
 from lading.images.engines import Engine, find_engine
 from lading.images.layout import Layout
 from lading.images.media import Image
-from lading.images.store import Store
+from lading.images.store import Store, touch
 from lading.images.unpacked import unpack
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -176,6 +176,7 @@ def rootfs(image: Image, store: Store) -> Path:
         for name in ("proc", "dev", "sys", "tmp"):
             (place / name).mkdir(exist_ok=True)
         (place / ".complete").touch()
+    touch(place)
     return place
 
 

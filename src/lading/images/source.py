@@ -14,7 +14,7 @@ from lading.environments.sources import content_digest
 from lading.images.download import Downloader
 from lading.images.packages import Package, fits
 from lading.images.splice import Wheel
-from lading.images.store import Store
+from lading.images.store import Store, touch
 from lading.model.events import Event, Phase, Reporter
 from lading.model.files import fold_hashes
 from lading.model.origin import Origin
@@ -53,6 +53,7 @@ class Builder:
         if known is not None:
             path = self.store.root / "wheels" / known["sha256"] / known["filename"]
             if path.is_file():
+                touch(path)
                 return self._wheel(package, path, known["sha256"])
         self.reporter(Event(step=STEP, phase=Phase.STARTED, message=package.name))
         try:

@@ -16,11 +16,13 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lading.environments.claims import try_lock
 from lading.environments.home import home, require_writable, unusable
 from lading.images.layers import LayerWriter, Written, compressor_name
 from lading.images.media import Compression, Descriptor, Image, Kind, Layer, canonical, digest_of
@@ -32,6 +34,7 @@ FORMAT = "1"
 """Another one makes every layer anew: to be raised when they are written in another way."""
 NAME = "org.opencontainers.image.ref.name"
 PREVIOUS = "run.lading.previous"
+_NOTED = 3600.0
 
 
 class Store:
@@ -114,7 +117,10 @@ class Store:
             layer = Layer.from_json({**record, "kind": str(kind), "title": title})
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return layer if self.has(layer.descriptor.digest) else None
+        if not self.has(layer.descriptor.digest):
+            return None
+        touch(self.root / "layers" / f"{key}.json")
+        return layer
 
     def layer(self, kind: Kind, title: str, inputs: list[str], compression: Compression, write: Callable[[LayerWriter], None]) -> Layer:
         """The layer that ``write`` writes, kept by what it is made from.
@@ -165,27 +171,50 @@ class Store:
             self.add(image.manifest)
             self.add(image.config)
         descriptor = index_of(images, self.add)
+        touch(self.path(descriptor.digest))
         with self._locked():
-            entries = self._entries()
-            before = next((entry for entry in entries if _name(entry) == reference), None)
+            entries = self.entries()
+            before = next((entry for entry in entries if name_of(entry) == reference), None)
             notes = {NAME: reference}
             if before is not None and before["digest"] != descriptor.digest:
                 notes[PREVIOUS] = before["digest"]
             elif before is not None and PREVIOUS in before.get("annotations", {}):
                 notes[PREVIOUS] = before["annotations"][PREVIOUS]
             entry = {**descriptor.as_json(), "annotations": notes}
-            self._save([*(one for one in entries if _name(one) != reference), entry])
+            self._save([*(one for one in entries if name_of(one) != reference), entry])
         return descriptor.digest
 
     def find(self, reference: str) -> Mapping[str, Any] | None:
         """The entry of a name, as it stands in ``index.json``."""
-        return next((entry for entry in self._entries() if _name(entry) == reference), None)
+        return next((entry for entry in self.entries() if name_of(entry) == reference), None)
 
     def names(self) -> list[str]:
         """Every name in the store."""
-        return sorted(filter(None, map(_name, self._entries())))
+        return sorted(filter(None, map(name_of, self.entries())))
 
-    def _entries(self) -> list[dict[str, Any]]:
+    def forget(self, names: Collection[str]) -> None:
+        """Take names out of ``index.json``."""
+        if names:
+            with self._locked():
+                self._save([entry for entry in self.entries() if name_of(entry) not in names])
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While this lasts nothing is removed from the store."""
+        self.prepare()
+        with (self.root / "use.lock").open("wb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH)
+            yield
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nobody uses the store; while this lasts nobody begins to."""
+        self.prepare()
+        with (self.root / "use.lock").open("wb") as stream:
+            yield try_lock(stream.fileno(), fcntl.LOCK_EX)
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What ``index.json`` lists."""
         try:
             found: list[dict[str, Any]] = json.loads((self.root / "index.json").read_bytes())["manifests"]
         except (OSError, ValueError, KeyError):
@@ -231,7 +260,15 @@ def index_of(images: tuple[Image, ...], keep: Callable[[bytes], str]) -> Descrip
     return Descriptor(media_type=INDEX, digest=digest_of(content), size=len(content))
 
 
-def _name(entry: Mapping[str, Any]) -> str | None:
+def touch(path: Path) -> None:
+    """Note that something is used, for `lading.images.prune`; not more often than every hour. Where it cannot be, nothing is removed."""
+    with suppress(OSError):
+        if time.time() - path.stat().st_mtime > _NOTED:
+            os.utime(path)
+
+
+def name_of(entry: Mapping[str, Any]) -> str | None:
+    """The name of an entry of ``index.json``."""
     name: str | None = (entry.get("annotations") or {}).get(NAME)
     return name
 

@@ -9,7 +9,7 @@ from typing import Any
 from lading.images.base import load_base
 from lading.images.media import Descriptor, Image, Kind, Layer
 from lading.images.reference import local_name
-from lading.images.store import Store
+from lading.images.store import Store, touch
 from lading.model.events import Reporter
 from lading.model.problems import LadingError, Problem
 
@@ -24,6 +24,7 @@ def load(name: str, platform: str | None = None, store: Store | None = None) -> 
     digest = _digest(name, local)
     if digest is None:
         raise LadingError(_unknown(name, local))
+    touch(local.path(digest))
     images = tuple(_images(digest, local))
     fitting = tuple(image for image in images if platform in (None, image.platform))
     if not fitting:

@@ -314,12 +314,22 @@ def files(weights: Weights, locked: Sequence[LockedWeight]) -> tuple[Placed, ...
     return tuple(found)
 
 
+def addresses(weights: Weights, locked: Sequence[LockedWeight]) -> tuple[tuple[LockedWeight, WeightFile, str], ...]:
+    """Where every file of the sets is to be had, for a builder that fetches them itself: an address, or a path on this machine."""
+    declared = {weight.name: weight for weight in weights.declared}
+    return tuple(
+        (one, file, weights.source(declared[one.name], one.sources[file.source]).address(file, one.fingerprints[file.source]))
+        for one in locked
+        for file in one.files
+    )
+
+
 def _checked(weights: Weights, locked: LockedWeight, weight: Weight, file: WeightFile) -> Path:
     """Where a file is; a file of the project is compared with the lock."""
     source = locked.sources[file.source]
     here = weights.source(weight, source).place(file)
     if here is None:
-        return weights.store.path(file.digest)
+        return weights.store.use(file.digest)
     try:
         found = weights.store.digest_of(here)
     except OSError as error:

@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from lading.images.project import Rules
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
@@ -51,6 +50,9 @@ class Source(Protocol):
     def place(self, file: WeightFile) -> Path | None:
         """Where a file lies on this machine; None where it has to be received."""
 
+    def address(self, file: WeightFile, fingerprint: str) -> str:
+        """The address of a file in the state of ``fingerprint``; its path, where it lies on this machine."""
+
     def receive(self, file: WeightFile, fingerprint: str, part: Part, heard: Heard) -> None:
         """Append what is missing of a file, in the state of ``fingerprint``.
 
@@ -73,8 +75,10 @@ def make_source(
 
 def keeps(source: WeightSource) -> Keep:
     """Whether the patterns of a source let a path through; what is excluded stays out, whatever includes it."""
-    included, excluded = Rules(git=source.include), Rules(git=source.exclude)
-    return lambda path: (not source.include or included(path)) and not excluded(path)
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415 -- takes long to load
+
+    included, excluded = GitIgnoreSpec.from_lines(source.include), GitIgnoreSpec.from_lines(source.exclude)
+    return lambda path: (not source.include or included.match_file(path)) and not excluded.match_file(path)
 
 
 class Folder:
@@ -117,6 +121,11 @@ class Folder:
         """See `Source`."""
         return self._folder / file.path
 
+    def address(self, file: WeightFile, fingerprint: str) -> str:
+        """See `Source`."""
+        del fingerprint
+        return str(self._folder / file.path)
+
     def receive(self, file: WeightFile, fingerprint: str, part: Part, heard: Heard) -> None:
         """See `Source`; files of this machine are used where they lie."""
         raise NotImplementedError
@@ -146,6 +155,11 @@ class Address:
         """See `Source`."""
         del file
         return None
+
+    def address(self, file: WeightFile, fingerprint: str) -> str:
+        """See `Source`."""
+        del file, fingerprint
+        return self._uri
 
     def receive(self, file: WeightFile, fingerprint: str, part: Part, heard: Heard) -> None:
         """See `Source`; an address has no other states than today's, so the digest decides whether it is the file."""
@@ -189,9 +203,16 @@ class Hub:
         digest, size = self._store.take(None, self._into(path, commit))
         return WeightFile(path=path, size=size, digest=digest)
 
+    def _resolved(self, path: str, commit: str) -> str:
+        return f"{self._root}/{self._repository}/resolve/{commit}/{quote(path)}"
+
+    def address(self, file: WeightFile, fingerprint: str) -> str:
+        """See `Source`."""
+        return self._resolved(file.path, fingerprint.removeprefix("commit:"))
+
     def _into(self, path: str, commit: str, heard: Heard = lambda _count: None) -> Callable[[Part], None]:
         def receive(part: Part) -> None:
-            self._web.download(f"{self._root}/{self._repository}/resolve/{commit}/{quote(path)}", part, self._token, heard)
+            self._web.download(self._resolved(path, commit), part, self._token, heard)
 
         return receive
 

@@ -4,6 +4,7 @@
 
     LADING_HOME/weights/files/<sha256>      a whole file, which nobody writes to any more
     LADING_HOME/weights/parts/<sha256>      what has arrived of one; a later run goes on from there
+    LADING_HOME/weights/used/<sha256>       when it was used last: the time of an empty file, as the file itself may be a project's too
     LADING_HOME/weights/digests/<key>.json  the digest of a file elsewhere, as long as its size and times stay
 """
 
@@ -17,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,6 +76,31 @@ class WeightStore:
     def has(self, digest: str) -> bool:
         """Whether a file is there."""
         return self.path(digest).is_file()
+
+    def use(self, digest: str) -> Path:
+        """Where a file lies, which is noted as used."""
+        with suppress(OSError):
+            (self.root / "used").mkdir(parents=True, exist_ok=True)
+            (self.root / "used" / digest.removeprefix("sha256:")).touch()
+        return self.path(digest)
+
+    def prune(self, older_than: float, *, dry_run: bool = False) -> tuple[int, int]:
+        """Remove files that were not used for so many seconds, and parts that nobody went on with; returns how many, and their bytes.
+
+        Links to them in projects stay, and are files of their own then.
+        """
+        limit = time.time() - older_than
+        found = [path for name in ("files", "parts") if (self.root / name).is_dir() for path in (self.root / name).iterdir()]
+        old = [path for path in found if self._used(path) <= limit]
+        size = sum(path.stat().st_size for path in old)
+        for path in old if not dry_run else ():
+            path.unlink(missing_ok=True)
+            (self.root / "used" / path.name).unlink(missing_ok=True)
+        return len(old), size
+
+    def _used(self, path: Path) -> float:
+        note = self.root / "used" / path.name
+        return max((one.stat().st_mtime for one in (path, note) if one.exists()), default=0.0)
 
     def take(self, digest: str | None, receive: Callable[[Part], None]) -> tuple[str, int]:
         """Get a file: ``receive`` appends what is missing of it. Returns its digest and size in bytes.
