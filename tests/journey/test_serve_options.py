@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service.support import children_of
+from tests.service.support import children_of, free_port
 
 PROJECT = {
     "cog.yaml": 'build:\n  python_version: "3.11"\npredict: predict.py:Predictor\n',
@@ -148,6 +148,16 @@ def test_cogs_variable_names_the_training_of_a_folder_without_configuration(proj
     assert "COG_TRAIN_TYPE_STUB: The predictor file gone.py is not in the project." in told.err
 
 
+def test_the_page_to_try_it_on_has_a_port_of_its_own_and_browsers_are_shown_it(project, served):
+    port = free_port()
+    with served(project(PROJECT), "--playground-port", str(port)) as service:
+        assert f"a page to try it on: http://127.0.0.1:{port}/" in service.log
+        page = httpx.get(f"http://127.0.0.1:{port}/", headers={"accept": "text/html,*/*;q=0.8"}, follow_redirects=True)
+        assert (page.status_code, page.url.path, "Try it" in page.text) == (200, "/docs", True)
+        assert httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"do": "x"}}).json()["output"] == "x"
+        assert service.client.get("/").json()["docs_url"] == "/docs"
+
+
 def test_inputs_by_url_are_public_unless_allowed(project, served, lading, site):
     folder = project(PROJECT)
     with served(folder) as service:
@@ -201,6 +211,7 @@ def test_cogs_variable_names_the_predictor_of_a_folder_without_configuration(pro
         (["--workers", "0"], '"0" is no whole number from 1 on'),
         (["--threads", "x"], '"x" is no whole number from 1 on'),
         (["--max-body", "5T"], '"5T" is no size; write 500M or 2G'),
+        (["--playground-port", "70000"], "--playground-port: The port is not a number from 0 to 65535."),
         (["--upload-url", "s3://x"], '"s3://x" is no http:// or https:// URL'),
     ],
 )

@@ -42,6 +42,8 @@ def serve(arguments: argparse.Namespace, output: Output, port: int) -> int:
     from lading.images.running import serve_image
 
     image = imaging.runnable(arguments.project, output.reporter)
+    if arguments.playground or arguments.playground_port is not None:
+        output.say("The page to try it on is /docs, on the same port.")
     return serve_image(image, _options(image, arguments, port, _served_as(arguments)), output.reporter)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lading.model.service import ServedApi, ServiceSpec
 
 DEFAULT_PORT = 5000
+PLAYGROUND_PORT = 9000
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -41,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-downloads",
         metavar="HOSTS",
         help="what inputs by URL may name beside public addresses: networks, hosts, *.suffixes, or all, divided by commas",
+    )
+    parser.add_argument("--playground", action="store_true", help="also show the page to try it on, /docs, on a port of its own")
+    parser.add_argument(
+        "--playground-port", type=int, default=None, metavar="PORT", help=f"that port (default: {PLAYGROUND_PORT}); 0 takes a free one"
     )
     parser.add_argument("--await-explicit-shutdown", action="store_true", help="ignore SIGTERM; POST /shutdown ends the server")
     parser.add_argument("--no-limits", action="store_true", help="do not limit predictors to what `compute` of cortex.yaml says")
@@ -138,6 +143,7 @@ def _service(ready: pipeline.Ready, arguments: argparse.Namespace, port: int) ->
         max_body_bytes=arguments.max_body,
         max_held_bytes=_held(arguments),
         ignore_sigterm=arguments.await_explicit_shutdown,
+        playground_port=_playground(arguments),
     )
     spec = _adjusted(pipeline.with_variables(spec, _allowed(arguments) | asked_variables(arguments)), arguments)
     return _within_limits(spec, arguments)
@@ -203,10 +209,21 @@ def _port(arguments: argparse.Namespace) -> int:
     else:
         text, origin = os.environ.get("PORT") or str(DEFAULT_PORT), "PORT"
         port = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else -1
+    return _checked(port, origin, DEFAULT_PORT)
+
+
+def _playground(arguments: argparse.Namespace) -> int | None:
+    """The port of Cog's playground, whose place our page takes; None where it is not asked for."""
+    if arguments.playground_port is not None:
+        return _checked(arguments.playground_port, "--playground-port", PLAYGROUND_PORT)
+    return PLAYGROUND_PORT if arguments.playground else None
+
+
+def _checked(port: int, origin: str, usual: int) -> int:
     if not 0 <= port <= 65535:
-        raise LadingError(
-            Problem(rule="usage", what="The port is not a number from 0 to 65535.", origin=Origin(origin), instead="Write -p 5000.")
-        )
+        option = "-p" if origin == "PORT" else origin
+        what = "The port is not a number from 0 to 65535."
+        raise LadingError(Problem(rule="usage", what=what, origin=Origin(origin), instead=f"Write {option} {usual}."))
     return port
 
 

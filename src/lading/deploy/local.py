@@ -358,7 +358,7 @@ def _check_free(host: str, port: int) -> None:
     Raises:
         LadingError: if it cannot be listened on.
     """
-    from lading.service.server import bind  # noqa: PLC0415 -- the server's own check and words
+    from lading.service.listening import bind  # noqa: PLC0415 -- the server's own check and words
 
     bind(host, port).close()
 

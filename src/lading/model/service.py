@@ -67,7 +67,7 @@ class ServiceSpec:
 
     A body may have ``max_body_bytes``; the bodies of all requests that wait or run together ``max_held_bytes``. ``patience`` is how many
     seconds a client may take for its request's head, for each stretch of its body, and for reading a stretch of the answer.
-    ``ignore_sigterm``: only ``POST /shutdown`` and SIGINT end the server. ``training`` is what ``/trainings`` runs: its worker is started when the first training is asked for.
+    ``playground_port`` is one more port, where Cog has its page to try a model on; ``ignore_sigterm``: only ``POST /shutdown`` and SIGINT end the server. ``training`` is what ``/trainings`` runs: its worker is started when the first training is asked for.
     """
 
     kind: ProjectKind
@@ -78,6 +78,7 @@ class ServiceSpec:
     jobs_folder: str = ""
     host: str = "127.0.0.1"
     port: int = 5000
+    playground_port: int | None = None
     max_body_bytes: int = 100 * 1024 * 1024
     max_held_bytes: int = 512 * 1024 * 1024
     max_queue: int = 256

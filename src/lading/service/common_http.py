@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from lading import __version__
 from lading.model.project import Style
-from lading.model.service import ServiceSpec
+from lading.model.service import ServedApi, ServiceSpec
 from lading.service.asgi import TEXT, Request
 from lading.service.cog_http import iso
 from lading.service.counters import Counters, exposition
@@ -35,18 +35,29 @@ _encode = msgspec.json.Encoder().encode
 
 
 class CommonRoutes:
-    """Routes about the server rather than about one prediction. ``shutdown`` ends the server; None means it cannot be asked to."""
+    """Routes about the server rather than about one prediction. ``shutdown`` ends the server; None means it cannot be asked to.
+
+    ``served`` are the paths that are answered.
+    """
 
     def __init__(
-        self, spec: ServiceSpec, services: Sequence[PredictionService], counters: Counters, shutdown: Callable[[], None] | None
+        self,
+        spec: ServiceSpec,
+        services: Sequence[PredictionService],
+        counters: Counters,
+        shutdown: Callable[[], None] | None,
+        served: Collection[str] = (),
     ) -> None:
-        self.spec, self.services, self.counters = spec, services, counters
+        self.spec, self.services, self.counters, self._served = spec, services, counters, served
         self.stop_server = shutdown
         self._openapi: bytes | None = None
         self._docs: bytes | None = None
 
     async def root(self, request: Request) -> None:
-        """``GET /``: what there is."""
+        """``GET /``: what there is. A browser is shown the page."""
+        if b"text/html" in request.headers.get(b"accept", b""):
+            await request.respond(307, b"", None, [(b"location", b"/docs"), (b"vary", b"accept")])
+            return
         places: dict[str, Any] = {
             "title": self.spec.title,
             "lading_version": __version__,
@@ -69,11 +80,20 @@ class CommonRoutes:
         cortex = [api for api in self.spec.apis if api.worker.style == Style.CORTEX]
         cortex += self.spec.job_apis
         if cortex:
-            places["apis"] = {api.name: cortex_endpoints(api, alone=False)[0] for api in cortex}
-            places["apis"] |= {splitter.name: splitter.endpoint for splitter in self.spec.splitters}
-            grpc = {api.name: places["apis"][api.name] for api in cortex if api.worker.cortex.get("grpc")}
-            places |= {"grpc": grpc} if grpc else {}
+            places |= self._apis(cortex)
         await request.respond(200, _encode(places))
+
+    def _apis(self, cortex: Sequence[ServedApi]) -> dict[str, Any]:
+        """Each API's endpoint and kind by its name; those that are called by gRPC once more. An API that was deleted is not among them."""
+        every = {api.name: (cortex_endpoints(api, alone=False)[0], str(api.worker.cortex.get("kind", "RealtimeAPI"))) for api in cortex}
+        every |= {splitter.name: (splitter.endpoint, "TrafficSplitter") for splitter in self.spec.splitters}
+        there = {name: told for name, told in every.items() if told[0] in self._served}
+        grpc = {api.name: there[api.name][0] for api in cortex if api.worker.cortex.get("grpc") and api.name in there}
+        return {
+            "apis": {name: endpoint for name, (endpoint, _) in there.items()},
+            "kinds": {name: kind for name, (_, kind) in there.items()},
+            **({"grpc": grpc} if grpc else {}),
+        }
 
     async def health_check(self, request: Request) -> None:
         """``GET /health-check``: always 200; what counts is the body."""

@@ -7,7 +7,6 @@ everything that is slow to import.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import socket
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lading.model.events import Event, Phase, Reporter
-from lading.model.origin import Origin
-from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.problems import ExitCode
 from lading.model.project import ProjectKind
 from lading.model.service import ServedApi, ServiceSpec
+from lading.service.listening import address_of, bind
 from lading.service.process import Child, spawn
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from lading.service.reload import Source
     from lading.service.tracing import Tracing
 
-_BACKLOG = 2048
 _READY_FILE = Path("/var/run/cog/ready")
 
 
@@ -57,70 +55,40 @@ def serve(
         LadingError: if the port cannot be used, or the model's process cannot be started.
     """
     allow_shutdown = spec.kind is not ProjectKind.CORTEX if allow_shutdown is None else allow_shutdown
-    listener = bind(spec.host, spec.port)
+    with contextlib.ExitStack() as listening:
+        listeners = [listening.enter_context(bind(spec.host, spec.port))]
+        if spec.playground_port is not None:
+            listeners.append(listening.enter_context(bind(spec.host, spec.playground_port, "--playground-port")))
+        return _serve(spec, reporter, listeners, allow_shutdown=allow_shutdown, worker_main=worker_main, source=source)
+
+
+def _serve(
+    spec: ServiceSpec,
+    reporter: Reporter,
+    listeners: Sequence[socket.socket],
+    *,
+    allow_shutdown: bool,
+    worker_main: str | None,
+    source: Source | None,
+) -> int:
     children: list[list[Child]] = []
     try:
         for api in spec.apis:
             children.append([])
             for _ in range(max(1, api.processes)):
                 children[-1].append(spawn(api.worker, worker_main))
-        return _run(spec, reporter, listener, children, allow_shutdown=allow_shutdown, worker_main=worker_main, source=source)
+        return _run(spec, reporter, listeners, children, allow_shutdown=allow_shutdown, worker_main=worker_main, source=source)
     finally:
-        listener.close()
         for child in (child for group in children for child in group):
             if child.process.returncode is None:
                 child.kill()
                 child.wait()
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens there.
-
-    Raises:
-        LadingError: if that is not possible.
-    """
-    try:
-        family, kind, protocol, _name, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        raise LadingError(_host_problem(host, error.strerror or str(error))) from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-    except OSError as error:
-        listener.close()
-        raise LadingError(_bind_problem(host, port, error)) from error
-    return listener
-
-
-def _host_problem(host: str, reason: str) -> Problem:
-    return Problem(
-        rule="host-unknown",
-        what=f'"{host}" is no address of this machine: {reason}.',
-        origin=Origin("--host"),
-        instead="Use --host 127.0.0.1 for this machine alone, --host 0.0.0.0 for the whole network.",
-    )
-
-
-def _bind_problem(host: str, port: int, error: OSError) -> Problem:
-    if error.errno == errno.EADDRNOTAVAIL:
-        return _host_problem(host, error.strerror or "it is not here")
-    taken = error.errno == errno.EADDRINUSE
-    return Problem(
-        rule="port-in-use" if taken else "port-not-allowed",
-        what=f"Port {port} on {host} is in use." if taken else f"Port {port} on {host} cannot be used: {error.strerror}.",
-        origin=Origin("-p"),
-        why="Another program listens there, perhaps another `lading serve`." if taken else None,
-        instead=f"Choose another port: -p {port + 1 if 1024 <= port < 65535 else 5001}, or -p 0 for any free one.",
-    )
-
-
 def _run(
     spec: ServiceSpec,
     reporter: Reporter,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     children: Sequence[Sequence[Child]],
     *,
     allow_shutdown: bool,
@@ -135,7 +103,7 @@ def _run(
         import uvloop  # noqa: PLC0415
 
         factory = uvloop.new_event_loop
-    server = _Server(spec, reporter, listener, allow_shutdown=allow_shutdown, worker_main=worker_main, source=source)
+    server = _Server(spec, reporter, listeners, allow_shutdown=allow_shutdown, worker_main=worker_main, source=source)
     with asyncio.Runner(loop_factory=factory) as runner, _own_signals(server):
         return runner.run(server.run(children))
 
@@ -173,7 +141,7 @@ class _Server:
         self,
         spec: ServiceSpec,
         reporter: Reporter,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         *,
         allow_shutdown: bool,
         worker_main: str | None,
@@ -184,7 +152,7 @@ class _Server:
         from lading.service.log import ServiceLog  # noqa: PLC0415
         from lading.service.variables import of_server  # noqa: PLC0415
 
-        self.spec, self.listener = spec, listener
+        self.spec, self.listener, self.listeners = spec, listeners[0], listeners
         self.allow_shutdown, self.worker_main = allow_shutdown, worker_main
         self.variables = of_server(spec.apis, os.environ)
         self.log = ServiceLog.from_environment(reporter, self.variables)
@@ -314,7 +282,7 @@ class _Server:
         self._open_control(app)
         await self._open_grpc(app)
         self.http = make_server(app, self.spec.drain_seconds + 5, self.spec.patience)
-        serving = asyncio.create_task(self.http.serve(sockets=[self.listener]))
+        serving = asyncio.create_task(self.http.serve(sockets=list(self.listeners)))
         reports = [asyncio.create_task(self._report_setup(service)) for service in self.services]
         if self.source is not None:
             reports.append(asyncio.create_task(self._follow(self.source, app)))
@@ -394,12 +362,12 @@ class _Server:
         self.training = self._service(self.spec.training) if self.spec.training else None
 
     def _address(self) -> str:
-        host, port = self.listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{port}"
+        return address_of(self.listener)
 
     def _announce(self) -> None:
         self.log.report(Event(step="Serving", phase=Phase.FINISHED, message=f"{self.spec.title} on {self._address()}"))
+        for page in self.listeners[1:]:
+            self.log.report(Event(step="Serving", phase=Phase.FINISHED, message=f"a page to try it on: {address_of(page)}/"))
 
     async def _report_setup(self, service: PredictionService) -> None:
         """Say once how setup went, with the user's own traceback."""
