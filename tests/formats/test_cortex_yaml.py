@@ -328,9 +328,24 @@ def test_the_model_path_of_old_versions_is_read_with_a_note():
     assert [decision.rule for decision in found.decisions] == ["old-key-read"]
 
 
-def test_the_list_of_models_of_old_versions_is_refused_with_the_way_to_write_it():
-    ((line, what),) = refusals(ONNX + "    models: [{name: a, model_path: b}]\n")
-    assert (line, what) == (6, "iris (RealtimeAPI): predictor: models: invalid type (expected a map, got a list)")
+def test_the_list_of_models_of_old_versions_is_read_with_a_note():
+    found = config(ONNX + "    models: [{name: a, model_path: b}, {name: c, path: s3://d}]\n")
+    (api,) = found.apis
+    assert api.cortex.models is not None
+    assert [(one.name, one.path) for one in api.cortex.models.paths] == [("a", "b"), ("c", "s3://d")]
+    (note,) = found.decisions
+    assert (note.rule, note.subject, note.chose) == ("old-key-read", "models", "models: paths:")
+    assert [what.rpartition(": ")[2] for _, what in refusals(ONNX + "    models: [{name: a}, {nam: b}]\n")] == [
+        "must be defined",
+        'key "nam" is not supported',
+        "must be defined",
+        "must be defined",
+    ]
+
+
+def test_an_unknown_type_hides_no_other_mistake():
+    text = "- name: iris\n  kind: RealtimeAPI\n  predictor: {type: sklearn, path: p.txt, bad: 1, log_level: loud}\n"
+    assert [what.split(": ")[2] for _, what in refusals(text)] == ["type", 'key "bad" is not supported', "path", "log_level"]
 
 
 def test_the_size_of_batches_must_fit_the_threads():

@@ -14,6 +14,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 _SCHEMES = ("s3://", "gs://", "gcs://", "https://", "http://", "file://")
 _RESERVED = "_cortex_default"
+_OLD_PATHS = ("model_path", "model")
 _WAYS = ("path", "paths", "dir")
 
 
@@ -46,14 +47,8 @@ def read_models(predictor: Fields, key: str, kind: ApiKind, type_: PredictorType
     entry = predictor.node.get(key)
     if entry is None or (isinstance(entry.value, Scalar) and entry.value.value is None):
         return None
-    if isinstance(entry.value, Sequence):
-        predictor.problem(
-            "invalid type (expected a map, got a list)",
-            entry.line,
-            "Cortex 0.21 and older had the list here: write models: and, below it, paths: with a name and a path for each.",
-            key=key,
-        )
-        return None
+    if isinstance(entry.value, Sequence) and key == "models":
+        return Models(paths=_entries(predictor, key, type_))
     section = predictor.section(key)
     if section is None:
         return None
@@ -64,7 +59,7 @@ def read_models(predictor: Fields, key: str, kind: ApiKind, type_: PredictorType
     memory, disk = _cache(section, kind, processes)
     return Models(
         path=_location(section, "path") if section.node.get("path") else None,
-        paths=_paths(section, type_) if section.node.get("paths") else (),
+        paths=_entries(section, "paths", type_) if section.node.get("paths") else (),
         folder=_location(section, "dir") if section.node.get("dir") else None,
         signature_key=section.text("signature_key", null=True),
         cache_size=memory,
@@ -85,11 +80,13 @@ def _tensorflow_only(section: Fields) -> None:
     section.problem(message, section.line("signature_key"), "Remove signature_key.")
 
 
-def _paths(section: Fields, type_: PredictorType) -> tuple[ModelEntry, ...]:
+def _entries(section: Fields, key: str, type_: PredictorType) -> tuple[ModelEntry, ...]:
+    """Models with names. Cortex 0.21 and older called an entry's ``path`` ``model_path``."""
     found: list[ModelEntry] = []
-    for one in maps(section, "paths", "- name: my-model, with path: below") or ():
-        one.known(keys("paths"))
-        name, path = _model_name(one, [entry.name for entry in found]), _location(one, "path")
+    for one in maps(section, key, "- name: my-model, with path: below") or ():
+        one.known(keys("paths"), old=_OLD_PATHS if key == "models" else ())
+        old = next((name for name in _OLD_PATHS if key == "models" and one.node.get(name)), "path")
+        name, path = _model_name(one, [entry.name for entry in found]), _location(one, old)
         if type_ is not PredictorType.TENSORFLOW and one.node.get("signature_key"):
             _tensorflow_only(one)
         signature = one.text("signature_key", null=True)

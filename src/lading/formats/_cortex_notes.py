@@ -70,14 +70,14 @@ def grpc_endpoint(where: str, endpoint: str, origin: Origin) -> Decision:
     )
 
 
-def old_models(key: str, where: str, origin: Origin) -> Decision:
-    """``model_path`` and ``model`` of Cortex before 0.22, read as ``models.path``."""
+def old_models(key: str, where: str, origin: Origin, *, several: bool = False) -> Decision:
+    """``model_path`` and ``model`` of Cortex before 0.22, read as ``models.path``, and its list of ``models`` as ``models.paths``."""
     return Decision(
         rule="old-key-read",
         kind=Kind.CHOSEN,
         subject=key,
         asked=f"{where}: {key}",
-        chose="models: path:",
+        chose="models: paths:" if several else "models: path:",
         because="Cortex 0.22 and later write it so",
         origin=origin,
     )

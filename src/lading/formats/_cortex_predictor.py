@@ -12,7 +12,7 @@ from lading.formats._cortex_models import read_batching, read_models
 from lading.formats._cortex_table import LOG_LEVELS, TYPES, keys
 from lading.formats._paths import joined, outside
 from lading.formats._text import missing_file
-from lading.formats._yaml import Node, Scalar, kind_of, plain_value, shortened
+from lading.formats._yaml import Node, Scalar, Sequence, kind_of, plain_value, shortened
 from lading.formats.ignore_files import read_cortexignore
 from lading.model.cortex import ApiKind, CortexSettings, Grpc, Models, PredictorType
 from lading.model.decisions import Decision
@@ -41,15 +41,16 @@ class PredictorReader:
 
     def _predictor(self, predictor: Fields, kind: ApiKind, name: str, endpoint: str) -> Api | None:
         written = predictor.text("type", required=True, choices=TYPES, instead="Add type: python.")
-        if written is None:
-            return None
-        type_ = PredictorType(written)
+        type_ = PredictorType(written or "python")
         predictor.known(keys("predictor"), old=_OLD)
         path = self._predictor_path(predictor)
         processes = predictor.integer("processes_per_replica", 1, least=1, most=100)
         threads = predictor.integer("threads_per_process", 1, least=1)
         self._one_at_a_time(predictor, kind, processes, threads)
         handler = predictor.where.endswith(": handler")
+        common = self._common(predictor)
+        if written is None:
+            return None  # what the other keys may be depends on it
         settings = self._settings(predictor, kind, type_, processes, threads, name=name, handler=handler)
         if settings.grpc is not None:
             endpoint = f"/{settings.grpc.service}/{settings.grpc.methods[0].name}"
@@ -63,7 +64,7 @@ class PredictorReader:
             processes=processes,
             threads=threads,
             cortex=settings,
-            **self._common(predictor),
+            **common,
         )
         return api if path and name else None
 
@@ -133,6 +134,8 @@ class PredictorReader:
             return Models(path=predictor.text(old, required=True), signature_key=predictor.text("signature_key", null=True))
         found = read_models(predictor, "models", kind, type_, processes)
         entry = predictor.node.get("models")
+        if entry and isinstance(entry.value, Sequence):
+            self.decisions.append(notes.old_models("models", predictor.where, self.check.origin(entry.line), several=True))
         if entry is None or (isinstance(entry.value, Scalar) and entry.value.value is None):
             message = 'must be defined, and contain one of the following keys: "path", "paths", "dir"'
             predictor.problem(message, predictor.line("models"), "Add models: with path: below it.", key="models")
@@ -145,7 +148,9 @@ class PredictorReader:
 
     def _only_for(self, predictor: Fields, key: str, type_: PredictorType) -> None:
         message = f"{key} is not a supported field for the {type_} predictor type"
-        instead = "Load the models in PythonPredictor.__init__, and remove the key." if key == "models" else f"Remove {key}."
+        instead = f"Remove {key}."
+        if key == "models":
+            instead = "Rename it multi_model_reloading to get python_client, or load the models in PythonPredictor.__init__."
         predictor.problem(message, predictor.line(key), instead)
 
     def _reloading(self, predictor: Fields, kind: ApiKind, type_: PredictorType, processes: int) -> Models | None:
