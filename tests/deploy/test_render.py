@@ -263,6 +263,15 @@ def test_options_that_make_no_sense_are_told_with_their_names(options: dict[str,
     assert str(caught.value.problems[0].origin) == rule
 
 
+def test_scaling_by_cpu_needs_some_that_is_asked_for(tmp_path: Path) -> None:
+    none = {**CORTEX, "cortex.yaml": CORTEX["cortex.yaml"].replace("cpu: 500m", "cpu: null")}
+    deployment = deployment_of(tmp_path, none)
+    with pytest.raises(LadingError) as caught:
+        rendered(deployment)
+    assert "compute.cpu is null" in caught.value.problems[0].what
+    assert rendered(deployment, keda="http://prometheus:9090")
+
+
 def test_all_wrong_options_are_told_at_once(tmp_path: Path) -> None:
     deployment = replace(deployment_of(tmp_path, COG), options={"replicas": "x", "cpu_target": "y", "keda": "z"})
     with pytest.raises(LadingError) as caught:
@@ -307,7 +316,8 @@ def test_any_settings_give_valid_manifests(
     (iris, *others) = _BASE.service.apis
     cluster = replace(iris.cluster, compute=Compute(cpu=cpu, memory=memory, gpu=gpu), autoscaling=scaling)
     service = replace(_BASE.service, apis=(replace(iris, cluster=cluster), *others))
-    check(rendered(replace(_BASE, service=service)), VERSIONS[0])
+    options = {"replicas": "2"} if cpu is None else {}
+    check(rendered(replace(_BASE, service=service), **options), VERSIONS[0])
 
 
 _BASE: Deployment | None = None

@@ -13,7 +13,7 @@ from lading.model.secrets import Secret
 _Base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-class _Dumper(_Base):
+class _Dumper(_Base):  # type: ignore[misc] # libyaml's class has no types
     """Secrets print as they do everywhere, texts of several lines as such."""
 
     def ignore_aliases(self, _data: Any) -> bool:

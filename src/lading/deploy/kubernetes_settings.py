@@ -10,6 +10,7 @@ from typing import Any
 
 from lading.deploy.engine import Deployment, Option
 from lading.deploy.kubernetes_shape import JOB_KINDS, Settings
+from lading.model.cluster import Autoscaling
 from lading.model.origin import Origin
 from lading.model.problems import Problem, ProblemCollector
 
@@ -62,7 +63,7 @@ def settings_of(deployment: Deployment, place_options: Mapping[str, Any], read: 
     keda = given.get("keda")
     if keda and not str(keda).startswith(("http://", "https://")):
         checks.add("--keda", f'"{keda}" is no address.', "Write --keda http://prometheus.monitoring:9090.")
-    scaled = [one.name for one in deployment.service.apis if one.cluster.autoscaling and one.cluster.compute.cpu is None]
+    scaled = [one.name for one in deployment.service.apis if one.cluster.compute.cpu is None and _scales(one.cluster.autoscaling)]
     if scaled and not (keda or given.get("kserve") or given.get("replicas")):
         what = f"{', '.join(scaled)} is to be scaled by its use of CPU, and asks for none (compute.cpu is null)."
         checks.add("compute.cpu", what, "Write compute: cpu: 500m, or scale by requests with --keda, or not at all with --replicas.")
@@ -87,6 +88,10 @@ def settings_of(deployment: Deployment, place_options: Mapping[str, Any], read: 
     )
     problems.raise_if_any()
     return settings
+
+
+def _scales(scaling: Autoscaling | None) -> bool:
+    return scaling is not None and scaling.max_replicas > scaling.min_replicas
 
 
 class _Checks:
