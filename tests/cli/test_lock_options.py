@@ -177,3 +177,12 @@ def test_a_keyring_is_asked_when_the_url_names_a_user_alone(tmp_path: Path, inde
     assert versions(folder) == {"corp": "1.0"}
     assert "get" in (programs / "asked").read_text()
     assert "s3cret" not in (folder / "pylock.lading.toml").read_text() + ran.err + ran.out
+
+
+def test_what_is_imported_and_not_declared_is_said_until_it_is(folder: Path):
+    (folder / "predict.py").write_text(f"import numpy\n{PREDICTOR}")
+    first = lading("lock", folder)
+    assert "no file declares numpy" in " ".join(first.err.split())
+    assert "[imports-undeclared]" in lading("plan", folder).out
+    (folder / "predict.py").write_text(PREDICTOR)
+    assert "[imports-undeclared]" not in lading("plan", folder).out

@@ -139,6 +139,8 @@ def test_anchors_and_merges_are_understood():
         ("# only a comment\n", [("config-not-a-map", 1)]),
         ('"""A docstring."""\nbuild:\n  gpu: true\n', [("yaml-invalid", 1)]),
         ("build:1", [("config-not-a-map", 1)]),
+        ("build:1\npredict: predict.py:Predictor\n", [("yaml-invalid", 1)]),
+        ("build:\n  gpu:true\n\n  # why\n  cuda: '11.8'\n", [("yaml-invalid", 2)]),
         ("- build", [("config-not-a-map", 1)]),
         ("build:\n\tgpu: true", [("yaml-invalid", 2)]),
         ("build:\n  gpu: true\n bad: x: y", [("yaml-invalid", 3)]),

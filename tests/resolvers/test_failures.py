@@ -76,6 +76,19 @@ def test_a_misspelt_package(index: LocalIndex, fail: Fail):
     assert problem.what == f"There is no package numpyy on {index.host}."
 
 
+def test_a_name_to_import_in_place_of_the_one_to_install(index: LocalIndex, fail: Fail):
+    problem = fail(plan_of("cv2", index=index.url))
+    assert problem.instead == "Write opencv-python: cv2 is the name to import, not the one to install."
+
+
+def test_a_folder_of_the_project_written_without_a_slash(index: LocalIndex, fail: Fail, root: Path):
+    for path, content in project("mine", "0.1").items():
+        (root / "mine" / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / "mine" / path).write_text(content)
+    problem = fail(plan_of("mine", index=index.url))
+    assert (problem.instead or "").startswith("Write ./mine for the project's own folder")
+
+
 def test_two_of_my_packages_disagree_and_i_see_both_my_lines_and_the_reasons(index: LocalIndex, fail: Fail):
     index.add("other", "1.0")
     index.add("other", "2.0")

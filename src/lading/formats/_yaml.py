@@ -15,6 +15,7 @@ import yaml
 from lading.formats._text import read_text
 from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
+from lading.model.patterns import pattern
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.records import dataclass
 from lading.model.secrets import redact_urls
@@ -28,6 +29,8 @@ _TRUE = re.compile(r"true|True|TRUE|yes|Yes|YES|on|On|ON")
 _FALSE = re.compile(r"false|False|FALSE|no|No|NO|off|Off|OFF")
 _INT = re.compile(r"[-+]?(0b[01_]+|0o[0-7_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?")
+_AFTER_A_TEXT = ("mapping values are not allowed", "could not find expected ':'", "expected '<document start>'", "expected <block end>")
+_JOINED = pattern(r"(?:- )?([A-Za-z_][\w-]*):([^\s/:].*)")
 _SPECIAL = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
 
 
@@ -140,8 +143,27 @@ def _syntax_problem(path: str, text: str, error: yaml.YAMLError) -> Problem:
             instead="Delete the character.",
         )
     line = min(mark.line + 1, text.count("\n") + 1)
-    why, instead = _explained(str(getattr(error, "problem", None) or ""), text, line)
+    said = str(getattr(error, "problem", None) or "")
+    joined = _without_space(text, line) if any(one in said for one in _AFTER_A_TEXT) else None
+    if joined is not None:
+        line, written, instead = joined
+        why = f"`{redact_urls(written)}` has no space after its colon, so it is a text and no key."
+    else:
+        why, instead = _explained(said, text, line)
     return Problem(rule="yaml-invalid", what=f"{path} cannot be read as YAML.", origin=Origin(path, line), why=why, instead=instead)
+
+
+def _without_space(text: str, line: int) -> tuple[int, str, str] | None:
+    """A key without a space after its colon (``gpu:true``) on the line, or the one that it continues: its line, its text and the fix."""
+    lines = text.splitlines()[:line]
+    for number in range(len(lines), 0, -1):
+        written = lines[number - 1].strip()
+        found = _JOINED.fullmatch(written)
+        if found:
+            return number, written, f"Write: {redact_urls(f'{found[1]}: {found[2]}')}"
+        if number < line and written and not written.startswith("#"):
+            return None
+    return None
 
 
 def _explained(problem: str, text: str, line: int) -> tuple[str, str]:

@@ -30,7 +30,7 @@ from lading.planner.system import SystemPackages, system_packages
 from lading.planner.torch_index import torch_index
 
 FLOATING = "versions-float"
-OF_SOURCES = ("source-ignored", "sources-differ", "nothing-declared")
+OF_SOURCES = ("source-ignored", "sources-differ", "nothing-declared", "imports-undeclared")
 """Decisions about the files beside the source: those of now count, not those of when the lock was made."""
 
 EMPTY = Declaration(format="nothing", path="", read=())

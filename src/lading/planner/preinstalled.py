@@ -182,8 +182,15 @@ def files_of(api: Api, files: ProjectFiles) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*own, *named]))
 
 
+def sources_of(api: Api, files: ProjectFiles) -> Iterator[tuple[str, frozenset[str]]]:
+    """The Python files of the project that a predictor imports, its own first, each with the first parts of the project's own modules."""
+    own = frozenset(module.partition(".")[0] for _, module, _, found in _walk(api, files) if found)
+    for path in dict.fromkeys([api.file, *(one for _, _, _, found in _walk(api, files) for one in found)]):
+        yield path, own
+
+
 def _named_in(path: str, files: ProjectFiles) -> Iterator[str]:
-    tree = _parsed(path, files)
+    tree = parsed(path, files)
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < _LONGEST_PATH:
             written = posixpath.normpath(node.value)
@@ -231,12 +238,13 @@ def _there(path: str, files: ProjectFiles) -> bool:
 
 def _imports_of(path: str, files: ProjectFiles) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
-    tree = _parsed(path, files)
+    tree = parsed(path, files)
     _collect(tree.body if tree else (), found)
     return found
 
 
-def _parsed(path: str, files: ProjectFiles) -> ast.Module | None:
+def parsed(path: str, files: ProjectFiles) -> ast.Module | None:
+    """A source as a tree; None for what is no Python, or cannot be read."""
     if not path.endswith(".py"):
         return None
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from packaging.version import InvalidVersion, Version
 
+from lading.model.modules import distribution_named_so
 from lading.model.problems import ExitCode, Problem
 from lading.model.secrets import SecretUrl
 from lading.resolvers.cases import Said
@@ -118,10 +119,20 @@ def package_missing(said: Said) -> Problem:
         what=f"There is no package {name}{f' on {asked}' if asked else ''}{_demanded_by(said, name)}.",
         origin=said.origin(name),
         why=f"No index that was asked has it.{left_out}",
-        instead="Check the spelling (the name to install may differ from the name to import), or add the index that has it.",
+        instead=_meant(said, name),
         code=ExitCode.RESOLUTION,
         detail=said.detail(),
     )
+
+
+def _meant(said: Said, name: str) -> str:
+    """What was probably meant by a name that no index has."""
+    other = distribution_named_so(name)
+    if other is not None:
+        return f"Write {other}: {name} is the name to import, not the one to install."
+    if any((said.case.root / name / file).is_file() for file in ("pyproject.toml", "setup.py")):
+        return f"Write ./{name} for the project's own folder; a name without a slash is looked for on the indexes, as by pip."
+    return "Check the spelling (the name to install may differ from the name to import), or add the index that has it."
 
 
 def _pages(said: Said, name: str) -> list[Page]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class ResolveOptions:
     ``offline``: from uv's cache alone. ``previous``: a lock whose versions are kept where they still fit. ``upgrade``: do not keep
     them, or not for these packages. ``cache_dir``: uv's cache, None for its own choice. ``as_of``: the moment (RFC 3339) after which
     nothing that was uploaded counts. ``conda`` is what conda installs: its Python packages are taken as they are.
+    ``meanwhile`` is done while uv works.
     """
 
     offline: bool = False
@@ -69,6 +70,7 @@ class ResolveOptions:
     cache_dir: Path | None = None
     as_of: str | None = None
     conda: CondaLock | None = None
+    meanwhile: Callable[[], object] | None = None
 
 
 _AS_IT_IS = ResolveOptions()
@@ -236,12 +238,18 @@ class _Session:
     def _run(self, folder: Path) -> Finished:
         command, credentials = prepare(self.plan, self.call, folder)
         try:
-            finished = run(command, env={**self.env, **credentials}, cwd=folder, heard=self._heard, meanwhile=_load_the_rest)
+            finished = run(command, env={**self.env, **credentials}, cwd=folder, heard=self._heard, meanwhile=self._meanwhile)
         except OSError as error:
             raise LadingError(_not_started(error)) from error
         log, words = split(finished.stderr)
         self.witness = read_log(log)
         return replace(finished, stderr=words)
+
+    def _meanwhile(self) -> None:
+        """What can be done while uv works."""
+        _load_the_rest()
+        if self.options.meanwhile is not None:
+            self.options.meanwhile()
 
     def _builds(self) -> Mapping[str, Mapping[str, Any]]:
         """What the lock records of builds."""
@@ -298,7 +306,7 @@ def _document(folder: Path) -> Mapping[str, Any]:
 
 
 def _load_the_rest() -> None:
-    """Load, while uv works, what its answer will be read, told and written with."""
+    """Load what uv's answer will be read, told and written with."""
     for name in _AFTERWARDS:
         import_module(name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lading.model.plan import Plan
     from lading.model.requirements import Declared
     from lading.model.target import Interpreter
+    from lading.planner.undeclared import Imports
     from lading.resolvers.conda_pip import Resolving
     from lading.resolvers.uv import ResolveOptions
 
@@ -121,7 +123,8 @@ def _resolve(planned: Planned, project: Project, options: Options, as_of: str | 
     from lading.resolvers.uv import ResolveOptions, resolve
 
     previous = planned.existing if planned.existing and planned.existing.as_of == as_of else None
-    how = ResolveOptions(offline=options.offline, previous=previous, upgrade=options.upgrade, as_of=as_of)
+    imports = cache(lambda: _known_imports(planned.plan, project))
+    how = ResolveOptions(offline=options.offline, previous=previous, upgrade=options.upgrade, as_of=as_of, meanwhile=imports)
 
     both = None
     if planned.plan.conda is not None:
@@ -139,10 +142,19 @@ def _resolve(planned: Planned, project: Project, options: Options, as_of: str | 
 
     plan_, made = settle(planned.plan, resolved, lambda declared: _build_of(declared, planned, project, options))
     found = [decision for decision in made.decisions if decision not in plan_.decisions]
-    decisions = (*name_locked_versions(plan_, made), *([_day_decision(as_of, options)] if as_of else []), *found)
+    from lading.planner.undeclared import undeclared
+
+    missing = undeclared(imports(), plan_, made, project.config.run)
+    decisions = (*name_locked_versions(plan_, made), *([_day_decision(as_of, options)] if as_of else []), *found, *missing)
     sources = {source.path: source.sha256 for source in plan_.sources if source.sha256}
     target = replace(plan_.target, python=made.conda.python) if made.conda else plan_.target
     return replace(made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, source=plan_.source, target=target.as_json())
+
+
+def _known_imports(plan: Plan, project: Project) -> Imports:
+    from lading.planner.undeclared import known_imports
+
+    return known_imports(plan.apis, project.files)
 
 
 def _with_pythons(error: LadingError, plan: Plan, project: Project, options: Options) -> LadingError:

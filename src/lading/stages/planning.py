@@ -76,10 +76,19 @@ def plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repor
     stale = stale_reasons(existing, asked) if existing else ()
     as_locked = not stale and not options.upgrade and options.as_of is None
     if existing is not None and (options.frozen or as_locked):
-        return Planned(plan=keep_builds(planned, known, existing, asked), interpreter=interpreter, existing=existing, stale=stale)
+        kept = keep_builds(planned, known, existing, asked)
+        missing = _undeclared(project, kept, existing)
+        return Planned(plan=replace(kept, decisions=(*kept.decisions, *missing)), interpreter=interpreter, existing=existing, stale=stale)
     offers = _offers(project, chosen, target, known, options)
     made = planned(replace(known, offers=offers))
     return Planned(plan=made, interpreter=interpreter, existing=existing, stale=stale, offers=offers)
+
+
+def _undeclared(project: Project, plan: Plan, lock: Lock) -> tuple[Decision, ...]:
+    """What is said about modules that the predictors import and nothing in the lock brings."""
+    from lading.planner.undeclared import known_imports, undeclared
+
+    return undeclared(known_imports(plan.apis, project.files), plan, lock, project.config.run)
 
 
 def builds(planned: Planned, project: Project, options: Options) -> tuple[Row, ...]:
