@@ -26,6 +26,7 @@ from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 
 _POLL_SECONDS = 0.2
+_WITH_JOBS = ("BatchAPI", "TaskAPI")
 
 
 def client(directory: str | Path = ".", url: str | None = None) -> Client:
@@ -54,25 +55,26 @@ class Client:
         self.url, self._token, self._folder = url.rstrip("/"), token, folder
 
     def list_apis(self) -> list[dict[str, Any]]:
-        """Every API: its ``name``, ``endpoint`` and ``status``."""
-        places = self._ask("GET", "/").get("apis", {})
-        return [self._described(name, place) for name, place in places.items()]
+        """Every API: its ``name``, ``kind``, ``endpoint`` and ``status``."""
+        told = self._ask("GET", "/")
+        return [self._described(name, place, told) for name, place in told.get("apis", {}).items()]
 
     def get_api(self, api_name: str) -> dict[str, Any]:
         """One API; for those with jobs also its newest ``jobs``."""
         place = self._place(api_name)
-        described = self._described(api_name, place)
+        described = self._described(api_name, place, self._ask("GET", "/"))
         answer = self._ask("GET", place, plain=True)
         return {**described, "jobs": answer["jobs"]} if isinstance(answer, dict) and "jobs" in answer else described
 
-    def _described(self, name: str, place: str) -> dict[str, Any]:
+    def _described(self, name: str, place: str, told: Mapping[str, Any]) -> dict[str, Any]:
         health = self._ask("GET", "/health-check")
         own = health.get("apis", {}).get(name, health)
-        return {"name": name, "endpoint": f"{self.url}{place}", "status": str(own.get("status", "")).lower()}
+        kind = told.get("kinds", {}).get(name, "")
+        return {"name": name, "kind": kind, "endpoint": f"{self.url}{place}", "status": str(own.get("status", "")).lower()}
 
     def get_job(self, api_name: str, job_id: str) -> dict[str, Any]:
         """A job, as ``{api_spec, job_status, endpoint}``."""
-        found: dict[str, Any] = self._ask("GET", f"{self._place(api_name)}?jobID={urllib.parse.quote(job_id)}")
+        found: dict[str, Any] = self._ask("GET", f"{self._place(api_name, with_jobs=True)}?jobID={urllib.parse.quote(job_id)}")
         return found
 
     def submit_job(self, api_name: str, *, dry_run: bool = False, **submission: Any) -> Any:
@@ -82,11 +84,11 @@ class Client:
     def submit_body(self, api_name: str, body: bytes, *, dry_run: bool = False) -> Any:
         """Start a job with a submission that is JSON already."""
         query = "?dryRun=true" if dry_run else ""
-        return self._ask("POST", self._place(api_name) + query, body, plain=dry_run)
+        return self._ask("POST", self._place(api_name, with_jobs=True) + query, body, plain=dry_run)
 
     def stop_job(self, api_name: str, job_id: str, keep_cache: bool = False) -> dict[str, Any]:  # noqa: ARG002, FBT001, FBT002 - Cortex's
         """Stop a job."""
-        stopped: dict[str, Any] = self._ask("DELETE", f"{self._place(api_name)}?jobID={urllib.parse.quote(job_id)}")
+        stopped: dict[str, Any] = self._ask("DELETE", f"{self._place(api_name, with_jobs=True)}?jobID={urllib.parse.quote(job_id)}")
         return stopped
 
     def predict(self, api_name: str, payload: Any) -> Any:
@@ -143,11 +145,17 @@ class Client:
             raise LadingError(Problem(rule="logs-elsewhere", what="Logs are read on the server's machine.", instead="Run this there."))
         return self._folder / "logs"
 
-    def _place(self, name: str) -> str:
-        places: dict[str, str] = self._ask("GET", "/").get("apis", {})
+    def _place(self, name: str, *, with_jobs: bool = False) -> str:
+        told = self._ask("GET", "/")
+        places: dict[str, str] = told.get("apis", {})
+        kinds: dict[str, str] = told.get("kinds", {})
         if name not in places:
             there = ", ".join(places) or "none"
             raise LadingError(Problem(rule="api-unknown", what=f"There is no API {name}.", instead=f"The server has: {there}."))
+        if with_jobs and kinds.get(name, "BatchAPI") not in _WITH_JOBS:
+            there = ", ".join(one for one, kind in kinds.items() if kind in _WITH_JOBS)
+            instead = f"APIs with jobs: {there}." if there else f"Ask it with `lading predict {name} sample.json`."
+            raise LadingError(Problem(rule="api-without-jobs", what=f"{name} is a {kinds[name]}, and has no jobs.", instead=instead))
         return places[name]
 
     def _ask(self, method: str, place: str, body: bytes | None = None, *, plain: bool = False) -> Any:

@@ -183,6 +183,7 @@ def test_a_deleted_api_stops_its_jobs(tmp_path):
         client = Client(server.url, token=json.loads((tmp_path / "jobs" / "server.json").read_text())["token"])
         assert client.delete_api("many")["message"] == "deleted many"
         assert server.client.get("/many").status_code == 404
+        assert "many" not in server.client.get("/").json()["apis"]
         _until(lambda: children_of(server.process.pid) == [])
         done = (tmp_path / "out").read_text()
         assert server.stop() == 0
@@ -294,7 +295,9 @@ def test_an_asynchronous_request_is_kept_worked_off_and_asked_for(server):
 
 
 def test_the_root_names_every_api_and_browsers_may_ask(server):
-    assert server.client.get("/").json()["apis"] == {"later": "/later", "many": "/many", "once": "/once"}
+    told = server.client.get("/").json()
+    assert told["apis"] == {"later": "/later", "many": "/many", "once": "/once"}
+    assert told["kinds"] == {"later": "AsyncAPI", "many": "BatchAPI", "once": "TaskAPI"}
     asked = server.client.options("/many", headers={"access-control-request-headers": "x-a"})
     assert (asked.status_code, asked.headers["access-control-allow-headers"]) == (204, "x-a")
     assert len(server.client.get("/many").json()["jobs"]) > 3

@@ -131,6 +131,10 @@ def test_every_kind_is_served_and_used_by_the_commands(project, served, lading, 
         assert "deleted later" in run("delete", "later").err
         assert service.client.post("/later", json={}).status_code == 404
         assert service.client.post("/-/apis/doubler").status_code == 401
+        assert "later" not in run("get").out
+        refused = lading("batch", "submit", "doubler", jobs, cwd=folder)
+        assert (refused.code, "doubler is a RealtimeAPI, and has no jobs." in refused.err) == (2, True)
+        assert "APIs with jobs: many, once." in refused.err
         unknown = lading("get", "nothing", cwd=folder)
         assert (unknown.code, "There is no API nothing." in unknown.err) == (2, True)
     ended = lading("get", cwd=folder)

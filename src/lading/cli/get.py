@@ -47,7 +47,7 @@ def _show(found: dict[str, Any] | list[dict[str, Any]], output: Output) -> None:
         output.json(found)
         return
     for one in found if isinstance(found, list) else [found]:
-        output.data(f"{one['name']:20}  {one['status']:14}  {one['endpoint']}")
+        output.data(f"{one['name']:20}  {one['kind']:15}  {one['status']:14}  {one['endpoint']}")
         for job in one.get("jobs", ()):
             output.data(f"  {job_line(job)}")
 

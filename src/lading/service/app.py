@@ -145,7 +145,7 @@ def create_app(
     log = log or ServiceLog()
     app = App(spec.max_body_bytes, counters, log, Budget(spec.max_held_bytes))
     hooks = webhooks or Webhooks(log)
-    _add_common(app, CommonRoutes(spec, services, counters, shutdown))
+    _add_common(app, CommonRoutes(spec, services, counters, shutdown, app.whole))
     alone = len(services) + len(spec.job_apis) + len(spec.splitters) == 1
     targets: dict[str, CortexRoutes] = {}
     for service in services:
