@@ -442,9 +442,10 @@ def _is_one_of(value, values):
     return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values)
 
 
-def _holds_secret(kind):
+def holds_secret(kind):
+    """Whether a TYPE is a secret, or has one in it."""
     inner = [kind.get("items"), kind.get("values")] if kind["kind"] in ("list", "dict") else kind.get("types", [])
-    return kind["kind"] == "secret" or any(_holds_secret(part) for part in inner if part)
+    return kind["kind"] == "secret" or any(holds_secret(part) for part in inner if part)
 
 
 def _detail(name, misfit):
@@ -466,7 +467,7 @@ def _number(value):
 
 
 def _shown(kind, value):
-    return _HIDDEN if _holds_secret(kind) else _show(value)
+    return _HIDDEN if holds_secret(kind) else _show(value)
 
 
 def _show(value):

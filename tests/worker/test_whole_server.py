@@ -225,3 +225,21 @@ def test_no_call_is_lost_among_many(tmp_path):
         for thread in threads:
             thread.join()
         assert wrong == []
+
+
+def test_secrets_of_an_input_reach_the_model_and_nobody_else(tmp_path):
+    code = """
+        from typing import List, Optional
+        from cog import BasePredictor, Secret
+
+        class Predictor(BasePredictor):
+            def predict(self, name: str, key: Secret, more: List[Secret] = None, none: Optional[Secret] = None) -> int:
+                return len(key.get_secret_value()) + sum(len(one.get_secret_value()) for one in more or [])
+    """
+    with serving(tmp_path, code) as server:
+        given = {"name": "Ada", "key": "hunter2", "more": ["hunter3"], "none": None}
+        assert server.client.put("/predictions/one", json={"input": given}).json()["output"] == 14
+        shown = server.client.get("/predictions/one")
+        assert shown.json()["input"] == {"name": "Ada", "key": "**********", "more": "**********", "none": None}
+        assert "hunter" not in shown.text + server.client.get("/predictions").text + server.talk
+        assert server.client.post("/predictions", json={"input": 5}).status_code == 422

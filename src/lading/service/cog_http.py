@@ -7,7 +7,7 @@ again, predictions can be read and listed. Answers are composed around the model
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Literal
@@ -24,7 +24,9 @@ from lading.service.prediction import LONGEST_ID, PredictionService
 from lading.service.preferences import Preferences, preferences
 from lading.service.tracing import Tracing
 from lading.service.webhooks import WebhookEvent, Webhooks
+from lading_worker import inputs
 
+holds_secret: Callable[[Mapping[str, Any]], bool] = inputs.holds_secret
 _PAGE, _LONGEST_PAGE = 100, 1000
 _NOTHING = (b"", b"null")
 
@@ -52,7 +54,9 @@ class _Answer(msgspec.Struct, omit_defaults=True):
     completed_at: str | None = None
 
 
+_HIDDEN, _NULL = msgspec.Raw(b'"**********"'), msgspec.Raw(b"null")
 _decode = msgspec.json.Decoder(PredictionRequest).decode
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -136,6 +140,7 @@ class CogRoutes:
         self.max_listeners, self.tracing = max_listeners, tracing
         signature = service.api.worker.signature
         self._streams = signature is None or bool(signature.get("streaming") or signature.get("generator"))
+        self._secrets = frozenset(one["name"] for one in (signature or {}).get("inputs", ()) if holds_secret(one["type"]))
 
     def takes(self, headers: Mapping[bytes, bytes]) -> bool:
         """See `lading.service.exchange.Handler`."""
@@ -311,15 +316,25 @@ class CogRoutes:
         context = _encode(asked.context) if asked.context is not None else b""
         trace = _trace(request)
         if self.tracing is None:
-            call = self.service.new_call(body, id_=id_, context=context, input_=body, trace=trace)
+            call = self.service.new_call(body, id_=id_, context=context, input_=self._shown(body), trace=trace)
         else:
             route = self.place if request.method == "POST" else f"{self.place}/{{id}}"
             known, span = self.tracing.begin(request.headers, asked.context or {}, method=request.method, route=route, mode=mode)
-            call = self.service.new_call(body, id_=id_, context=context, input_=body, trace=trace, span=span)
+            call = self.service.new_call(body, id_=id_, context=context, input_=self._shown(body), trace=trace, span=span)
             self.tracing.follow(call, known)
         if asked.webhook is not None:
             self._add_webhook(asked, call, trace)
         return call
+
+    def _shown(self, given: bytes) -> bytes:
+        """An input as snapshots show it: whoever reads a prediction, or gets its webhooks, does not learn its secrets."""
+        if not self._secrets:
+            return given
+        try:
+            fields = _fields(given)
+        except (msgspec.DecodeError, RecursionError):
+            return b""  # no object: the worker will refuse it
+        return _encode({name: _HIDDEN if name in self._secrets and value != _NULL else value for name, value in fields.items()})
 
     def _add_webhook(self, asked: PredictionRequest, call: Call, trace: dict[str, str]) -> None:
         url = asked.webhook or ""
