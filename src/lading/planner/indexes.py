@@ -32,6 +32,13 @@ def environment_options(environ: Mapping[str, str]) -> IndexOptions:
     )
 
 
+def environment_places(environ: Mapping[str, str]) -> tuple[tuple[str, SecretUrl], ...]:
+    """Every index and page of links that this machine's variables name, with the variable."""
+    names = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+    others = ("UV_FIND_LINKS", "PIP_FIND_LINKS", "LADING_TORCH_INDEX")
+    return tuple((name, SecretUrl(_unnamed(word))) for name in (*names, *others) for word in _words(environ, name))
+
+
 def _words(environ: Mapping[str, str], name: str) -> list[str]:
     return environ.get(name, "").replace(",", " ").split()
 

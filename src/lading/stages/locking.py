@@ -142,10 +142,13 @@ def _resolve(planned: Planned, project: Project, options: Options, as_of: str | 
 
     plan_, made = settle(planned.plan, resolved, lambda declared: _build_of(declared, planned, project, options))
     found = [decision for decision in made.decisions if decision not in plan_.decisions]
+    from lading.locks.mirrors import mirrored
+    from lading.planner.indexes import environment_places
     from lading.planner.undeclared import undeclared
 
+    mirrors = mirrored(made, environment_places(options.environ), plan_.options)
     missing = undeclared(imports(), plan_, made, project.config.run)
-    decisions = (*name_locked_versions(plan_, made), *([_day_decision(as_of, options)] if as_of else []), *found, *missing)
+    decisions = (*name_locked_versions(plan_, made), *([_day_decision(as_of, options)] if as_of else []), *found, *mirrors, *missing)
     sources = {source.path: source.sha256 for source in plan_.sources if source.sha256}
     target = replace(plan_.target, python=made.conda.python) if made.conda else plan_.target
     return replace(made, fingerprint=plan_.fingerprint, decisions=decisions, sources=sources, source=plan_.source, target=target.as_json())
