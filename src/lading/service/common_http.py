@@ -13,11 +13,11 @@ from lading import __version__
 from lading.model.project import Style
 from lading.model.service import ServedApi, ServiceSpec
 from lading.service.asgi import TEXT, Request
-from lading.service.cog_http import iso
 from lading.service.counters import Counters, exposition
 from lading.service.openapi import cortex_endpoints, document
 from lading.service.pool import Health
 from lading.service.prediction import HealthReport, PredictionService
+from lading.service.snapshots import iso
 
 _WORST_FIRST = (
     Health.DEFUNCT,
