@@ -12,7 +12,8 @@ from lading.model.patterns import pattern
 from lading.model.records import dataclass, field, replace
 from lading.model.secrets import MASK, Secret, SecretText, SecretUrl, redact_urls
 
-_TOKEN = pattern(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://[^\s]*?)/t/(?P<token>[^/\s]+)/")
+# In a text a URL may be followed by anything; `channel::package` is what may follow it without a space or a quotation mark.
+_TOKEN = pattern(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://[^\s]*?)/t/(?P<token>[^/\s:'\"(),;<>\[\]]+)")
 _SECRET_NAME = pattern(r"TOKEN|SECRET|PASS|KEY|CREDENTIAL", re.IGNORECASE)
 _PLATFORMS = {
     ("x86_64", "linux"): "linux-64",
@@ -30,7 +31,7 @@ def redact_conda(text: str) -> str:
 
 def _masked_token(found: re.Match[str]) -> str:
     token = found["token"]
-    return found[0] if re.fullmatch(r"\$\{[A-Z0-9_]+\}|\*+", token) else f"{found['scheme']}/t/{MASK}/"
+    return found[0] if re.fullmatch(r"\$\{[A-Z0-9_]+\}|\*+", token) else f"{found['scheme']}/t/{MASK}"
 
 
 class CondaText(SecretText):
@@ -58,7 +59,7 @@ class ChannelUrl(SecretUrl):
     @property
     def token(self) -> str | None:
         """The token in the path, None without one."""
-        found = _TOKEN.search(self._value + "/")
+        found = _TOKEN.search(self._value)
         return found["token"] if found else None
 
     @property
@@ -68,8 +69,7 @@ class ChannelUrl(SecretUrl):
 
     def without_credentials(self) -> str:
         """The URL without user part and token: what a lock names."""
-        bare = _TOKEN.sub(lambda found: f"{found['scheme']}/", super().without_credentials() + "/")
-        return bare if self._value.endswith("/") else bare.removesuffix("/")
+        return _TOKEN.sub(lambda found: found["scheme"], super().without_credentials())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
