@@ -8,7 +8,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 _SHIMS = os.path.join(_HERE, "shims")
 _CALLERS = frozenset(
     os.path.join(_HERE, name + ".py")
-    for name in ("__main__", "engine", "loading", "cog_style", "cortex_style", "grpc_style", "payload", "looping")
+    for name in ("__main__", "engine", "loading", "cog_style", "cortex_style", "cortex_jobs", "grpc_style", "payload", "looping")
 )
 
 
@@ -75,7 +75,7 @@ def loaded_files():
     for module in list(sys.modules.values()):
         try:
             file = module.__file__
-        except Exception:  # a module may be any object
+        except Exception:  # noqa: S112 - a module may be any object
             continue
         if isinstance(file, str) and file.endswith(".py"):
             path = os.path.abspath(file)

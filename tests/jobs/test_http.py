@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import random
 import signal
 import sqlite3
 import time
@@ -322,6 +324,39 @@ def test_a_job_goes_on_after_the_server_was_killed(tmp_path):
         _until(lambda: again.client.get("/later/r").json()["status"] == "completed")
     seen = {line.split()[0] for line in (tmp_path / "out").read_text().splitlines()}
     assert {str(number) for number in range(60)} <= seen
+
+
+@pytest.mark.slow
+def test_the_server_and_its_workers_are_killed_again_and_again_and_nothing_is_lost(tmp_path):
+    """What is started may be started again, and ends once: each number was seen, and the store counts each once."""
+    chance = random.Random(5)
+    config = {"out": str(tmp_path / "out"), "mark": "m"}
+    slow = BATCH.replace("def predict(self, payload, batch_id):", "def predict(self, payload, batch_id):\n            time.sleep(0.01)")
+    spec = {"job_apis": [api(tmp_path, "many", "BatchAPI", slow, config=config)]}
+    job, rounds, total = "", 0, 1500
+    while True:
+        server = start(tmp_path, free_port(), tmp_path / "log", **spec)
+        wait_for_answers(server)
+        job = job or _submit(server, workers=2, item_list={"items": list(range(total)), "batch_size": 1})["job_id"]
+        until = time.monotonic() + chance.uniform(0.3, 1.5)
+        while time.monotonic() < until:
+            time.sleep(chance.uniform(0.1, 0.4))
+            workers = children_of(server.process.pid)
+            if workers and rounds < 20:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(chance.choice(workers), signal.SIGKILL)
+        status = server.client.get("/many", params={"jobID": job}).json()["job_status"]
+        server.client.close()
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        rounds += 1
+        if status["status"] != "status_running":
+            break
+        assert rounds < 100
+    assert rounds > 5
+    assert (status["status"], status["batch_metrics"]["succeeded"], status["batch_metrics"]["failed"]) == ("status_succeeded", total, 0)
+    seen = [line.split()[0] for line in (tmp_path / "out").read_text().splitlines() if not line.startswith("complete")]
+    assert {str(number) for number in range(total)} <= set(seen)
 
 
 def test_a_second_server_of_the_same_jobs_is_refused(server, root):
