@@ -123,12 +123,20 @@ def test_every_kind_is_served_and_used_by_the_commands(project, served, lading, 
         assert service.client.get(f"/later/{key}").json()["result"] == {"got": {"n": 21}}
 
         before = run("logs", "doubler").out.count("loading doubler")
+        assert before == 1  # what it printed before there was anybody to ask
         assert "refreshed doubler" in run("refresh", "doubler").err
         assert run("predict", "doubler", sample).data["doubled"] == 42
         assert run("logs", "doubler").out.count("loading doubler") == before + 1
         used = lading("delete", "doubler", cwd=folder)
         assert (used.code, "is used by the TrafficSplitter split" in used.err) == (2, True)
         assert "deleted later" in run("delete", "later").err
+        assert "deleted split" in run("delete", "split").err
+        assert service.client.post("/split", json={"n": 1}).status_code == 404
+        assert "deleted new-doubler" in run("delete", "new-doubler").err
+        assert "new-doubler" not in run("get").out
+        for verb in ("refresh", "delete"):
+            unknown = lading(verb, "new-doubler", cwd=folder)
+            assert (unknown.code, "there is no API new-doubler" in unknown.err) == (2, True)
         assert service.client.post("/later", json={}).status_code == 404
         assert service.client.post("/-/apis/doubler").status_code == 401
         assert "later" not in run("get").out

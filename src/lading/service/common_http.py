@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from lading import __version__
-from lading.model.project import Style
+from lading.model.project import ProjectKind, Style
 from lading.model.service import ServedApi, ServiceSpec
 from lading.service.asgi import TEXT, Request
 from lading.service.counters import Counters, exposition
@@ -79,7 +79,7 @@ class CommonRoutes:
             places["trainings_cancel_url"] = "/trainings/{training_id}/cancel"
         cortex = [api for api in self.spec.apis if api.worker.style == Style.CORTEX]
         cortex += self.spec.job_apis
-        if cortex:
+        if cortex or self.spec.kind == ProjectKind.CORTEX:
             places |= self._apis(cortex)
         await request.respond(200, _encode(places))
 

@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from lading.model.cortex import Splitter
+from lading.model.service import ServiceSpec
 from lading.service.crews import JobLog
 from lading.service.fleet import Fleet, NotReadyError, can_serve, failure_text
 from lading.service.log import ServiceLog
@@ -36,13 +36,13 @@ class RefusedRequestError(Exception):
 
 
 class Control:
-    """See the module."""
+    """See the module. ``spec`` tells what is served now, ``drop`` stops serving an API or a splitter."""
 
-    def __init__(self, folder: Path, fleet: Fleet, log: ServiceLog) -> None:
-        self.folder, self.fleet, self._log = folder, fleet, log
+    def __init__(
+        self, folder: Path, fleet: Fleet, log: ServiceLog, spec: Callable[[], ServiceSpec], drop: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self.folder, self.fleet, self._log, self._spec, self._drop = folder, fleet, log, spec, drop
         self._token = secrets.token_urlsafe(24)
-        self._app: App | None = None
-        self._splits: dict[str, tuple[str, ...]] = {}
         self._logs: dict[str, JobLog] = {}
 
     def open(self, address: str) -> None:
@@ -52,6 +52,10 @@ class Control:
             number = os.open(self.folder / NOTE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(number, "w") as stream:
                 json.dump({"url": address, "token": self._token, "pid": os.getpid()}, stream)
+        for service in self.fleet.services:
+            # Models print from the first moment on, before there was anybody to keep it.
+            if service.pool.setup.log:
+                self.write(service.api.name, "".join(service.pool.setup.log))
         self._log.tee = self.write
 
     async def close(self) -> None:
@@ -72,9 +76,8 @@ class Control:
                 log.path.replace(log.path.with_suffix(".log.1"))
         log.write(text)
 
-    def attach(self, app: App, splitters: Sequence[Splitter]) -> None:
+    def attach(self, app: App) -> None:
         """Put the routes on an application."""
-        self._app, self._splits = app, {one.name: tuple(share.name for share in one.shares) for one in splitters}
         app.children[PLACE] = self.one
 
     # Routes
@@ -106,7 +109,8 @@ class Control:
         async with self.fleet.turn:
             service = self.fleet.find(name)
             if service is None:
-                raise RefusedRequestError(f"{name} has no workers that wait: those of its jobs start with each job")
+                self._check(name)
+                raise RefusedRequestError(f"{name} has no workers that wait")
             try:
                 new = await self.fleet.replace(service, service.api)
             except NotReadyError as error:
@@ -115,34 +119,20 @@ class Control:
                 raise RefusedRequestError(f"{name} cannot serve: {failure_text(new.pool)}")
 
     async def delete(self, name: str) -> None:
-        """Stop serving an API; its jobs are stopped, too.
+        """Stop serving an API or a splitter; its jobs are stopped, too.
 
         Raises:
             RefusedRequestError: if there is none, or a splitter needs it.
         """
         async with self.fleet.turn:
-            using = [splitter for splitter, names in self._splits.items() if name in names]
+            self._check(name)
+            using = [splitter.name for splitter in self._spec().splitters if name in {share.name for share in splitter.shares}]
             if using:
                 raise RefusedRequestError(f"{name} is used by the TrafficSplitter {using[0]}")
-            service, app = self.fleet.find(name), self._app
-            assert app is not None
-            owners = {path: getattr(handler, "__self__", None) for path, handler in app.whole.items()}
-            paths = {path: owner for path, owner in owners.items() if _name(owner) == name}
-            if not paths:
-                raise RefusedRequestError(f"there is no API {name}")
-            for path in paths:
-                del app.whole[path]
-                app.children.pop(path, None)
-                app.direct.handlers.pop(path.encode(), None)
-            if service is not None:
-                self.fleet.remove(service)
-            jobs = [owner.jobs for owner in paths.values() if owner is not None and hasattr(owner, "jobs")]
-            if jobs:
-                await jobs[0].end(name)
+            await self._drop(name)
 
-
-def _name(routes: Any) -> str | None:
-    """The API that routes belong to."""
-    service = getattr(routes, "service", None)
-    api = getattr(routes, "api", None) if service is None else service.api
-    return getattr(api, "name", None)
+    def _check(self, name: str) -> None:
+        spec = self._spec()
+        names = [*(api.name for api in (*spec.apis, *spec.job_apis)), *(splitter.name for splitter in spec.splitters)]
+        if name not in names:
+            raise RefusedRequestError(f"there is no API {name}")

@@ -11,10 +11,12 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from lading.model.cortex import Splitter
 from lading.model.events import Event, Phase, Reporter
 from lading.model.problems import ExitCode
 from lading.model.project import ProjectKind
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from lading.service.reload import Source
     from lading.service.tracing import Tracing
 
+_Named = TypeVar("_Named", ServedApi, Splitter)
 _READY_FILE = Path("/var/run/cog/ready")
 
 
@@ -160,6 +163,7 @@ class _Server:
         self.services: list[PredictionService] = []
         self.fleet = Fleet(self.services, self._service, drain_seconds=spec.drain_seconds)
         self.source = source
+        self.dropped: set[str] = set()
         self.webhooks: Any = None
         self.tracing: Tracing | None = None
         self.error_reports: ErrorReports | None = None
@@ -323,9 +327,34 @@ class _Server:
             return
         from lading.service.control import Control  # noqa: PLC0415 - after the workers
 
-        self.control = Control(Path(self.spec.jobs_folder), self.fleet, self.log)
-        self.control.attach(app, self.spec.splitters)
+        async def drop(name: str) -> None:
+            await self._drop(name, app)
+
+        self.control = Control(Path(self.spec.jobs_folder), self.fleet, self.log, lambda: self.spec, drop)
+        self.control.attach(app)
         self.control.open(self._address().replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:"))
+
+    async def _drop(self, name: str, app: App) -> None:
+        """Stop serving an API or a splitter, until the server starts again."""
+        self.dropped.add(name)
+        self.spec = self._without_dropped(self.spec)
+        service = self.fleet.find(name)
+        if service is not None:
+            self.fleet.remove(service)
+        self._reroute(app)
+        if self.jobs is not None:
+            await self.jobs.end(name)
+
+    def _without_dropped(self, spec: ServiceSpec) -> ServiceSpec:
+        def kept(named: Iterable[_Named]) -> tuple[_Named, ...]:
+            return tuple(one for one in named if one.name not in self.dropped)
+
+        return replace(spec, apis=kept(spec.apis), job_apis=kept(spec.job_apis), splitters=kept(spec.splitters))
+
+    def _reroute(self, app: App) -> None:
+        app.become(self._application())
+        if self.control is not None:
+            self.control.attach(app)
 
     async def _open_grpc(self, app: App) -> None:
         """Take gRPC's connections as soon as an API is called by it."""
@@ -341,17 +370,15 @@ class _Server:
         from lading.service.reload import Reloader  # noqa: PLC0415 - where it was asked for
 
         async def reroute(spec: ServiceSpec, *, training: bool) -> None:
-            self.spec = spec
+            self.spec = self._without_dropped(spec)
             if training:
                 self._renew_training()
             if self.jobs is None:
                 await self._start_jobs()
             else:
-                self.jobs.follow(spec.job_apis, self._asynchronous())
-            app.become(self._application())
+                self.jobs.follow(self.spec.job_apis, self._asynchronous())
+            self._reroute(app)
             await self._open_grpc(app)
-            if self.control is not None:
-                self.control.attach(app, spec.splitters)
 
         await Reloader(source, self.fleet, self.log, reroute, self._report_setup).run()
 
