@@ -61,7 +61,8 @@ def _options(parser: argparse.ArgumentParser, only: set[str] | None) -> list[tup
             continue
         name = ", ".join(action.option_strings) or str(action.metavar or action.dest)
         takes = action.option_strings and action.nargs != 0
-        value = str(action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper()))
+        metavar = " ".join(action.metavar) if isinstance(action.metavar, tuple) else action.metavar
+        value = str(metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper()))
         rows.append((f"`{name}{f' {value}' if takes else ''}`".replace("|", "\\|"), action.help or ""))
     return rows
 

@@ -193,7 +193,8 @@ class ApiServer:
             return _failure(404, "NotFound", f'{key[1]} "{key[2]}" not found')
         gone = self.objects.pop(key)
         self.owners.pop(key, None)
-        for other in [one for one, obj in self.objects.items() if obj["metadata"].get("owner") == gone["metadata"]["name"]]:
+        name = gone["metadata"]["name"] if key[1] == "deployments" else None
+        for other in [one for one, obj in self.objects.items() if name and obj["metadata"].get("owner") == name]:
             del self.objects[other]
         return 200, {"kind": "Status", "status": "Success"}
 

@@ -135,6 +135,7 @@ def test_a_file_that_changes_while_it_is_packed_is_told(market: LocalIndex, tmp_
     assert caught.value.problems[0].rule == "file-changed"
 
 
+@pytest.mark.slow
 def test_several_processes_may_unpack_and_materialise_at_the_same_time(market: LocalIndex, tmp_path: Path) -> None:
     path = tmp_path / "bundle.tar"
     path.write_bytes(packed(bundled(tmp_path / "project", WITH_PACKAGE)))

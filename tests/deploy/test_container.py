@@ -102,10 +102,12 @@ def start(environ: dict[str, str], api: str, submission: Any) -> subprocess.Pope
     ("api", "submission", "status", "words"),
     [
         ("nightly", {}, 0, "began"),
-        ("nightly", {"config": {"fail": True}}, 1, "no rows"),
-        ("many", {"workers": 1, "item_list": {"items": [1, 2, 3], "batch_size": 2}}, 0, "worked on [1, 2]"),
+        pytest.param("nightly", {"config": {"fail": True}}, 1, "no rows", marks=pytest.mark.slow),
+        pytest.param(
+            "many", {"workers": 1, "item_list": {"items": [1, 2, 3], "batch_size": 2}}, 0, "worked on [1, 2]", marks=pytest.mark.slow
+        ),
         ("many", {"workers": 1, "item_list": {"items": [1, 13], "batch_size": 1}}, 1, "1 failed"),
-        ("many", {"workers": 1}, 1, "specify exactly one"),
+        pytest.param("many", {"workers": 1}, 1, "specify exactly one", marks=pytest.mark.slow),
     ],
 )
 def test_a_job_in_a_container_ends_as_its_work_does(api: str, submission: Any, status: int, words: str, environ: dict[str, str]) -> None:

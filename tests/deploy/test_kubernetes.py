@@ -117,11 +117,13 @@ def test_a_namespace_that_is_not_there_is_told(api: ApiServer, tmp_path: Path, c
     assert 'namespaces "elsewhere" not found' in f"{found.what} {found.why}"
 
 
+@pytest.mark.slow
 def test_cut_connections_and_busy_servers_are_asked_again(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
     api.cut, api.refuse = 2, [503, 429]
     assert deploy(engine, cog).state is State.LIVE
 
 
+@pytest.mark.slow
 def test_a_cluster_that_stays_away_is_a_network_problem(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
     api.cut = 10_000
     found = problem_of(lambda: engine.apply(cog, silent))

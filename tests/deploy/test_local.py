@@ -70,6 +70,7 @@ def test_deploy_change_and_go_back(project: Path, port: int) -> None:
     assert lading("status", "-C", project, "--json").problem["rule"] == "nothing-deployed"
 
 
+@pytest.mark.slow
 def test_a_deployment_that_fails_is_told_with_its_own_words_and_the_old_one_is_served_again(project: Path, port: int) -> None:
     assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
     (project / "predict.py").write_text(BROKEN)
@@ -84,6 +85,7 @@ def test_a_deployment_that_fails_is_told_with_its_own_words_and_the_old_one_is_s
     assert predict(port, "hello") == "HELLO"
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_is_shown_as_stopped(project: Path, port: int, lading_home: Path) -> None:
     assert lading("deploy", project, "--to", "local", "--port", str(port), "-e", "MODE=fast", "--secret-env", "TOKEN=hush-hush").code == 0
     kept = lading_home / "deployments" / "local" / "shop" / "state.json"

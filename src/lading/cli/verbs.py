@@ -13,7 +13,7 @@ VERBS = {
     "build": ("build", "make a container image, without a container engine"),
     "push": ("push", "send an image to a registry"),
     "weights": ("weights", "lock, fetch or compare the weights that cog.yaml names"),
-    "deploy": ("deploy", "run the project on an engine: this machine, Kubernetes, ..."),
+    "deploy": ("deploy", "run the project on an engine, as a cluster"),
     "status": ("status", "show how a deployment is"),
     "scale": ("scale", "run more or fewer replicas of a deployment"),
     "rollback": ("rollback", "go back to what was deployed before"),
