@@ -218,6 +218,62 @@ def test_a_system_package_that_does_not_exist_is_named(lading: Command, base: Pa
     assert "nothing-of-this-name" in problem["why"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["podman", "docker"])
+def test_podman_and_docker_make_the_same_of_commands_and_scripts(
+    engine: str, lading: Command, shelled: Path, tmp_path: Path, podman_environ: dict[str, str]
+) -> None:
+    """podman stands in for docker, whose command line it has: Lading talks to it as it does to docker."""
+    tools = Path(_without_engines(tmp_path))
+    log = tmp_path / "called"
+    if engine == "podman":
+        (tools / "podman").symlink_to(which("podman"))
+    else:
+        write(tools, {"docker": f'#!/bin/sh\necho "$@" >> {log}\n[ "$1" = version ] && echo 27.0 && exit\nexec {which("podman")} "$@"\n'})
+        (tools / "docker").chmod(0o755)
+    config = (
+        "build:\n  python_requirements: requirements.txt\n  run:\n"
+        "    - command: mkdir -p /opt/made && cat /run/here/token | cat > /dev/null && ls /opt/venv/lib > /opt/made/seen\n"
+        "      mounts: [{type: secret, id: token, target: /run/here/token}]\n"
+        '    - echo "it\'s two" > /opt/made/two\n'
+        "predict: predict.py:Predictor\n"
+    )
+    project = write(tmp_path / "commanded", {**PROJECT, "cog.yaml": config, "requirements.txt": "greeting==1.0\n"})
+    words = [
+        "build",
+        project,
+        "-t",
+        f"commanded-{engine}:v1",
+        "--base",
+        shelled,
+        "-o",
+        f"oci:{tmp_path / 'image'}",
+        "--secret",
+        "id=token,env=PLANTED",
+    ]
+    variables: dict[str, Any] = {name: value for name, value in podman_environ.items() if name != "PATH"}
+    ran = lading(*words, "--json", "-v", PLANTED="planted-0123456789", PATH=str(tools), **variables)
+    assert "planted" not in ran.out + ran.err
+    assert "commands-run-in-build-container" in ran.err
+    assert "commands-not-run" not in ran.err
+    (layer,) = [one for one in ran.data["images"][0]["layers"] if one["kind"] == "run steps"]
+    blob = Layout(tmp_path / "image").read(layer["digest"])
+    found = content_of(blob)
+    assert found["opt/made/seen"].startswith(b"python3")
+    assert found["opt/made/two"] == b"it's two\n"
+    assert not [name for name in found if name.startswith(("src", "run/here"))]
+    assert b"planted-0123" not in gzip.decompress(blob)
+    if engine == "docker":
+        assert [line.split()[0] for line in log.read_text().splitlines()] == ["version", "image", "build", "image", "image"]
+    scripted = write(
+        tmp_path / "scripted", {**CORTEX, "dependencies.sh": "mkdir -p /opt/made\ncat note.txt > /opt/made/by-script\n", "note.txt": "n\n"}
+    )
+    lading(
+        "build", scripted, "-t", f"scripted-{engine}:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'other'}", PATH=str(tools), **variables
+    )
+    assert _files(tmp_path / "other")["opt/made/by-script"] == b"n\n"
+
+
 def _without_engines(tmp_path: Path) -> str:
     tools = tmp_path / "tools"
     tools.mkdir()

@@ -61,7 +61,7 @@ def _build(arguments: argparse.Namespace, output: Output) -> int:
             project = pipeline.read(one, output.reporter)
             planned = pipeline.plan(project, one, output.reporter)
             locked = pipeline.lock(planned, project, one, output.reporter)
-            report_locked(locked, output)
+            report_locked(locked, output, without=("commands-not-run",))
             name = arguments.tag or imaging.default_name(project)
             weights, imported = imaging.prepare_weights(project, one, output.reporter, fetch=not arguments.dockerfile)
             output.decisions(imported)

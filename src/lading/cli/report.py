@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from lading import pipeline
@@ -31,8 +32,11 @@ def _holds(planned: pipeline.Planned) -> bool:
     return planned.existing is not None and not planned.stale
 
 
-def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
-    """Say what was decided, where the lock is and what changed in it; a lock that holds is one line."""
+def report_locked(locked: tuple[pipeline.Locked, ...], output: Output, *, without: Collection[str] = ()) -> None:
+    """Say what was decided, where the lock is and what changed in it; a lock that holds is one line.
+
+    ``without`` are rules whose decisions are not told: those that this verb decides in another way.
+    """
     from lading.explain.text import count
     from lading.planner.make import without_settled_advice
 
@@ -40,9 +44,9 @@ def report_locked(locked: tuple[pipeline.Locked, ...], output: Output) -> None:
         path = one.planned.plan.lock_path
         if not one.changed:
             output.say(f"{path} is up to date: {count(one.lock.size, 'package')}.")
-            output.decisions(without_settled_advice(one.planned.plan).decisions)
+            output.decisions(made for made in without_settled_advice(one.planned.plan).decisions if made.rule not in without)
             continue
-        output.decisions(one.lock.decisions)
+        output.decisions(made for made in one.lock.decisions if made.rule not in without)
         if one.planned.stale:
             output.say(f"{path} was out of date: {'; '.join(one.planned.stale)}.")
         for line in _changes(one):

@@ -39,7 +39,7 @@ from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.files import fold_hashes
 from lading.model.plan import Role
 from lading.model.records import dataclass
-from lading.model.secrets import Redactor, Secret
+from lading.model.secrets import Redactor, Secret, redact_urls
 from lading.model.target import Interpreter, Target
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent) -> Bu
 class _Build:
     def __init__(self, recipe: Recipe, store: Store, reporter: Reporter) -> None:
         self.recipe, self.store, self.reporter = recipe, store, reporter
-        self.decisions: list[Decision] = list(recipe.decisions)
+        self.decisions: list[Decision] = [one for one in recipe.decisions if one.rule != "commands-not-run"]
         self.secrets = tuple(secret for one in recipe.environments for secret in one.plan.secrets())
         given = tuple(Secret(path.read_text(encoding="utf-8", errors="replace").strip()) for path in recipe.steps.secrets.values())
         self.values = values_of((*self.secrets, *given), recipe.environ)
@@ -130,6 +130,9 @@ class _Build:
             self.decisions.append(decision)
         if self.recipe.steps.before:
             found.append(steps.script_layer(self.base, found, self.recipe, self.store, self.reporter))
+            self.decisions.append(
+                _ran("script-run-in-build-container", self.recipe.steps.before, "it may change anything below the packages")
+            )
         return found
 
     def _stepped(self, layers: list[Layer], environments: Sequence[_Environment]) -> list[Layer]:
@@ -138,6 +141,8 @@ class _Build:
             return layers
         from lading.images import steps  # noqa: PLC0415 -- for the projects that have some
 
+        asked = "; ".join(command for command, _ in self.recipe.steps.after)
+        self.decisions.append(_ran("commands-run-in-build-container", asked, "they may use the packages, and change anything"))
         top = [layer for layer in layers if layer.kind in (Kind.WEIGHTS, Kind.PROJECT)]
         under = layers[: len(layers) - len(top)]
         under_image = self._image(under, environments)
@@ -502,6 +507,18 @@ def _clash(path: str, names: Sequence[str]) -> Decision:
         chose=f"one of them in /{path}",
         because="both packages bring a file of this name with different content, and the later layer hides the other's",
         instead="only one of the packages, if they are two builds of the same one",
+    )
+
+
+def _ran(rule: str, asked: str, because: str) -> Decision:
+    return Decision(
+        rule=rule,
+        kind=DecisionKind.CHOSEN,
+        subject="build steps",
+        asked=redact_urls(asked),
+        chose="run in a build container, once, with a layer of their own",
+        because=because,
+        instead="declarations in their place; `lading migrate` writes those that it understands",
     )
 
 

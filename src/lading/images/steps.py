@@ -8,20 +8,23 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
+from lading.images.archive import Archive
 from lading.images.base import Base, copy_entry
 from lading.images.engines import Engine, find_engine, network_variables
 from lading.images.folders import file_digest
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.manifest import Settings, make_config, make_manifest
-from lading.images.media import Blobs, Descriptor, Image, Kind, Layer
+from lading.images.media import LAYER, MANIFEST, Blobs, Descriptor, Image, Kind, Layer, canonical, digest_of
 from lading.images.recipe import Recipe
-from lading.images.store import NAME, Store
+from lading.images.store import Store
 from lading.images.unpacked import open_entries
 from lading.model.events import Event, Phase, Reporter
 from lading.model.files import fold_hashes
@@ -33,6 +36,7 @@ from lading.resolvers.process import run
 STEP = "Running build steps"
 _ENGINES = ("buildah", "podman", "docker")
 _CERTIFICATES = "/run/lading/ca.pem"
+_UNDER, _DONE = "lading-steps:under", "lading-steps:done"
 # What running a command leaves and no container needs; it would also be different each time.
 _LEFT_OUT = (
     "var/log/",
@@ -147,7 +151,7 @@ class _Session:
         if self.engine.name == "buildah":
             self._buildah(script, project=project)
         else:
-            self._dockerfile(script, project=project)
+            self._dockerfile(under, script, project=project)
         (entry,) = Layout(self.out).entries()
         manifest = json.loads(Layout(self.out).read(entry["digest"]))
         if len(manifest["layers"]) <= len(under.layers):
@@ -180,7 +184,7 @@ class _Session:
             self.engine.run(*storage, "rm", container)
             self.engine.run(*storage, "rmi", "--all", "--force")
 
-    def _dockerfile(self, script: str, *, project: bool) -> None:
+    def _dockerfile(self, under: Image, script: str, *, project: bool) -> None:
         """Podman and docker the same steps from a Dockerfile."""
         context = self.recipe.root if project else self.folder / "empty"
         context.mkdir(exist_ok=True)
@@ -189,7 +193,7 @@ class _Session:
         self.mounts += ["src"] if project else []
         variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in self._environment().items())
         quoted = shlex.quote(script.replace("\n", "; "))
-        text = f"FROM lading-steps:under\nUSER 0:0\nWORKDIR {'/src' if project else '/'}\nRUN {' '.join(mounts)} {variables} /bin/sh -c {quoted}\n"
+        text = f"FROM {_UNDER}\nUSER 0:0\nWORKDIR {'/src' if project else '/'}\nRUN {' '.join(mounts)} {variables} /bin/sh -c {quoted}\n"
         file = self.folder / "Dockerfile"
         file.write_text(text, encoding="utf-8")
         secrets = [word for name, path, _ in self._secret_targets() for word in ("--secret", f"id={name},src={path}")]
@@ -197,21 +201,24 @@ class _Session:
             storage = self._storage()
             self._call(*storage, "pull", "-q", "oci:under:latest")
             pulled = self.engine.run(*storage, "images", "-q").stdout.split()[0]
-            self._call(*storage, "tag", pulled, "lading-steps:under")
+            self._call(*storage, "tag", pulled, _UNDER)
             flags = ["--isolation", "chroot", "--network", "host", "--layers=false", "--format", "oci", "--timestamp", "0"]
-            self._call(*storage, "build", *flags, *secrets, "-t", "lading-steps:done", "-f", str(file), str(context))
-            self._call(*storage, "push", "-q", "localhost/lading-steps:done", "oci:out:latest")
+            self._call(*storage, "build", *flags, *secrets, "-t", _DONE, "-f", str(file), str(context))
+            self._call(*storage, "push", "-q", f"localhost/{_DONE}", "oci:out:latest")
             return
-        self._docker(secrets, file, context)
+        self._docker(under, secrets, file, context)
 
-    def _docker(self, secrets: Sequence[str], file: Path, context: Path) -> None:
-        """BuildKit through docker: the image goes in and comes out as an archive."""
-        under = Layout(self.folder / "under")
-        self._call("image", "load", "-q", "-i", str(_tarred(under.folder, self.folder / "under.tar")))
-        written = self.folder / "out.tar"
-        self._call("buildx", "build", *secrets, "--network", "host", "-o", f"type=oci,dest={written}", "-f", str(file), str(context))
-        with tarfile.open(written) as archive:
-            archive.extractall(self.out, filter="data")
+    def _docker(self, under: Image, secrets: Sequence[str], file: Path, context: Path) -> None:
+        """BuildKit through docker: the image goes in and comes out as an archive, which every docker reads and writes."""
+        loaded, saved = self.folder / "under.tar", self.folder / "saved.tar"
+        Archive(loaded).publish((under,), _UNDER)
+        try:
+            self._call("image", "load", "-q", "-i", str(loaded))
+            self._call("build", "-q", *secrets, "--network", "host", "-t", _DONE, "-f", str(file), str(context))
+            self._call("image", "save", "-o", str(saved), _DONE)
+        finally:
+            self.engine.run("image", "rm", "-f", _DONE, _UNDER)
+        _as_layout(saved, self.out)
 
     def _environment(self) -> dict[str, str]:
         variables = {**network_variables(self.recipe.environ), "DEBIAN_FRONTEND": "noninteractive", "PIP_PYTHON": "/opt/venv/bin/python"}
@@ -247,21 +254,39 @@ class _Session:
         def heard(line: str) -> None:
             self.reporter(Event(step=STEP, phase=Phase.OUTPUT, message=self.redact(line.rstrip())))
 
-        env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
+        env = {**os.environ, "BUILDAH_ISOLATION": "chroot", "DOCKER_BUILDKIT": "1"}
         both = ["/bin/sh", "-c", 'exec "$@" >&2', "sh", self.engine.path, *words]
         finished = run(both, env=env, cwd=self.folder, heard=heard)
         if finished.returncode:
             raise LadingError(_failed(self.origin, self.redact(finished.stderr)[-4000:]))
 
 
-def _tarred(folder: Path, target: Path) -> Path:
-    """A layout as one file, under the name that the Dockerfile builds on."""
-    index = json.loads((folder / "index.json").read_bytes())
-    index["manifests"][0]["annotations"] = {"io.containerd.image.name": "docker.io/library/lading-steps:under", NAME: "under"}
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    with tarfile.open(target, "w") as archive:
-        archive.add(folder, arcname=".")
-    return target
+def _as_layout(saved: Path, folder: Path) -> None:
+    """What ``docker image save`` wrote, as a layout; its layers are compressed or not, as that docker has it."""
+    layout = Layout(folder)
+    (folder / "blobs" / "sha256").mkdir(parents=True)
+    with tarfile.open(saved) as archive:
+        (record,) = json.loads(_member(archive, "manifest.json").read())
+        layers = []
+        for name in record["Layers"]:
+            aside = folder / "aside"
+            with aside.open("wb") as target:
+                shutil.copyfileobj(_member(archive, name), target)
+            digest = f"sha256:{file_digest(str(aside))}"
+            size = aside.stat().st_size
+            aside.replace(layout.path(digest))
+            layers.append(Descriptor(media_type=LAYER, digest=digest, size=size).as_json())
+    manifest = canonical({"schemaVersion": 2, "layers": layers})
+    layout.path(digest_of(manifest)).write_bytes(manifest)
+    index = {"schemaVersion": 2, "manifests": [{"mediaType": MANIFEST, "digest": digest_of(manifest), "size": len(manifest)}]}
+    (folder / "index.json").write_bytes(canonical(index))
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    """A file of an archive; layers may be links to each other."""
+    content = archive.extractfile(name)
+    assert content is not None
+    return content
 
 
 def _rewrite(writer: LayerWriter, blobs: Blobs, descriptor: Descriptor, mounts: Sequence[str]) -> None:
