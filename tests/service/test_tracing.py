@@ -166,8 +166,10 @@ def test_traces_of_their_own_where_the_sampler_says_so_and_a_header_of_jaegers(t
 
 
 def test_what_cannot_be_traced_is_said_once_and_served_all_the_same(tmp_path):
-    with running(tmp_path, env={"COG_TRACE_CONFIGURED": "true"}) as server:
+    with running(tmp_path, env={"COG_TRACE_CONFIGURED": "true", "COG_METRICS_CONFIGURED": "true"}) as server:
         assert server.predict().status_code == 200
+        server.wait_for_talk("OTEL_EXPORTER_OTLP_ENDPOINT")
+        assert server.talk.count("COG_METRICS_CONFIGURED asks for metrics by OpenTelemetry, which are not sent") == 1
         assert server.talk.count("OTEL_EXPORTER_OTLP_ENDPOINT does not say where to") == 1
 
 

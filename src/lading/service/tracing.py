@@ -36,18 +36,20 @@ _TAGS, _TAG_NAME, _TAG_VALUE, _TAGS_SIZE = 16, 64, 128, 4096
 _LAST_SECONDS = 1.0
 
 
-def wanted(variables: Mapping[str, str]) -> bool:
-    """Whether the project opted in to traces, and nobody opted out when it was started."""
+def wanted(variables: Mapping[str, str], signal: str = "TRACE") -> bool:
+    """Whether the project opted in to traces (or to ``METRICS``), and nobody opted out when it was started."""
     return (
-        variables.get("COG_TRACE_CONFIGURED", "").lower() in _TRUE
-        and variables.get("COG_TRACE_ENABLED", "true").lower() not in _FALSE
+        variables.get(f"COG_{signal}_CONFIGURED", "").lower() in _TRUE
+        and variables.get(f"COG_{signal}_ENABLED", "true").lower() not in _FALSE
         and variables.get("OTEL_SDK_DISABLED", "false").lower() not in _TRUE
-        and variables.get("OTEL_TRACES_EXPORTER", "otlp") != "none"
+        and variables.get(f"OTEL_{signal.rstrip('S')}S_EXPORTER", "otlp") != "none"
     )
 
 
 def start_tracing(variables: Mapping[str, str], log: ServiceLog) -> Tracing | None:
     """What makes the spans, where traces are wanted and can be sent; else None, with one warning if they were wanted."""
+    if wanted(variables, "METRICS"):
+        log.say("warning", "COG_METRICS_CONFIGURED asks for metrics by OpenTelemetry, which are not sent: /metrics has them for Prometheus")
     if not wanted(variables):
         return None
     if not (variables.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or variables.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
