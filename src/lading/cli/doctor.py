@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from lading import pipeline
 from lading.checks.advice import Advice
@@ -16,6 +17,7 @@ from lading.cli.output import Output
 from lading.explain.text import count, render_problem, wrap
 from lading.frameworks.choice import OF_MACHINE
 from lading.model.decisions import Decision
+from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
 
 
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
     add_project(parser)
     add_json(parser)
+    parser.add_argument("--to", nargs="+", metavar=("ray", "ADDRESS"), help="look at a cluster, too: ray, and its address")
     parser.add_argument("--fix", action="store_true", help="follow the advice that can be followed safely; shows a diff and asks first")
     add_consent(parser)
 
@@ -53,12 +56,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         _conda,
         _lock,
     ]
+    if arguments.to:
+        checks.insert(0, partial(_cluster, arguments.to))
     findings = []
     for check in checks:
         try:
             findings.append(check(options))
         except LadingError as error:
-            findings.append(Finding(check.__name__.lstrip("_"), "see below", problems=error.problems))
+            subject = "cluster" if isinstance(check, partial) else check.__name__.lstrip("_")
+            findings.append(Finding(subject, "see below", problems=error.problems))
     problems = [problem for finding in findings for problem in finding.problems]
     if not output.as_json:
         _show(findings, output)
@@ -98,6 +104,17 @@ def _show(findings: list[Finding], output: Output) -> None:
             output.data(render_problem(problem, style))
         for one in finding.advice:
             output.data(render(one, style))
+
+
+def _cluster(words: Sequence[str], _options: pipeline.Options) -> Finding:
+    from lading.deploy.engine import Place
+    from lading.deploy.ray import diagnose
+
+    if words[0] != "ray" or len(words) > 2:
+        what = f'"{" ".join(words)}" is no cluster that can be looked at.'
+        raise LadingError(Problem(rule="usage", what=what, origin=Origin("--to"), instead="Write --to ray, with an address if you like."))
+    seen, problems = diagnose(Place(engine="ray", address=words[1] if len(words) > 1 else None), os.environ)
+    return Finding("cluster", seen, problems=problems)
 
 
 def _uv(_options: pipeline.Options) -> Finding:

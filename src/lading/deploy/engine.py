@@ -26,7 +26,7 @@ from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.secrets import Secret
 from lading.model.service import ServedApi, ServiceSpec
 
-ENGINES: Mapping[str, str] = MappingProxyType({"local": "this machine", "kubernetes": "a Kubernetes cluster"})
+ENGINES: Mapping[str, str] = MappingProxyType({"local": "this machine", "kubernetes": "a Kubernetes cluster", "ray": "a Ray cluster"})
 """The engines by the names of their modules, with what they are."""
 STEP = "Deploying"
 """The step of every event of a deployment."""

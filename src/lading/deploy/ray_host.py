@@ -1,0 +1,173 @@
+"""What runs on Ray's nodes: a Serve replica that is our supervisor. The model is in a process of its own, in its own environment.
+
+A replica fetches the bundle from the cluster's store, if its node has not got it; materialises the environment, once for each node; starts the
+workers, and answers requests with the same application as ``lading serve``. Ray is imported by no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from lading import pipeline
+from lading.deploy import ray_store
+from lading.deploy.bundle import Placed, materialise, unpack, unpacked
+from lading.deploy.ray_plan import Plan, part
+from lading.environments.claims import hold
+from lading.model.events import Event, Phase
+from lading.model.problems import LadingError
+from lading.model.service import ServedApi, ServiceSpec
+from lading.service.app import create_app
+from lading.service.counters import Counters
+from lading.service.log import ServiceLog
+from lading.service.pool import Health
+from lading.service.prediction import PredictionService
+from lading.service.webhooks import Webhooks
+
+if TYPE_CHECKING:
+    from lading.service.jobs_http import Jobs
+
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+_PRIVATE = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_REDIS_PASSWORD")
+"""Variables of Ray's that are no business of a model."""
+
+
+class Host:
+    """One replica of one API; see the module. ``plan`` is `Plan` as JSON data.
+
+    Raises:
+        RuntimeError: if the environment cannot be made, or the model's setup fails: Serve shows the message.
+    """
+
+    async def __init__(self, plan: Mapping[str, Any]) -> None:  # type: ignore[misc]
+        self.plan = msgspec.convert(plan, Plan)
+        self.services: list[PredictionService] = []
+        self.jobs: Jobs | None = None
+        self._kept = contextlib.ExitStack()
+        self.log = ServiceLog(_say)
+        self.counters = Counters()
+        try:
+            await self._start()
+        except LadingError as error:
+            await self._stop()
+            raise RuntimeError(" ".join(f"{one.what} {one.instead or ''}".strip() for one in error.problems)) from None
+        except BaseException:
+            await self._stop()
+            raise
+
+    def __serve_build_asgi_app__(self) -> Asgi:
+        """The application; a function, by which uvicorn knows an ASGI 3 application."""
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            await self._answer(scope, receive, send)
+
+        return application
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self.application(_below(scope, self.plan.prefix), receive, send)
+        elif scope["type"] == "lifespan":
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await self._stop()
+            await send({"type": "lifespan.shutdown.complete"})
+
+    async def _start(self) -> None:
+        secrets = ray_store.read_secrets(self.plan.secrets) if self.plan.secrets else {}
+        environ = {**os.environ, **secrets}
+        placed = await asyncio.to_thread(_place, self.plan.digest, environ)
+        self._kept.enter_context(hold(*placed.environments))
+        spec = pipeline.with_variables(part(placed.service, self.plan.api), {**self.plan.variables, **secrets})
+        spec = _without_private(spec)
+        for api in spec.apis:
+            service = PredictionService(api, max_queue=spec.max_queue, log=self.log, counters=self.counters)
+            self.services.append(service)
+            await service.start()
+        await self._start_jobs(spec, environ)
+        for service in self.services:
+            await service.pool.wait_settled()
+            failure = service.pool.setup.failure
+            if failure is not None and not service.pool.ever_ready:
+                _line(service.pool.setup.logs)
+                raise RuntimeError(f"setup of {service.api.name} failed: {failure.error}")
+        self.application = create_app(
+            spec, self.services, counters=self.counters, webhooks=Webhooks(self.log), log=self.log, jobs=self.jobs
+        )
+
+    async def _start_jobs(self, spec: ServiceSpec, environ: Mapping[str, str]) -> None:
+        later = [service for service in self.services if service.api.worker.cortex.get("kind") == "AsyncAPI"]
+        if not later and not spec.job_apis:
+            return
+        from lading.service.jobs_http import Jobs  # noqa: PLC0415 -- few APIs have jobs
+
+        folder = Path(self._kept.enter_context(tempfile.TemporaryDirectory(prefix="lading-jobs-")))
+        root = Path((spec.job_apis or spec.apis)[0].worker.root)
+        self.jobs = Jobs(
+            spec.job_apis, later, folder, root=root, log=self.log, counters=self.counters, project=self.plan.deployment, environ=environ
+        )
+        await self.jobs.start()
+
+    async def check_health(self) -> None:
+        """Asked by Serve: a replica whose model ends again and again is replaced, perhaps on another node.
+
+        Raises:
+            RuntimeError: if it can answer no more.
+        """
+        for service in self.services:
+            if service.pool.health() in (Health.DEFUNCT, Health.SETUP_FAILED):
+                raise RuntimeError(service.pool.defunct or "setup failed")
+
+    async def _stop(self) -> None:
+        if self.jobs is not None:
+            await self.jobs.stop()
+        for service in self.services:
+            await service.stop()
+        self._kept.close()
+
+
+def _place(digest: str, environ: Mapping[str, str]) -> Placed:
+    """The bundle on this node, with its environment."""
+    found = unpacked(digest, environ)
+    if found is None:
+        with tempfile.TemporaryFile() as archive:
+            for piece in ray_store.read_bundle(digest):
+                archive.write(piece)
+            archive.seek(0)
+            found = unpack(archive, environ)
+    return materialise(*found, environ, _say)
+
+
+def _without_private(spec: ServiceSpec) -> ServiceSpec:
+    def cleared(api: ServedApi) -> ServedApi:
+        worker = replace(api.worker, unset=(*api.worker.unset, *_PRIVATE))
+        return replace(api, worker=worker)
+
+    return replace(spec, apis=tuple(map(cleared, spec.apis)), job_apis=tuple(map(cleared, spec.job_apis)))
+
+
+def _below(scope: Any, prefix: str) -> Any:
+    """The request as the application knows it: without the prefix of the deployment, which Serve leaves in its path."""
+    path, raw = scope["path"], scope.get("raw_path") or scope["path"].encode("utf-8")
+    if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+        path, raw = path[len(prefix) :] or "/", raw[len(prefix) :] or b"/"
+    return {**scope, "path": path, "raw_path": raw, "root_path": ""}
+
+
+def _say(event: Event) -> None:
+    if event.message and event.phase in (Phase.OUTPUT, Phase.FINISHED, Phase.FAILED):
+        _line(event.message if event.phase is Phase.OUTPUT else f"{event.step}: {event.message}")
+
+
+def _line(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

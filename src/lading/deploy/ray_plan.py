@@ -1,0 +1,191 @@
+"""What a deployment is on Ray, as data: one Serve application for each API, whose replicas host our supervisor. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from lading.deploy.engine import Deployment
+from lading.model.cluster import Autoscaling, ClusterSettings
+from lading.model.service import ServedApi, ServiceSpec
+
+HOST = "Host"
+"""The Serve deployment of every application."""
+_JOBS = ("BatchAPI", "AsyncAPI", "TaskAPI")
+_HEALTH = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0}
+_TRIES = 3  # starts of a replica whose setup fails; more only take longer to say so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a replica is told: which API of which bundle, below which path.
+
+    ``secrets`` names the record of the cluster's store that has the variables nobody may read; ``revision`` makes replicas of equal plans new.
+    """
+
+    deployment: str
+    digest: str
+    prefix: str
+    api: str
+    revision: int
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: str | None = None
+    drain_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """One Serve application. ``options`` are those of ``ray.serve.deployment``."""
+
+    name: str
+    route: str
+    kind: str
+    options: Mapping[str, Any]
+    plan: Plan
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as JSON data."""
+        record: dict[str, Any] = msgspec.to_builtins(self)
+        return record
+
+
+def from_json(record: Mapping[str, Any]) -> Application:
+    """The inverse of `Application.as_json`."""
+    return msgspec.convert(record, Application)
+
+
+def applications(deployment: Deployment, digest: str, revision: int, secrets: str | None) -> tuple[Application, ...]:
+    """The applications of a deployment. ``secrets`` names the record with its secret variables; None if it has none."""
+    prefix = route_prefix(deployment)
+    drain = deployment.service.drain_seconds
+    found = []
+    for api in deployment.apis:
+        plan = Plan(
+            deployment=deployment.name,
+            digest=digest,
+            prefix=prefix,
+            api=api.name,
+            revision=revision,
+            variables=dict(deployment.variables),
+            secrets=secrets,
+            drain_seconds=drain,
+        )
+        options = {
+            "name": HOST,
+            **_size(api),
+            **_update(api.cluster),
+            **_HEALTH,
+            "max_constructor_retry_count": _TRIES,
+            "graceful_shutdown_timeout_s": drain,
+            "ray_actor_options": _resources(api.cluster),
+        }
+        found.append(
+            Application(name=f"{deployment.name}-{api.name}", route=_route(api, prefix), kind=kind_of(api), options=options, plan=plan)
+        )
+    return tuple(found)
+
+
+def route_prefix(deployment: Deployment) -> str:
+    """The path that a deployment's APIs lie below: ``--route``, else its name."""
+    given = deployment.options.get("route")
+    text = deployment.name if given is None else str(given)
+    return "/" + text.strip("/") if text.strip("/") else ""
+
+
+def kind_of(api: ServedApi) -> str:
+    """Cortex's name of an API's kind; Cog's predictors are realtime ones."""
+    return str(api.worker.cortex.get("kind") or "RealtimeAPI")
+
+
+def _route(api: ServedApi, prefix: str) -> str:
+    """Where an application begins. Cog's routes are several, so its predictor has all below the prefix."""
+    if api.worker.style != "cortex":
+        return prefix or "/"
+    return f"{prefix}/{(api.endpoint or api.name).strip('/')}"
+
+
+def concurrency(api: ServedApi) -> int:
+    """How many requests a replica works on at a time."""
+    batching = api.worker.cortex.get("batching") or (api.worker.signature or {}).get("batched")
+    places = int(batching["max_batch_size"]) if batching else max(1, api.worker.threads)
+    return max(1, api.processes) * places
+
+
+def _size(api: ServedApi) -> dict[str, Any]:
+    scaling = api.cluster.autoscaling
+    if kind_of(api) in _JOBS:
+        # Jobs are claimed, not routed: requests say nothing of the load.
+        count = 1 if scaling is None else max(1, scaling.initial_replicas or scaling.min_replicas)
+        return {"num_replicas": count, "max_ongoing_requests": 1000}
+    if scaling is None:
+        return {"num_replicas": 1, "max_ongoing_requests": 1000}
+    return {"autoscaling_config": _autoscaling(scaling, concurrency(api)), "max_ongoing_requests": scaling.max_concurrency}
+
+
+def _autoscaling(scaling: Autoscaling, places: int) -> dict[str, Any]:
+    """Cortex's ``autoscaling`` in Serve's words. Serve has no tolerances; its factors scale the whole difference, so they stay at 1."""
+    return {
+        "min_replicas": scaling.min_replicas,
+        "max_replicas": scaling.max_replicas,
+        "initial_replicas": scaling.initial_replicas if scaling.initial_replicas is not None else scaling.min_replicas,
+        "target_ongoing_requests": scaling.target_concurrency or float(places),
+        "look_back_period_s": scaling.window,
+        "upscale_delay_s": scaling.upscale_stabilization,
+        "downscale_delay_s": scaling.downscale_stabilization,
+    }
+
+
+def _update(settings: ClusterSettings) -> dict[str, Any]:
+    """Cortex's ``update_strategy``. Serve takes percentages; a number of replicas is one of the least number there is."""
+    replicas = settings.autoscaling.min_replicas if settings.autoscaling else 1
+    surge = _percent(settings.update.max_surge, replicas)
+    unavailable = _percent(settings.update.max_unavailable, replicas)
+    # Of the replicas that there should be, so many change at a time.
+    step = min(100, max(1, surge or unavailable))
+    return {"max_surge_percent": min(100, surge), "rolling_update_percentage": step / 100}
+
+
+def _percent(value: int | str, replicas: int) -> int:
+    if isinstance(value, str):
+        return int(value.rstrip("%"))
+    return math.ceil(100 * value / max(1, replicas))
+
+
+def _resources(settings: ClusterSettings) -> dict[str, Any]:
+    compute = settings.compute
+    resources: dict[str, Any] = {"num_cpus": compute.cpu or 0}
+    if compute.memory is not None:
+        resources["memory"] = compute.memory
+    if compute.gpu:
+        resources["num_gpus"] = compute.gpu
+    return resources
+
+
+def scaled(application: Application, replicas: int) -> Application:
+    """An application with another number of replicas; where it autoscales, that is where it starts from."""
+    options = dict(application.options)
+    scaling = options.get("autoscaling_config")
+    if scaling is None:
+        return replace(application, options={**options, "num_replicas": replicas})
+    changed = {
+        **scaling,
+        "initial_replicas": replicas,
+        "min_replicas": min(scaling["min_replicas"], replicas),
+        "max_replicas": max(scaling["max_replicas"], replicas),
+    }
+    return replace(application, options={**options, "autoscaling_config": changed})
+
+
+def part(spec: ServiceSpec, api: str) -> ServiceSpec:
+    """A service with one of its APIs alone."""
+    return replace(
+        spec,
+        apis=tuple(one for one in spec.apis if one.name == api),
+        job_apis=tuple(one for one in spec.job_apis if one.name == api),
+        splitters=(),
+        training=None,
+    )

@@ -1,0 +1,108 @@
+"""What Lading keeps in a Ray cluster: bundles, the revisions of deployments, and their secrets, in the store of the cluster's head.
+
+With Redis behind the head it outlives the head's death. Ray's own packages (``working_dir``) lie at the same place, with the same limit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+LARGEST = 512 << 20
+"""Bytes of a bundle; as of Ray's own packages."""
+_PIECE = 4 << 20
+_SPACE = b"lading"
+
+
+def _kv() -> Any:
+    from ray.experimental import internal_kv  # noqa: PLC0415 -- an extra
+
+    return internal_kv
+
+
+def _get(key: str) -> bytes | None:
+    found: bytes | None = _kv()._internal_kv_get(key.encode(), namespace=_SPACE)  # noqa: SLF001 -- it has no public name
+    return found
+
+
+def _put(key: str, value: bytes) -> None:
+    _kv()._internal_kv_put(key.encode(), value, overwrite=True, namespace=_SPACE)  # noqa: SLF001 -- as above
+
+
+def _keys(prefix: str) -> list[str]:
+    return sorted(key.decode() for key in _kv()._internal_kv_list(prefix.encode(), namespace=_SPACE))  # noqa: SLF001 -- as above
+
+
+def _delete(key: str) -> None:
+    _kv()._internal_kv_del(key.encode(), namespace=_SPACE)  # noqa: SLF001 -- as above
+
+
+def write_bundle(digest: str, archive: IO[bytes]) -> None:
+    """Keep a bundle's archive, unless it is there."""
+    if _get(f"bundle/{digest}/pieces") is not None:
+        return
+    count = 0
+    while piece := archive.read(_PIECE):
+        _put(f"bundle/{digest}/{count}", piece)
+        count += 1
+    _put(f"bundle/{digest}/pieces", str(count).encode())
+
+
+def read_bundle(digest: str) -> Iterator[bytes]:
+    """A bundle's archive, piece by piece.
+
+    Raises:
+        RuntimeError: if it is not there.
+    """
+    count = _get(f"bundle/{digest}/pieces")
+    if count is None:
+        raise RuntimeError(f"the cluster has no bundle {digest[:12]} any more; deploy the project again")
+    for number in range(int(count)):
+        piece = _get(f"bundle/{digest}/{number}")
+        if piece is None:
+            raise RuntimeError(f"a piece of the bundle {digest[:12]} is missing; deploy the project again")
+        yield piece
+
+
+def delete_bundle(digest: str) -> None:
+    """Forget a bundle."""
+    for key in reversed(_keys(f"bundle/{digest}/")):
+        _delete(key)
+
+
+def write_secrets(key: str, values: Mapping[str, str]) -> None:
+    """Keep the values of secret variables, apart from what Serve and its dashboard show."""
+    _put(f"secrets/{key}", json.dumps(dict(values)).encode())
+
+
+def read_secrets(key: str) -> dict[str, str]:
+    """The inverse of `write_secrets`; nothing where it is not there."""
+    content = _get(f"secrets/{key}")
+    return dict(json.loads(content)) if content else {}
+
+
+def delete_secrets(key: str) -> None:
+    """Forget them."""
+    _delete(f"secrets/{key}")
+
+
+def write_record(name: str, record: Mapping[str, Any]) -> None:
+    """Keep what is known of a deployment."""
+    _put(f"deployment/{name}", json.dumps(record).encode())
+
+
+def read_record(name: str) -> dict[str, Any] | None:
+    """What is known of a deployment; None if there is none."""
+    content = _get(f"deployment/{name}")
+    return None if content is None else dict(json.loads(content))
+
+
+def delete_record(name: str) -> None:
+    """Forget a deployment."""
+    _delete(f"deployment/{name}")
+
+
+def names() -> list[str]:
+    """The deployments that there are."""
+    return [key.removeprefix("deployment/") for key in _keys("deployment/")]

@@ -1,0 +1,90 @@
+"""What a deployment is on Ray: pure, so no Ray is needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lading.deploy.engine import Deployment, Place, require
+from lading.deploy.ray import CAPABILITIES, RayEngine
+from lading.deploy.ray_plan import applications, from_json, scaled
+from lading.model.cluster import UpdateStrategy
+from lading.model.problems import LadingError
+from lading.model.secrets import Secret
+from tests.deploy.support import COG, CORTEX, SPLIT, deployment_of
+from tests.deploy.test_bundle import bundled
+
+
+@pytest.fixture
+def cortex(tmp_path) -> Deployment:
+    """A deployment of every kind of API."""
+    return deployment_of(tmp_path, CORTEX, "fraud")
+
+
+def test_each_api_is_an_application_with_the_resources_that_it_asks_for(cortex):
+    iris, words, many, nightly = applications(cortex, "d" * 64, 3, None)
+    assert [one.name for one in (iris, words, many, nightly)] == ["fraud-iris", "fraud-words", "fraud-many", "fraud-nightly"]
+    assert [one.route for one in (iris, words)] == ["/fraud/iris", "/fraud/words"]
+    assert iris.options["ray_actor_options"] == {"num_cpus": 0.5, "memory": 1 << 30, "num_gpus": 1}
+    assert iris.options["autoscaling_config"] == {
+        "min_replicas": 2,
+        "max_replicas": 8,
+        "initial_replicas": 3,
+        "target_ongoing_requests": 6,
+        "look_back_period_s": 30.0,
+        "upscale_delay_s": 60.0,
+        "downscale_delay_s": 300.0,
+    }
+    assert iris.options["max_ongoing_requests"] == 1024
+    assert (iris.options["max_surge_percent"], iris.options["rolling_update_percentage"]) == (50, 0.5)
+    assert words.options["num_replicas"] == 1
+    assert "autoscaling_config" not in words.options
+    assert iris.plan.revision == 3
+
+
+def test_cogs_predictor_has_everything_below_the_prefix(tmp_path):
+    deployment = deployment_of(tmp_path, COG, "m")
+    (one,) = applications(deployment, "d", 1, None)
+    assert (one.route, one.plan.prefix) == ("/m", "/m")
+    (one,) = applications(replace(deployment, options={"route": "/"}), "d", 1, None)
+    assert (one.route, one.plan.prefix) == ("/", "")
+    (one,) = applications(replace(deployment, options={"route": "models/m/"}), "d", 1, None)
+    assert one.route == "/models/m"
+
+
+@pytest.mark.parametrize(
+    ("surge", "unavailable", "expected"),
+    [("25%", "25%", (25, 0.25)), (0, "50%", (0, 0.5)), ("100%", 0, (100, 1.0)), (0, 1, (0, 1.0)), ("300%", 0, (100, 1.0))],
+)
+def test_an_update_strategy_is_told_in_percent(tmp_path, surge, unavailable, expected):
+    service = deployment_of(tmp_path, COG).service
+    (api,) = service.apis
+    settings = replace(api.cluster, update=UpdateStrategy(max_surge=surge, max_unavailable=unavailable))
+    (one,) = applications(Deployment(name="m", service=replace(service, apis=(replace(api, cluster=settings),))), "d", 1, None)
+    assert (one.options["max_surge_percent"], one.options["rolling_update_percentage"]) == expected
+
+
+def test_an_application_is_the_same_after_json_and_is_scaled(cortex):
+    iris, words, *_ = applications(cortex, "d", 1, "fraud/1")
+    assert from_json(json.loads(json.dumps(iris.as_json()))) == iris
+    assert scaled(words, 4).options["num_replicas"] == 4
+    changed = scaled(iris, 20).options["autoscaling_config"]
+    assert (changed["min_replicas"], changed["initial_replicas"], changed["max_replicas"]) == (2, 20, 20)
+
+
+def test_what_serve_cannot_do_is_refused_before_anything_is_sent(tmp_path):
+    deployment = deployment_of(tmp_path, SPLIT, "m")
+    with pytest.raises(LadingError) as refused:
+        require(deployment, CAPABILITIES, Place(engine="ray"))
+    (problem,) = refused.value.problems
+    assert "traffic splitting" in problem.what
+    assert problem.why == "Serve's routes have one application each."
+
+
+def test_what_is_shown_has_no_secret(cortex, tmp_path):
+    deployment = replace(cortex, bundled=bundled(tmp_path / "one", COG), secrets={"LADING_JOBS": Secret("postgresql://u:geheim@h/d")})
+    rendered = RayEngine(Place(engine="ray"), {}).render(deployment)
+    assert "geheim" not in str(rendered)
+    assert "LADING_JOBS" in str(rendered[-1])

@@ -1,0 +1,188 @@
+"""Projects on a real Ray cluster of one host: models of two Pythons, updates, failures, jobs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lading.environments.interpreters import find_interpreters
+from tests.ray.cluster import Cluster, Load, missing
+from tests.support import postgres
+from tests.support.command import write_files
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+PREDICT = """\
+import sys, time
+from cog import BasePredictor
+
+
+class Predictor(BasePredictor):
+    def setup(self):
+        {setup}
+        print("set up on", sys.version.split()[0])
+
+    def predict(self, text: str, sleep: float = 0.0) -> str:
+        time.sleep(sleep)
+        return "{word} %s on %s.%s" % (text, *sys.version_info[:2])
+"""
+
+
+def project(folder: Path, python: str, word: str = "says", setup: str = "pass") -> Path:
+    """A Cog project without packages, for one version of Python."""
+    return write_files(
+        folder,
+        {
+            "cog.yaml": f'build:\n  python_version: "{python}"\n  python_requirements: requirements.txt\npredict: predict.py:Predictor\n',
+            "requirements.txt": "",
+            "predict.py": PREDICT.format(word=word, setup=setup),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The home of this module's commands; one for all tests, since the cluster's nodes have it."""
+    folder = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYENV_ROOT", os.environ.get("PYENV_ROOT") or str(Path.home() / ".pyenv"))
+        patch.setenv("HOME", str(folder))
+        patch.setenv("LADING_HOME", str(folder / "lading"))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Path) -> Iterator[Cluster]:
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with Cluster(os.environ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def old(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The oldest Python here that Ray does not run on, and a deployment for it."""
+    found = [one for one in find_interpreters(cluster.environ) if one.implementation == "cpython"]
+    minors = sorted({one.minor for one in found if one.minor in ("3.6", "3.7", "3.8", "3.9")}, reverse=True)
+    if not minors:
+        pytest.skip("there is no Python below 3.10 here")
+    cluster.deploy(project(tmp_path_factory.mktemp("old"), minors[-1]), "--name", "old")
+    return minors[-1], "old"
+
+
+def ask(cluster: Cluster, name: str, text: str = "x", **inputs: Any) -> Any:
+    answer = httpx.post(f"{cluster.url}/{name}/predictions", json={"input": {"text": text, **inputs}}, timeout=20)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["output"]
+
+
+def test_models_of_different_pythons_run_side_by_side(cluster, old, tmp_path):
+    python, name = old
+    status = cluster.deploy(project(tmp_path, "3.12"), "--name", "new")
+    assert (status["state"], status["apis"][0]["replicas"]) == ("live", {"wanted": 1, "ready": 1, "updated": 1})
+    assert ask(cluster, "new") == "says x on 3.12"
+    assert ask(cluster, name) == f"says x on {python}"
+    assert status["endpoints"][0]["url"].endswith("/new")
+    assert status["dashboard"].startswith("http://")
+    again = httpx.put(f"{cluster.url}/new/predictions/one", json={"input": {"text": "y"}}, timeout=20)
+    assert (again.status_code, again.json()["id"]) == (201, "one") or again.json()["status"] == "succeeded"
+    assert httpx.get(f"{cluster.url}/new/openapi.json", timeout=20).json()["info"]["title"] == "new"
+    assert "set up on 3.12" in str(cluster.verb("logs", "new"))
+    cluster.verb("delete", "new")
+    assert cluster.verb("status", "new", code=7)["state"] == "absent"
+    assert httpx.post(f"{cluster.url}/new/predictions", json={}, timeout=20).status_code == 404
+
+
+def test_an_update_loses_no_request_and_is_rolled_back(cluster, old, tmp_path):
+    python, name = old
+
+    def send(number: int) -> bool:
+        return str(ask(cluster, name, str(number), sleep=0.02)).endswith(f"{number} on {python}")
+
+    cluster.verb("scale", name, "predict", "2")
+    with Load(send, rate=20).running() as load:
+        status = cluster.deploy(project(tmp_path, python, word="sings"), "--name", name)
+        assert ask(cluster, name) == f"sings x on {python}"
+        before = status["revisions"][0]["number"]
+        cluster.verb("rollback", name)
+        until = time.monotonic() + 60
+        while ask(cluster, name) != f"says x on {python}":
+            assert time.monotonic() < until
+            time.sleep(0.5)
+    assert load.bad == []
+    assert load.good > 50
+    assert before == 1
+
+
+def test_an_update_whose_setup_fails_leaves_what_was_served(cluster, old, tmp_path):
+    python, name = old
+    failed = cluster.deploy(project(tmp_path, python, setup='raise ValueError("no weights")'), "--name", name, code=1)
+    (problem,) = failed["problems"]
+    assert problem["rule"] == "deployment-failed"
+    assert "no weights" in problem["what"]
+    assert "is served again" in problem["what"]
+    assert ask(cluster, name).endswith(f"x on {python}")
+
+
+def test_what_will_hurt_is_named_before_it_does(cluster):
+    found = cluster.lading("doctor", "--to", "ray", cluster.address, code=7)["findings"][0]
+    assert found["subject"] == "cluster"
+    assert [one["rule"] for one in found["problems"]] == ["ray-head-without-storage"]
+    token = {"RAY_AUTH_TOKEN_PATH": str(cluster.folder / "other")}
+    (cluster.folder / "other").write_text("0" * 64)
+    found = cluster.lading("doctor", "--to", "ray", cluster.address, environ=token, code=None)["findings"][0]
+    assert [one["rule"] for one in found["problems"]] == ["ray-token"]
+    found = cluster.lading("doctor", "--to", "ray", "127.0.0.1:9", code=None)["findings"][0]
+    assert [one["rule"] for one in found["problems"]] == ["ray-unreachable"]
+
+
+CORTEX = {
+    "cortex.yaml": """\
+- name: now
+  kind: RealtimeAPI
+  predictor: {type: python, path: now.py}
+  autoscaling: {min_replicas: 1, max_replicas: 3, target_replica_concurrency: 2}
+- name: many
+  kind: BatchAPI
+  predictor: {type: python, path: many.py}
+  autoscaling: {min_replicas: 2}
+""",
+    "requirements.txt": "",
+    "now.py": "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n",
+    "many.py": "import time\n\n\nclass PythonPredictor:\n    def __init__(self, config):\n        pass\n\n"
+    "    def predict(self, payload):\n        time.sleep(0.01)\n        assert payload != [13]\n",
+}
+
+
+def test_jobs_run_on_replicas_that_share_a_database(cluster, tmp_path):
+    reason = postgres.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    folder = write_files(tmp_path, {**CORTEX, "cortex.yaml": CORTEX["cortex.yaml"].replace("  autoscaling: {min_replicas: 2}\n", "")})
+    refused = cluster.deploy(folder, "--name", "jobs", code=7)
+    assert [one["rule"] for one in refused["problems"]] == ["jobs-need-database"]
+    with postgres.Postgres() as server:
+        secret = f"LADING_JOBS={server.database()}"
+        shown = cluster.deploy(folder, "--name", "jobs", "--secret-env", secret, "--dry-run")
+        assert postgres.PASSWORD not in str(shown)
+        cluster.deploy(folder, "--name", "jobs", "--secret-env", secret)
+        cluster.verb("scale", "jobs", "many", "2")
+        assert httpx.post(f"{cluster.url}/jobs/now", json={"a": 1}, timeout=20).json() == {"a": 1}
+        body = {"workers": 2, "item_list": {"items": list(range(300)), "batch_size": 1}}
+        job = httpx.post(f"{cluster.url}/jobs/many", json=body, timeout=20).json()["job_id"]
+        until = time.monotonic() + 60
+        while True:
+            status = httpx.get(f"{cluster.url}/jobs/many", params={"jobID": job}, timeout=20).json()["job_status"]
+            if status["status"] not in ("status_running", "status_enqueuing"):
+                break
+            assert time.monotonic() < until, status
+            time.sleep(0.2)
+        assert (status["status"], status["batch_metrics"]["succeeded"]) == ("status_completed_with_failures", 299)
+        cluster.verb("delete", "jobs")
