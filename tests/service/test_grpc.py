@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import sys
@@ -379,6 +380,29 @@ def test_calls_that_run_may_finish_when_the_server_stops(tmp_path):
         client.channel.close()
 
 
+def test_an_api_is_started_anew_and_taken_away_while_a_client_is_connected(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path)]) as server:
+        server.wait_for("READY")
+        client, ours = (
+            Client(server.port),
+            OurClient(server.url, token=json.loads((tmp_path / "jobs" / "server.json").read_text())["token"]),
+        )
+        stream = client.call("Spell", "unary_stream")(client.ask("abc", pause={"nanos": 300_000_000}))
+        assert next(stream).text == "a"
+        handler = (tmp_path / "handler.py").read_text()
+        (tmp_path / "handler.py").write_text(handler.replace("payload.text.upper()", "payload.text.title()"))
+        assert ours.refresh("my-texts")["message"] == "refreshed my-texts"
+        assert client.call("Predict")(client.ask("new")).text == "New"
+        assert [one.text for one in stream] == ["b", "c"]
+        assert ours.delete_api("my-texts")["message"] == "deleted my-texts"
+        with pytest.raises(grpc.RpcError) as raised:
+            client.call("Predict")(client.ask("gone"))
+        assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
+        assert "my_texts.Texts" not in client.database.get_services()
+        client.channel.close()
+
+
 def test_a_call_that_comes_before_setup_is_done_is_told_to_try_again(tmp_path):
     _project(tmp_path)
     (tmp_path / "handler.py").write_text("import time\ntime.sleep(3)\n" + textwrap.dedent(HANDLER))
@@ -412,7 +436,8 @@ def test_a_file_that_protoc_refuses_is_told_with_its_line(tmp_path, text, line, 
     with pytest.raises(LadingError) as raised:
         compile_proto(tmp_path, "a.proto")
     (problem,) = raised.value.problems
-    assert (problem.rule, problem.origin and problem.origin.line) == ("proto-invalid", line)
+    assert (problem.rule, str(problem.origin)) == ("proto-invalid", f"a.proto:{line}")
+    assert str(tmp_path) not in str(problem.as_json())
     assert message in problem.what
 
 

@@ -40,7 +40,7 @@ def compile_proto(root: Path, path: str) -> bytes:
             check=False,
         )
         if told.returncode:
-            raise LadingError(_wrong(path, told.stderr))
+            raise LadingError(_wrong(path, told.stderr.replace(f"{root}/", "")))
         return made.read_bytes()
 
 
