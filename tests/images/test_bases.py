@@ -1,0 +1,126 @@
+"""What an image can stand on: folders, tarballs, layouts, other images; and which base is chosen where none is named."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lading import imaging, pipeline
+from lading.images.base import load_base
+from lading.images.interpreters import host_platform
+from lading.images.store import Store
+from lading.model.problems import LadingError
+from lading.model.records import replace
+from tests.images.support import PROJECT, Command, which, write
+
+
+@pytest.fixture
+def tarball(base: Path, tmp_path: Path) -> Path:
+    """The base as `podman export` or debootstrap's users pack one."""
+    path = tmp_path / "rootfs.tar"
+    subprocess.run(["tar", "--sort=name", "-C", base, "-cf", path, "."], check=True)
+    return path
+
+
+@pytest.mark.slow
+def test_one_base_in_every_form_gives_the_same_image_on_top(lading: Command, base: Path, tarball: Path, tmp_path: Path) -> None:
+    """Only the base's own layers differ: what is made on top of it is one layer, whatever brought the base."""
+    project = write(tmp_path / "model", {**PROJECT, "requirements.txt": "greeting==1.0\n"})
+    compressed = tmp_path / "rootfs.tar.gz"
+    compressed.write_bytes(subprocess.run(["gzip", "-c", tarball], check=True, capture_output=True).stdout)
+    lading("build", project, "-t", "below:v1", "--base", base, "-o", f"oci:{tmp_path / 'layout'}")
+    names = {"folder": base, "tarball": tarball, "gzip": compressed, "layout": f"oci:{tmp_path / 'layout'}:v1", "path": tmp_path / "layout"}
+    lading("build", project, "-t", "below:v1", "--base", base)
+    tops: dict[str, set[str]] = {}
+    for form, name in {**names, "stored": "below:v1"}.items():
+        image: Any = lading("build", project, "-t", "model:v1", "--base", name, "--json").data["images"][0]
+        assert image["layers"][0]["kind"] == "base"
+        tops[form] = {layer["digest"] for layer in image["layers"] if layer["kind"] in ("packages", "bytecode", "project")}
+    assert len(set(map(frozenset, tops.values()))) == 1
+
+
+def test_what_a_tarball_holds_is_found(tarball: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    base = load_base(str(tarball), host_platform(), store)
+    assert base.system["ID"] == "small"
+    assert base.links["bin"] == "usr/bin"
+    assert load_base(str(tarball), host_platform(), store).layers[0].reused
+
+
+def test_a_changed_folder_is_another_base(base: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(base, tmp_path / "changing", symlinks=True)
+    store = Store(tmp_path / "store")
+    before = load_base(str(folder), host_platform(), store).digest
+    assert load_base(str(folder), host_platform(), store).digest == before
+    (folder / "etc/os-release").write_text("ID=other\nVERSION_CODENAME=test\n")
+    after = load_base(str(folder), host_platform(), store)
+    assert after.digest != before
+    assert after.system["ID"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("oci:{}/nothing", "layout-damaged"), ("{}/broken.tar", "base-damaged"), ("{}/none", "base-not-found")]
+)
+def test_what_is_no_base_is_named(name: str, rule: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.tar").write_bytes(b"no tar at all" * 100)
+    with pytest.raises(LadingError) as caught:
+        load_base(name.format(tmp_path), host_platform(), Store(tmp_path / "store"))
+    assert caught.value.problems[0].rule == rule
+
+
+@pytest.mark.slow
+def test_skopeo_reads_what_it_is_built_on(lading: Command, base: Path, tmp_path: Path) -> None:
+    """A layout that another tool wrote, with its own names and compression, is a base too."""
+    project = write(tmp_path / "model", {**PROJECT, "requirements.txt": "greeting==1.0\n"})
+    lading("build", project, "-t", "below:v1", "--base", base, "-o", f"oci:{tmp_path / 'ours'}")
+    copy = [
+        which("skopeo"),
+        "copy",
+        "-q",
+        "--dest-compress-format",
+        "zstd",
+        f"oci:{tmp_path / 'ours'}:v1",
+        f"oci:{tmp_path / 'theirs'}:again",
+    ]
+    if subprocess.run(copy, capture_output=True, check=False).returncode:
+        pytest.skip("this skopeo does not copy here")
+    ran = lading("build", project, "-t", "above:v1", "--base", f"oci:{tmp_path / 'theirs'}:again", "--json")
+    assert ran.data["images"][0]["layers"][0]["kind"] == "base"
+
+
+# -- which base is chosen
+
+
+def _chosen(tmp_path: Path, accelerator: str, versions: dict[str, str], **asked: Any) -> Any:
+    """The base and its decision for a project whose lock has these packages."""
+    from lading.model.lock import Lock
+
+    project = write(
+        tmp_path / "model", {"cog.yaml": "predict: predict.py:P\n", "predict.py": "class P:\n    def predict(self) -> str: ...\n"}
+    )
+    options = pipeline.Options(directory=project, accelerator="cpu")
+    read = pipeline.read(options)
+    (planned,) = pipeline.plan(read, options)
+    target = replace(planned.plan.target, accelerator=accelerator, python="3.11.7")
+    planned = replace(planned, plan=replace(planned.plan, target=target))
+    document = {"packages": [{"name": name, "version": version} for name, version in versions.items()]}
+    lock = Lock(document=document, fingerprint="", target={"python": "3.11.7", "accelerator": accelerator})
+    locked = pipeline.Locked(planned=planned, lock=lock, text="")
+    return imaging._base((locked,), read, imaging.BuildOptions(name="model", **asked))
+
+
+def test_a_gpu_base_is_taken_only_where_no_wheel_brings_cuda(tmp_path: Path) -> None:
+    assert _chosen(tmp_path, "cpu", {"numpy": "2.0"})[0] == "python:3.11-slim"
+    name, decision = _chosen(tmp_path, "cu126", {"torch": "2.7.0+cu126", "nvidia-cublas-cu12": "12.6.4.1"})
+    assert name == "python:3.11-slim"
+    assert "nvidia-cublas-cu12" in decision.because
+    assert "several GB" in decision.because
+    name, decision = _chosen(tmp_path, "cu124", {"onnxruntime-gpu": "1.20"})
+    assert name == "nvidia/cuda:12.4.0-cudnn-runtime-ubuntu22.04"
+    assert "devel" in decision.because
+    assert _chosen(tmp_path, "cu124", {}, base="my/base:1")[0] == "my/base:1"
