@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,8 @@ from lading.model.events import Phase
 from lading.model.lock import Lock
 from lading.model.problems import ExitCode
 from tests.conda.conftest import MINOR, PYTHON, TAG, Channels, Project, conda_of
+from tests.support.command import lading
+from tests.support.conda_channel import Served
 
 
 def environment(*lines: str, channels: str = "") -> dict[str, str]:
@@ -229,3 +232,31 @@ def test_a_process_that_ends_while_py_rattler_lets_go_ends_with_its_own_status(p
         started = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(4)]
         said = [process.communicate()[1] for process in started]
         assert [process.returncode for process in started] == 4 * [ExitCode.RESOLUTION], said
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault_of_the_channel(project: Project, lading_home: Path, channels: Channels):
+    with Served(channels.main.folder) as server:
+        project.write(environment("six", channels=f"channels:\n  - http://{server.host}\n"))
+        lading_home.mkdir(parents=True, exist_ok=True)
+        (lading_home / "conda").write_text("a file where a folder should be")
+        problem = project.problem()
+    assert (problem.rule, problem.code, str(problem.origin)) == ("conda-cache-not-writable", ExitCode.USAGE, "LADING_HOME")
+
+
+def test_offline_the_package_that_is_not_known_is_named(project: Project, channels: Channels):
+    with Served(channels.main.folder) as server:
+        place = f"channels:\n  - http://{server.host}\n"
+        project.write(environment("six", channels=place))
+        project.lock()
+        project.write(environment("rdkit", channels=place))
+        problem = project.problem(offline=True)
+    assert (problem.rule, problem.code) == ("conda-not-cached", ExitCode.NETWORK)
+    assert problem.what == f"What the channel http://{server.host} has of rdkit is not in the cache, and the network is off (--offline)."
+
+
+def test_condas_names_of_platforms_are_understood(project: Project):
+    project.write(environment("six"))
+    for name, missing in (("linux-64", False), ("osx-arm64", True), ("linux-aarch64", True)):
+        done = lading("lock", project.root, "--platform", name, "--json")
+        assert done.code == (ExitCode.RESOLUTION if missing else 0), done.err
+        assert f" for {name}\n" in done.err

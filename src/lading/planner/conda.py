@@ -153,9 +153,9 @@ def with_python(plan: Plan, version: str) -> Plan:
 def _no_platform(target: Target, path: str) -> Problem:
     return Problem(
         rule="conda-platform-unknown",
-        what=f"Conda has no packages for {target.platform}.",
+        what=f"Lading installs no conda packages on {target.platform}.",
         origin=Origin(path),
-        why="Channels have folders for linux-64, linux-aarch64, linux-ppc64le, osx-64 and osx-arm64.",
+        why="It does on linux-64, linux-aarch64, linux-ppc64le, osx-64 and osx-arm64.",
         instead="Lock for one of those platforms.",
         code=ExitCode.RESOLUTION,
     )

@@ -1,4 +1,4 @@
-"""Names of platforms: uv's, and the ones that users of containers know."""
+"""Names of platforms: uv's, and the ones that users of containers and of conda know."""
 
 from __future__ import annotations
 
@@ -23,13 +23,18 @@ _ALIASES = {
     "darwin/amd64": "x86_64-apple-darwin",
     "windows": "x86_64-pc-windows-msvc",
     "windows/amd64": "x86_64-pc-windows-msvc",
+    "linux-64": f"x86_64-manylinux_2_{_ASSUMED}",
+    "linux-aarch64": f"aarch64-manylinux_2_{_ASSUMED}",
+    "osx-64": "x86_64-apple-darwin",
+    "osx-arm64": "aarch64-apple-darwin",
+    "win-64": "x86_64-pc-windows-msvc",
 }
 
 
 def platform_named(text: str) -> str:
     """The platform that ``--platform`` names, as uv spells it, with the C library that is assumed: ``x86_64-manylinux_2_28``.
 
-    ``linux/amd64`` and its like, which Docker and Cog use, say nothing about the C library; glibc 2.28 is assumed for them.
+    ``linux/amd64`` and its like, which Docker and Cog use, and conda's ``linux-64`` say nothing about the C library; glibc 2.28 is assumed.
 
     Raises:
         LadingError: if it is no platform that packages are built for.

@@ -163,16 +163,30 @@ def certificate_refused(subject: str, told: str, origin: Origin | None) -> Probl
     )
 
 
+def _not_written(told: str) -> Problem:
+    return Problem(
+        rule="conda-cache-not-writable",
+        what="The cache of channels' indexes cannot be written.",
+        origin=Origin("RATTLER_CACHE_DIR" if os.environ.get("RATTLER_CACHE_DIR") else "LADING_HOME"),
+        why=told.replace("\nCaused by: ", "; "),
+        instead="Make the folder writable and see that there is space, or name another one.",
+    )
+
+
 def unreachable(channel: str, error: Exception, origin: Origin | None, *, offline: bool) -> Problem:
     """A channel that does not answer, or not with a channel."""
     said = redact_conda(str(error))
     told = re.sub(r"^Request failed after \d+ retries\nCaused by: ", "", said)
     first = told.partition("\n")[0]
     shown = redact_conda(channel)
+    if re.search(r"failed to create|Read-only file system|No space left on device", said):
+        return _not_written(told)
     if offline or "no usable repodata cache" in said:
+        package = re.search(r"shard for package '([^']+)'", said)
+        subject = f"What the channel {shown} has of {package[1]}" if package else f"The channel {shown}"
         return Problem(
             rule="conda-not-cached",
-            what=f"The channel {shown} is not in the cache, and the network is off (--offline).",
+            what=f"{subject} is not in the cache, and the network is off (--offline).",
             origin=origin,
             instead="Run once without --offline, or use a lock that holds.",
             code=ExitCode.NETWORK,
