@@ -89,11 +89,11 @@ def spans(receiver: Receiver) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def traced(tmp_path, receiver: Receiver, **variables: str) -> Iterator[Any]:
+def traced(tmp_path, receiver: Receiver, code: str = CODE, **variables: str) -> Iterator[Any]:
     pytest.importorskip("opentelemetry.sdk")
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
     env = {"COG_TRACE_CONFIGURED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_BSP_SCHEDULE_DELAY": "50", **variables}
-    with serving(tmp_path, CODE, env=env) as server:
+    with serving(tmp_path, code, env=env) as server:
         yield server
 
 
@@ -143,6 +143,45 @@ def test_a_prediction_continues_its_clients_trace_down_to_the_models_own_spans(t
     [second] = [span for span in found if span["about"].get("cog.prediction.id") == "two" and span["name"] == "cog.prediction"]
     assert (second["status"], second["about"]["cog.prediction.status"]) == (2, "failed")
     assert len({span["trace"] for span in found}) == 1  # what nobody traces stays untraced
+
+
+def test_predictions_that_share_an_event_loop_keep_their_traces_apart(tmp_path, receiver):
+    code = """
+        import asyncio
+        import cog
+        from cog import AsyncConcatenateIterator, BasePredictor
+        from opentelemetry import trace
+
+        tracer = trace.get_tracer("model")
+
+        class Predictor(BasePredictor):
+            @cog.concurrent(max=4)
+            async def predict(self, do: str) -> AsyncConcatenateIterator[str]:
+                for word in ("a", "b"):
+                    await asyncio.sleep(0.05)
+                    with tracer.start_as_current_span(f"model.{do}"):
+                        await asyncio.sleep(0.05)
+                    yield word
+    """
+    ids = {name: f"{number:032x}" for number, name in enumerate(("one", "two", "three", "four"), start=1)}
+    with traced(tmp_path, receiver, code=code) as server:
+
+        def ask(name: str) -> None:
+            server.client.post("/predictions", json={"input": {"do": name}}, headers={"traceparent": f"00-{ids[name]}-{SPAN}-01"})
+
+        asking = [threading.Thread(target=ask, args=(name,)) for name in ids]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+        found = wait_for(receiver, lambda found: sum(span["name"].startswith("model.") for span in found) == 8)
+        found = wait_for(receiver, lambda found: sum(span["name"] == "cog.prediction.invoke" for span in found) == 4)
+    invoked = {span["id"]: span["trace"] for span in found if span["name"] == "cog.prediction.invoke"}
+    assert all(
+        invoked[span["parent"]] == span["trace"] == ids[span["name"].removeprefix("model.")]
+        for span in found
+        if span["name"].startswith("model.")
+    )
 
 
 def _times(found: list[dict[str, Any]], id_: str) -> list[int]:
