@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.deploy import conformance
 from tests.deploy.support import COG
 from tests.support.command import lading, write_files
 from tests.support.index import LocalIndex
@@ -47,6 +48,12 @@ def predict(port: int, text: str) -> Any:
 
 def state(project: Path) -> Any:
     return lading("status", "-C", project, "--json").data
+
+
+def test_clients_find_what_they_may_rely_on(project: Path, port: int) -> None:
+    write_files(project, conformance.PROJECT)
+    assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
+    conformance.check(f"http://127.0.0.1:{port}")
 
 
 def test_deploy_change_and_go_back(project: Path, port: int) -> None:
