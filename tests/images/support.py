@@ -162,12 +162,9 @@ class Command:
     environ: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, *words: Any, check: bool = True, cwd: Path | None = None, **variables: str) -> Ran:
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_", "LADING_", "COG_"))}
-        environ |= {"LADING_HOME": str(self.home), "UV_DEFAULT_INDEX": self.index, "UV_CACHE_DIR": str(self.home / "uv"), "NO_COLOR": "1"}
-        environ |= {"HOME": str(self.cwd), "PATH": SBIN, **self.environ, **variables}
         process = subprocess.run(
             [sys.executable, "-m", "lading", *map(str, words)],
-            env=environ,
+            env=self.variables(variables),
             cwd=cwd or self.cwd,
             capture_output=True,
             text=True,
@@ -177,6 +174,17 @@ class Command:
         )
         assert not check or process.returncode == 0, process.stdout + process.stderr
         return Ran(process.returncode, process.stdout, process.stderr)
+
+    def variables(self, further: Mapping[str, str]) -> dict[str, str]:
+        """The variables that it runs with."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("UV_", "PIP_", "LADING_", "COG_"))}
+        environ |= {"LADING_HOME": str(self.home), "UV_DEFAULT_INDEX": self.index, "UV_CACHE_DIR": str(self.home / "uv"), "NO_COLOR": "1"}
+        return environ | {"HOME": str(self.cwd), "PATH": SBIN, **self.environ, **further}
+
+    def python(self, *words: str) -> str:
+        """What a Python prints that runs as the command does."""
+        command = [sys.executable, *words]
+        return subprocess.run(command, env=self.variables({}), cwd=self.cwd, capture_output=True, text=True, check=True).stdout
 
 
 # -- a registry
