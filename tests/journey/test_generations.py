@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import threading
 import time
+import zipfile
 from typing import Any
 
 from tests.service.test_streams import EVENTS, read_events
@@ -149,6 +151,91 @@ class Runner(BaseRunner):
 """,
 }
 
+# What people do to get their research code behind an API: a submodule that is not on any path, a zip unpacked where it came in, programs
+# started, threads that hand over pictures, a working directory that is written to, variables set before an import.
+RESEARCH = {
+    "cog.yaml": """\
+build:
+  gpu: false
+  python_version: "3.11"
+  python_requirements: "requirements.txt"
+  run:
+    - "mkdir -p /root/.cache/torch"
+predict: "predict.py:Predictor"
+train: "train.py:train"
+""",
+    "requirements.txt": "shout==1.0\n",
+    "vendor/diffusion/sampler.py": "import os\n\nHOME = os.environ['MODEL_HOME']\n\ndef steps(count):\n    for n in range(count):\n        yield b'P%d' % n\n",
+    "vendor/diffusion/__init__.py": "",
+    "weights.json": '{"gain": 3}',
+    "train.py": """\
+from cog import BaseModel, Input, Path
+
+class TrainingOutput(BaseModel):
+    weights: Path
+
+def train(images: Path = Input(description="a zip"), steps: int = Input(default=2, ge=1)) -> TrainingOutput:
+    Path("trained.bin").write_bytes(images.read_bytes() * steps)
+    return TrainingOutput(weights=Path("trained.bin"))
+""",
+    "predict.py": """\
+import glob, json, os, queue, shutil, subprocess, sys, threading, time, typing, zipfile
+os.environ["MODEL_HOME"] = "/src/weights"
+sys.path.append("vendor")
+sys.path.insert(0, os.path.join(os.getcwd(), "vendor"))
+print(f"[module] loading at t={time.time()}", flush=True)
+sys.stdout.flush()
+import shout
+from diffusion import sampler
+from cog import BasePredictor, BaseModel, Input, Path
+
+MODELS = {"small": 1, "large": 2}
+SCHEDULERS = sorted(["ddim", "plms"])
+
+class CogOutput(BaseModel):
+    file: Path
+    name: typing.Optional[str] = None
+    attributes: typing.Optional[dict] = None
+    segments: typing.List[dict] = []
+    isFinal: bool = False
+
+class Predictor(BasePredictor):
+    def setup(self):
+        self.gain = json.load(open("weights.json"))["gain"]
+        shutil.rmtree("outputs", ignore_errors=True)
+        os.makedirs("outputs")
+
+    def work(self, count):
+        for picture in sampler.steps(count):
+            self.pictures.put(picture)
+
+    def predict(
+        self,
+        model: str = Input(description="which", choices=list(MODELS.keys()), default="small"),
+        scheduler: str = Input(choices=SCHEDULERS, default=SCHEDULERS[0]),
+        file_list: Path = Input(description="File list (.zip file)", default=None),
+        steps: int = Input(default=3, ge=1, le=500, description="how many"),
+        seed: int = Input(default=None),
+    ) -> typing.Iterator[CogOutput]:
+        names = []
+        if file_list is not None:
+            extracted = os.path.dirname(file_list)
+            with zipfile.ZipFile(file_list, "r") as archive:
+                archive.extractall(extracted)
+                names = sorted(os.path.basename(name) for name in glob.glob(extracted + "/*.txt"))
+        told = subprocess.run(["python3", "-c", "import shout; print('inside')"], check=True, capture_output=True, text=True).stdout.strip()
+        os.system("echo from a shell")
+        self.pictures = queue.SimpleQueue()
+        thread = threading.Thread(target=self.work, args=(steps,), daemon=True)
+        thread.start()
+        for n in range(steps):
+            path = f"outputs/{n}.png"
+            with open(path, "wb") as out:
+                out.write(self.pictures.get(timeout=5) * self.gain)
+            yield CogOutput(file=Path(path), name=told, attributes={"names": names, "home": sampler.HOME}, segments=[{"n": n}], isFinal=n == steps - 1)
+""",
+}
+
 
 def data_url(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
@@ -215,3 +302,26 @@ def test_the_newer_generation_runs_as_it_is(project, served, index):
         service.client.post("/predictions", json={"input": {**body["input"], "options": {"sick": 1}}})
         sick = service.client.get("/health-check").json()
         assert (sick["status"], bool(sick["user_healthcheck_error"])) == ("UNHEALTHY", True)
+
+
+def test_research_code_runs_as_it_is(project, served, index):
+    index.add("shout", "1.0")
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("b.txt", "b")
+        archive.writestr("a.txt", "a")
+    folder = project(RESEARCH)
+    with served(folder) as service:
+        given = {"model": "large", "file_list": data_url(zipped.getvalue(), "application/zip"), "steps": 2}
+        answer = service.client.post("/predictions", json={"input": given}).json()
+        assert answer["status"] == "succeeded", answer
+        assert "from a shell" in answer["logs"]
+        assert [one["file"] for one in answer["output"]] == [data_url(b"P%d" % n * 3, "image/png") for n in range(2)]
+        last = answer["output"][-1]
+        assert (last["name"], last["isFinal"], last["segments"]) == ("inside", True, [{"n": 1}])
+        assert last["attributes"] == {"names": ["a.txt", "b.txt"], "home": "/src/weights"}
+        wrong = service.client.post("/predictions", json={"input": {"model": "huge", "steps": 501, "scheduler": "x"}}).json()
+        assert [one["loc"][-1] for one in wrong["detail"]] == ["model", "scheduler", "steps"]
+        trained = service.client.post("/trainings", json={"input": {"images": data_url(b"ab", "application/zip")}}).json()
+        assert trained["output"] == {"weights": data_url(b"abab", "application/octet-stream")}
+    assert (folder / "outputs" / "1.png").read_bytes() == b"P1P1P1"
