@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,11 +184,17 @@ def test_a_container_gets_the_limits_of_all_its_apis():
 
     from lading.service.container import as_json
 
-    def limits(*apis: ServedApi) -> dict[str, object]:
+    def limits(*apis: ServedApi) -> dict[str, Any]:
         return container_limits({"run.lading.service": json.dumps(as_json(spec(*apis)))})
 
     a = served("a", cpu=0.5, memory=1 << 30, shared_memory=64 << 20, written=("cpu", "mem"))
     b = served("b", cpu=0.25, memory=2 << 30, written=("cpu", "mem"))
     assert limits(a, b) == {"cpus": 0.75, "memory": (3 << 30) + (256 << 20), "shared_memory": 64 << 20}
     assert limits(a, served("c")) == {"shared_memory": 64 << 20}
+    from lading.images.engines import Engine
+    from lading.images.running import RunOptions, _engine_flags
+
+    flags = _engine_flags(Engine(name="podman", path="podman"), RunOptions(**limits(a, b)), 5000)
+    assert " --cpus 0.75 --memory 3489660928 --shm-size 67108864" in " ".join(flags)
+    assert "--memory" not in _engine_flags(Engine(name="podman", path="podman"), RunOptions(), 5000)
     assert container_limits({}) == container_limits({"run.lading.service": "no JSON"}) == {}

@@ -33,7 +33,7 @@ class ProjectSource:
 
     def __init__(self, options: pipeline.Options, arguments: argparse.Namespace, describe: Callable[[pipeline.Ready], ServiceSpec]) -> None:
         self._options, self._arguments, self._describe = options, arguments, describe
-        self._held = ExitStack()
+        self._held, self._places = ExitStack(), set[str]()
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
@@ -49,7 +49,7 @@ class ProjectSource:
         if ready is None:
             self._install()
             ready = pipeline.unchanged(self._options) or self._as_installed()
-        self._held.enter_context(hold(*ready.environments.values()))
+        self._hold(ready)
         return Reading(
             spec=watched(self._describe(ready)),
             files=pipeline.used_files(ready),
@@ -58,6 +58,13 @@ class ProjectSource:
             counts=_counts,
             ignored=self._ignored(ready),
         )
+
+    def _hold(self, ready: pipeline.Ready) -> None:
+        """Keep every environment that something was served in: old workers may still work there."""
+        for environment in ready.environments.values():
+            if environment.path not in self._places:
+                self._places.add(environment.path)
+                self._held.enter_context(hold(environment))
 
     @staticmethod
     def _ignored(ready: pipeline.Ready) -> Callable[[str], bool]:
