@@ -17,6 +17,7 @@ VERBS = {
     "status": ("status", "show how a deployment is"),
     "scale": ("scale", "run more or fewer replicas of a deployment"),
     "rollback": ("rollback", "go back to what was deployed before"),
+    "gateway": ("gateway", "pass requests on to several servers, again where one fails"),
     "report": ("image_report", "write a page with what fills an image"),
     "get": ("get", "show the APIs of a running server, their jobs, and how a job is"),
     "logs": ("logs", "show what an API or a job of a running server, or a deployment, printed"),

@@ -1,0 +1,217 @@
+"""A gateway in front of several servers of one service: requests that may be repeated come through, whatever becomes of one server.
+
+A request is repeated if that does no harm: its method is idempotent (RFC 9110: GET, HEAD, OPTIONS, PUT, DELETE; Cog's ``PUT /predictions/ID``
+is), or it has an ``Idempotency-Key``. Others are repeated only where nothing of them was sent. A server whose link was cut says nothing, so
+a second attempt is begun on another one after a while, and the first answer of either counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lading.service.upstreams import Answer, BrokenError, Header, Sent, UnreachedError, Upstream, ask, choose
+
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_AGAIN = frozenset((500, 502, 503, 504))
+"""Answers that another server may improve on. Ray answers 500 for a replica that died; a predictor's own failure is tried again, too."""
+_WHOLE = 8 << 20  # bytes of an answer that is read to its end before any of it goes on
+_AT_ONCE = 3
+_LONGEST_PAUSE = 1.0
+_TRIES = 4  # for answers of `_AGAIN`: after so many the answer stands
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Times in seconds, a size in bytes. ``deadline`` is for a request with all its attempts, ``patience`` until a second one begins."""
+
+    deadline: float = 120.0
+    patience: float = 5.0
+    max_body: int = 100 << 20
+
+
+class _TooLargeError(Exception):
+    """A body over the limit."""
+
+
+class _GoneError(Exception):
+    """The client hung up."""
+
+
+@dataclass(slots=True)
+class _Whole:
+    """An answer of which the body is there (``body``), or is still to be read."""
+
+    answer: Answer
+    body: bytes | None
+
+
+class Gateway:
+    """An ASGI application; see the module. ``counts`` are of requests: ``answered``, ``repeated``, ``lost``."""
+
+    def __init__(self, upstreams: Sequence[Upstream], limits: Limits | None = None) -> None:
+        self.upstreams, self.limits = list(upstreams), limits or Limits()
+        self.counts = {"answered": 0, "repeated": 0, "lost": 0}
+
+    async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        """See the ASGI specification."""
+        if scope["type"] != "http":
+            return
+        try:
+            sent = await self._read(scope, receive)
+        except _TooLargeError:
+            await _respond(send, 413, b'{"error":"The body is larger than this gateway takes."}')
+            return
+        except _GoneError:
+            return
+        relaying = asyncio.ensure_future(self._relay(sent, send))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait((relaying, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not relaying.done():
+                relaying.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await relaying
+
+    async def _read(self, scope: Any, receive: Callable[[], Awaitable[Any]]) -> Sent:
+        pieces, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise _GoneError
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > self.limits.max_body:
+                raise _TooLargeError
+            if not message.get("more_body"):
+                break
+        query = scope["query_string"]
+        target = (scope.get("raw_path") or scope["path"].encode()) + (b"?" + query if query else b"")
+        headers: list[Header] = [(name, value) for name, value in scope["headers"] if name != b"expect"]
+        client = scope.get("client")
+        if client:
+            headers.append((b"x-forwarded-for", client[0].encode()))
+        return Sent(method=scope["method"].encode(), target=target, headers=headers, body=b"".join(pieces))
+
+    async def _relay(self, sent: Sent, send: Callable[[Any], Awaitable[None]]) -> None:
+        harmless = sent.method in _IDEMPOTENT or any(name == b"idempotency-key" for name, _ in sent.headers)
+        whole: _Whole | None = None
+        try:
+            async with asyncio.timeout(self.limits.deadline):
+                whole = await (self._surely(sent) if harmless else self._once(sent))
+        except TimeoutError:
+            self.counts["lost"] += 1
+            await _respond(send, 504, b'{"error":"No server has answered in time."}')
+            return
+        except (UnreachedError, BrokenError) as error:
+            self.counts["lost"] += 1
+            what = b"No server can be reached." if isinstance(error, UnreachedError) else b"The server ended before it had answered."
+            await _respond(send, 502, b'{"error":"%b"}' % what)
+            return
+        self.counts["answered"] += 1
+        await _pass_on(whole, send)
+
+    async def _once(self, sent: Sent) -> _Whole:
+        """Send what must not be repeated: to another server only while nothing of it was sent."""
+        tried: list[Upstream] = []
+        while True:
+            upstream = choose(self.upstreams, tried)
+            tried.append(upstream)
+            try:
+                answer = await ask(upstream, sent)
+            except UnreachedError:
+                upstream.failed()
+                if len(tried) >= 2 * len(self.upstreams):
+                    raise
+                await asyncio.sleep(0 if len(tried) < len(self.upstreams) else 0.25)
+                continue
+            except BrokenError:
+                upstream.failed()
+                raise
+            upstream.worked()
+            return _Whole(answer, None)
+
+    async def _surely(self, sent: Sent) -> _Whole:
+        """Send what may be repeated, until there is an answer; the caller sets the deadline."""
+        tried: list[Upstream] = []
+        running: set[asyncio.Task[_Whole]] = set()
+        patience, pause, refusals = self.limits.patience, 0.05, 0
+        try:
+            while True:
+                if len(running) < _AT_ONCE:
+                    upstream = choose(self.upstreams, tried)
+                    tried.append(upstream)
+                    if len(tried) == 2:
+                        self.counts["repeated"] += 1
+                    running.add(asyncio.ensure_future(self._whole(upstream, sent)))
+                done, running = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    patience *= 2  # a long prediction is not begun again and again
+                for task in done:
+                    if task.exception() is not None:
+                        continue
+                    whole = task.result()
+                    refusals += whole.answer.status in _AGAIN
+                    if whole.answer.status not in _AGAIN or refusals >= _TRIES:
+                        return whole
+                    whole.answer.end()
+                if done and not running:
+                    await asyncio.sleep(pause)
+                    pause = min(_LONGEST_PAUSE, pause * 2)
+        finally:
+            for task in running:
+                task.add_done_callback(_drop)
+                task.cancel()
+
+    async def _whole(self, upstream: Upstream, sent: Sent) -> _Whole:
+        """One attempt, its body read with it unless it is long, or comes over time."""
+        answer: Answer | None = None
+        try:
+            answer = await ask(upstream, sent)
+            body = None
+            if sent.method == b"HEAD" or (answer.length is not None and answer.length <= _WHOLE):
+                body = b"".join([piece async for piece in answer.body()])
+        except BaseException as error:
+            if answer is not None:
+                answer.end()
+            if isinstance(error, UnreachedError | BrokenError):
+                upstream.failed()
+            raise
+        upstream.worked() if answer.status not in _AGAIN else upstream.failed()
+        return _Whole(answer, body)
+
+
+def _drop(task: asyncio.Task[_Whole]) -> None:
+    """An attempt that came too late."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().answer.end()
+
+
+async def _pass_on(whole: _Whole, send: Callable[[Any], Awaitable[None]]) -> None:
+    answer = whole.answer
+    try:
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        if whole.body is not None:
+            await send({"type": "http.response.body", "body": whole.body})
+            return
+        async for piece in answer.body():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        answer.end()
+
+
+async def _respond(send: Callable[[Any], Awaitable[None]], status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _left(receive: Callable[[], Awaitable[Any]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,192 @@
+"""The gateway, in front of servers that refuse, hang, break off and come back: real sockets, a real process."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+Behaviour = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+class Backend:
+    """A server that does with each request what ``behaviour`` says, and keeps what it was asked."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.asked: list[tuple[str, str, bytes]] = []
+        backend = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_one_request(self) -> None:
+                with contextlib.suppress(ConnectionError):
+                    super().handle_one_request()
+
+            def answer(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                backend.asked.append((self.command, self.path, body))
+                behaviour(self)
+
+            do_GET = do_PUT = do_POST = do_HEAD = answer  # noqa: N815 -- the names that the handler looks for
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def respond(handler: http.server.BaseHTTPRequestHandler, status: int = 200, body: bytes = b"fine") -> None:
+    handler.send_response(status)
+    handler.send_header("content-length", str(len(body)))
+    handler.send_header("x-own", "yes")
+    handler.end_headers()
+    if handler.command != "HEAD":
+        handler.wfile.write(body)
+
+
+def hang(handler: http.server.BaseHTTPRequestHandler) -> None:
+    time.sleep(20)
+    handler.close_connection = True
+
+
+def break_off(handler: http.server.BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("content-length", "100")
+    handler.end_headers()
+    handler.wfile.write(b"half")
+    handler.close_connection = True
+
+
+def fail(handler: http.server.BaseHTTPRequestHandler) -> None:
+    respond(handler, 503, b"not now")
+
+
+@pytest.fixture
+def backends() -> Iterator[Callable[[Behaviour], Backend]]:
+    made: list[Backend] = []
+
+    def make(behaviour: Behaviour) -> Backend:
+        made.append(Backend(behaviour))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@contextlib.contextmanager
+def gateway(*urls: str, options: tuple[str, ...] = ()) -> Iterator[httpx.Client]:
+    command = [sys.executable, "-m", "lading", "gateway", *urls, "-p", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, line + process.stderr.read()
+        with httpx.Client(base_url=found[0], timeout=15) as client:
+            yield client
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def dead_url() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_a_request_goes_through_as_it_is(backends):
+    one = backends(respond)
+    with gateway(f"{one.url}/below/") as client:
+        answer = client.put("/predictions/a%2Fb?x=1", content=b"x" * 300_000, headers={"x-mine": "1"})
+        assert (answer.status_code, answer.content, answer.headers["x-own"]) == (200, b"fine", "yes")
+        assert client.head("/").status_code == 200
+        assert client.get("/again").text == "fine"
+    assert one.asked[0] == ("PUT", "/below/predictions/a%2Fb?x=1", b"x" * 300_000)
+
+
+@pytest.mark.parametrize("behaviour", [fail, break_off, hang])
+def test_what_may_be_repeated_comes_through(backends, behaviour):
+    bad, good = backends(behaviour), backends(respond)
+    with gateway(bad.url, good.url, dead_url(), options=("--patience", "0.3")) as client:
+        began = time.monotonic()
+        for number in range(6):
+            assert client.put(f"/predictions/{number}", content=b"{}").text == "fine"
+        assert time.monotonic() - began < 8
+        keyed = client.post("/predictions", content=b"{}", headers={"idempotency-key": "k"})
+        assert keyed.text == "fine"
+    assert len(good.asked) >= 7
+
+
+def test_what_may_not_be_repeated_is_sent_to_one_server_alone(backends):
+    broken = backends(break_off)
+    good = backends(respond)
+    with gateway(dead_url(), good.url) as client:
+        assert [client.post("/predictions", content=b"{}").text for _ in range(4)] == ["fine"] * 4
+    with gateway(broken.url) as client, contextlib.suppress(httpx.HTTPError):
+        assert client.post("/predictions", content=b"{}").status_code in (200, 502)
+    assert len(broken.asked) == 1
+
+
+def test_an_answer_that_no_server_has_is_told_in_time(backends):
+    with gateway(dead_url(), options=("--deadline", "1")) as client:
+        began = time.monotonic()
+        assert client.put("/predictions/a", content=b"{}").status_code == 504
+        assert time.monotonic() - began < 4
+        assert client.post("/predictions", content=b"{}").status_code == 502
+    failing = backends(fail)
+    with gateway(failing.url) as client:
+        assert (client.get("/").status_code, client.get("/").text) == (503, "not now")
+
+
+def test_events_come_as_they_are_sent(backends):
+    def stream(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("content-type", "text/event-stream")
+        handler.send_header("transfer-encoding", "chunked")
+        handler.end_headers()
+        for text in (b"data: 1\n\n", b"data: 2\n\n"):
+            handler.wfile.write(b"%x\r\n%b\r\n" % (len(text), text))
+            handler.wfile.flush()
+            time.sleep(0.5)
+        handler.wfile.write(b"0\r\n\r\n")
+
+    one = backends(stream)
+    with gateway(one.url) as client, client.stream("POST", "/predictions", content=b"{}") as answer:
+        times = [time.monotonic() for _ in answer.iter_raw()]
+    assert times[-1] - times[0] > 0.3
+
+
+def test_a_long_prediction_is_waited_for(backends):
+    def slow(handler: http.server.BaseHTTPRequestHandler) -> None:
+        time.sleep(2)
+        respond(handler)
+
+    one = backends(slow)
+    with gateway(one.url, options=("--patience", "0.5")) as client:
+        assert client.put("/predictions/a", content=b"{}").text == "fine"
+    assert len(one.asked) <= 3
+
+
+def test_what_is_no_address_is_a_problem():
+    ran = subprocess.run([sys.executable, "-m", "lading", "gateway", "https://x", "--json"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    (problem,) = json.loads(ran.stdout or ran.stderr)["problems"]
+    assert problem["rule"] == "usage"
