@@ -99,18 +99,18 @@ def test_a_job_that_is_over_stays_as_it_is(store):
     assert store.job(job) is None
 
 
-def test_the_items_of_a_job_that_is_over_are_dropped_and_no_more_are_added(store):
+def test_the_items_of_a_job_that_is_over_are_dropped_but_failed_ones_and_no_more_are_added(store):
     job, other = _job(store, 30_000), _job(store, 2)
     leased = store.claim(job, 3, 60)
     store.finish([_ok(leased[0]), Outcome(leased=leased[1], ok=False, error="bad")])
     assert store.update(job, status=JobStatus.STOPPED)
     assert store.claim(job, 9, 60) == []
     assert store.finish([_ok(leased[2])]) == 0
-    assert [len(store.items(job, state)) for state in ItemState] == [0, 0, 1, 1]
+    assert [len(store.items(job, state)) for state in ItemState] == [0, 0, 0, 1]
     more = iter(range(40_000, 60_000))
     assert store.add(job, (Item(number=number, payload=b"") for number in more)) == 0
     assert len(list(more)) > 10_000
-    assert [len(store.items(job, state)) for state in ItemState] == [0, 0, 1, 1]
+    assert [len(store.items(job, state)) for state in ItemState] == [0, 0, 0, 1]
     kept = store.job(job)
     assert kept is not None
     assert (kept.waiting, len(store.claim(other, 9, 60))) == (0, 2)

@@ -138,7 +138,7 @@ class PostgresJobStore:
             )
             if done.rowcount > 0 and over:
                 connection.execute("DELETE FROM seats WHERE job = %s", (job,))
-                connection.execute("DELETE FROM items WHERE job = %s AND ended IS NULL", (job,))
+                connection.execute("DELETE FROM items WHERE job = %s AND state <> 'failed'", (job,))
             if done.rowcount > 0 and status is not None:
                 connection.execute("DELETE FROM submissions WHERE job = %s", (job,))
             return done.rowcount > 0

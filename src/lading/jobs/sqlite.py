@@ -73,7 +73,7 @@ class SqliteJobStore:
             with self._change() as change:
                 change.execute("UPDATE items SET state = 'in_queue', lease = NULL WHERE state = 'in_progress'")
             for job in self._half_dropped():
-                self._drop_open(job)
+                self._drop(job)
         except sqlite3.Error as error:
             self.close()
             raise LadingError(_unusable(folder, str(error))) from error
@@ -139,26 +139,23 @@ class SqliteJobStore:
                 (*(storable(str(value)) if isinstance(value, str) else value for value in values.values()), job, *_OVER),
             )
         if done.rowcount > 0 and isinstance(status, JobStatus) and status.over:
-            self._drop_open(job)
+            self._drop(job)
         return done.rowcount > 0
 
-    def _drop_open(self, job: str) -> None:
-        """Drop the items of a job that have not ended, some at a time: there may be a million, and other jobs want the store, too."""
-        query = (
-            "DELETE FROM items WHERE job = ?1 AND number IN (SELECT number FROM items INDEXED BY items_open"
-            " WHERE job = ?1 AND state IN ('in_queue', 'in_progress') LIMIT ?2)"
-        )
+    def _drop(self, job: str) -> None:
+        """Drop the items of a job that is over, but those that failed; some at a time: there may be a million."""
+        query = "DELETE FROM items WHERE job = ?1 AND number IN (SELECT number FROM items WHERE job = ?1 AND state != 'failed' LIMIT ?2)"
         while True:
             with self._change() as change:
                 if change.execute(query, (job, _DROPPED)).rowcount < _DROPPED:
                     return
 
     def _half_dropped(self) -> list[str]:
-        """The jobs that are over and still have open items: the process was killed while it dropped them."""
+        """The jobs that are over and still have other items than failed ones: the process was killed while it dropped them."""
         marks = ", ".join("?" for _ in _OVER)
         query = (
-            f"SELECT id FROM jobs WHERE status IN ({marks}) AND EXISTS (SELECT 1 FROM items INDEXED BY items_open"  # noqa: S608 - as above
-            " WHERE job = id AND state IN ('in_queue', 'in_progress'))"
+            f"SELECT id FROM jobs WHERE status IN ({marks}) AND EXISTS (SELECT 1 FROM items"  # noqa: S608 - as above
+            " WHERE job = id AND state != 'failed')"
         )
         return [row[0] for row in self._connection().execute(query, _OVER)]
 

@@ -154,7 +154,7 @@ class JobStore(Protocol):
     def update(self, job: str, **values: object) -> bool:
         """Change fields of a job that is not over; False if it is, or is not there.
 
-        With a job that is over by this, its items that have not ended are dropped: nobody will work on them.
+        With a job that is over by this, its items are dropped, but those that failed: nobody will work on the others, or ask for them.
         """
 
     def job(self, job: str) -> Job | None:

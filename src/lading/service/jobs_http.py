@@ -32,6 +32,7 @@ MAX_SUBMISSION = 4 << 30
 """The largest submission, in bytes; it lies on disk, not in memory. (Cortex: 10 MiB.)"""
 KEPT_SECONDS = 7 * 24 * 3600.0
 """How long the result of an asynchronous request can be asked for."""
+_FORGET_SECONDS = 3600.0
 _CORS = [(b"access-control-allow-origin", b"*")]
 _METHODS = b"GET, POST, DELETE, OPTIONS"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -95,6 +96,14 @@ class Jobs:
             self._log.say("info", f"going on with {count} {'jobs' if count > 1 else 'job'}")
         for name, service in self.asynchronous.items():
             self._tasks.append(asyncio.create_task(self._serve_async(name, service)))
+        self._tasks.append(asyncio.create_task(self._forget()))
+
+    async def _forget(self) -> None:
+        """Drop the results of asynchronous requests that nobody has asked for in time."""
+        while True:
+            for name in list(self.asynchronous):
+                await self.engine.surely(self.store.forget, f"async-{name}", time.time() - KEPT_SECONDS)
+            await asyncio.sleep(_FORGET_SECONDS)
 
     async def stop(self) -> None:
         """End the work; what is not done stays in the store."""
@@ -157,7 +166,6 @@ class Jobs:
     async def _serve_async(self, name: str, service: PredictionService) -> None:
         job = Job(id=f"async-{name}", api=name, kind="AsyncAPI", status=JobStatus.RUNNING, started=time.time())
         await self.engine.surely(self.store.create, job)
-        await self.engine.surely(self.store.forget, job.id, time.time() - KEPT_SECONDS)
         while True:
             changed = self._changed[name] = asyncio.Event()
             crew = ServiceCrew(service, own=False)
