@@ -13,6 +13,7 @@ from lading.images.store import Store
 from lading.service.container import as_json
 from tests.deploy.apiserver import ApiServer
 from tests.deploy.support import COG, CORTEX, deployment_of
+from tests.images.support import RunningRegistry
 from tests.support.command import lading, write_files
 
 NAME = "registry.example/me/shop:v1"
@@ -101,6 +102,21 @@ def test_an_image_alone_can_be_deployed(tmp_path: Path) -> None:
     keep_image(tmp_path / "built")
     done = lading("deploy", NAME, "-C", tmp_path, "--to", "kubernetes", "--dry-run", "--json")
     assert [one["metadata"]["name"] for one in done.data if one["kind"] == "Deployment"] == ["shop"]
+
+
+@pytest.mark.slow
+def test_an_image_that_only_its_registry_has(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunningRegistry(tmp_path / "registry") as registry:
+        name = f"{registry.host}/me/shop:v1"
+        digest = keep_image(tmp_path / "built", name=name)
+        assert lading("push", name).code == 0
+        monkeypatch.setenv("LADING_HOME", str(tmp_path / "other"))
+        done = lading("deploy", project, "--to", "kubernetes", "--image", name, "--dry-run", "--json")
+        missing = lading("deploy", project, "--to", "kubernetes", "--image", f"{registry.host}/me/none", "--dry-run", "--json")
+    (deployment,) = [one for one in done.data if one["kind"] == "Deployment"]
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == f"{registry.host}/me/shop@{digest}"
+    assert missing.code != 0
+    assert not (tmp_path / "other" / "images" / "blobs").exists(), "no layer is fetched"
 
 
 @pytest.mark.parametrize(

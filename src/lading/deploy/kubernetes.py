@@ -5,10 +5,8 @@ For images that ``lading build`` made. Lading schedules nothing: Deployments, au
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from lading.deploy import kubernetes_revisions as revisions
@@ -28,7 +26,9 @@ from lading.deploy.engine import (
 from lading.deploy.kubernetes_api import KINDS, Cluster
 from lading.deploy.kubernetes_files import files as manifest_files
 from lading.deploy.kubernetes_files import secrets_to_make
+from lading.deploy.kubernetes_logs import merged
 from lading.deploy.kubernetes_pods import apis_of
+from lading.deploy.kubernetes_problems import at_the_same_time, kind_unknown, name_taken
 from lading.deploy.kubernetes_render import INITIAL, render
 from lading.deploy.kubernetes_settings import OPTIONS, read_file, settings_of
 from lading.deploy.kubernetes_shape import NAME, WORKLOAD, Object
@@ -109,7 +109,7 @@ class KubernetesEngine:
         made = revisions.snapshot(name, number, image, objects, self.place.options.get("namespace"))
         answer = cluster.create(made)
         if answer.status == 409:
-            raise LadingError(_at_the_same_time(name))
+            raise LadingError(at_the_same_time(name))
         kept = cluster.checked(answer, f"create ControllerRevision {made['metadata']['name']}")
         try:
             self._send(objects, force=force, dry_run=False)
@@ -130,7 +130,7 @@ class KubernetesEngine:
             found = self.cluster.get(kind, own) if kind in ("Deployment", "Service") else None
             owner = ((found or {}).get("metadata", {}).get("labels") or {}).get(NAME)
             if found is not None and owner != name:
-                problems.append(_name_taken(kind, own, owner))
+                problems.append(name_taken(kind, own, owner))
         if problems:
             raise LadingError(*problems)
 
@@ -142,7 +142,7 @@ class KubernetesEngine:
                 continue  # of an earlier revision: it is there, or its pods will say so
             answer = self.cluster.apply(one, dry_run=dry_run, force=force)
             if answer.status == 404 and kind in ("ScaledObject", "InferenceService"):
-                problems.append(_kind_unknown(kind))
+                problems.append(kind_unknown(kind))
             elif answer.status >= 300:
                 problems.append(self.cluster.problem(answer, f"apply {kind} {name}"))
             elif answer.status == 201 and not dry_run and INITIAL in (one["metadata"].get("annotations") or {}):
@@ -318,7 +318,7 @@ class KubernetesEngine:
                 yield from (f"[{pod}] {line}" for line in self.cluster.lines(pod, container, follow=False))
         else:
             readers = [lambda pod=pod, container=container: self.cluster.lines(pod, container, follow=True) for pod, container in names]
-            yield from _merged([pod for pod, _ in names], readers)
+            yield from merged([pod for pod, _ in names], readers)
 
     # What is there
 
@@ -403,55 +403,3 @@ def _of_workload(pods: Sequence[Mapping[str, Any]], workload: str) -> list[Mappi
 def _container_of(pod: Mapping[str, Any]) -> str:
     names = [one["name"] for one in pod["spec"]["containers"]]
     return next((name for name in _CONTAINERS if name in names), names[0])
-
-
-def _merged(names: Sequence[str], readers: Sequence[Callable[[], Iterator[str]]]) -> Iterator[str]:
-    """The lines of several logs as they come."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-
-    def read(name: str, reader: Callable[[], Iterator[str]]) -> None:
-        try:
-            for line in reader():
-                lines.put(f"[{name}] {line}")
-        finally:
-            lines.put(None)
-
-    for name, reader in zip(names, readers, strict=True):
-        threading.Thread(target=read, args=(name, reader), daemon=True).start()
-    left = len(names)
-    while left:
-        line = lines.get()
-        if line is None:
-            left -= 1
-        else:
-            yield line
-
-
-def _at_the_same_time(name: str) -> Problem:
-    return Problem(
-        rule="deployed-meanwhile",
-        what=f"Somebody else deployed {name} at the same moment.",
-        instead="Look at `lading status`, and deploy again if that is still wanted.",
-        code=ExitCode.DEPLOY,
-    )
-
-
-def _name_taken(kind: str, name: str, owner: str | None) -> Problem:
-    whose = f"the deployment {owner}" if owner else "something that Lading did not make"
-    return Problem(
-        rule="name-taken",
-        what=f"There is a {kind} {name} already, of {whose}.",
-        instead="Deploy under another name: --name NAME.",
-        code=ExitCode.DEPLOY,
-    )
-
-
-def _kind_unknown(kind: str) -> Problem:
-    product = {"ScaledObject": "KEDA", "InferenceService": "KServe"}[kind]
-    return Problem(
-        rule="cluster-lacks-kind",
-        what=f"The cluster does not know the kind {kind}.",
-        why=f"{product} is not installed there.",
-        instead=f"Install {product}, or deploy without --{product.lower()}.",
-        code=ExitCode.DEPLOY,
-    )

@@ -24,7 +24,7 @@ def state_of(deployment: Mapping[str, Any]) -> tuple[State, int, int, int]:
     progressing = conditions.get("Progressing") or {}
     if wanted == 0 and seen and every == 0:
         return State.STOPPED, 0, 0, 0
-    if seen and updated >= wanted and every == updated and int(status.get("availableReplicas") or 0) >= wanted:
+    if seen and updated == every == wanted and int(status.get("availableReplicas") or 0) >= wanted:
         return State.LIVE, wanted, ready, updated
     if seen and progressing.get("reason") == "ProgressDeadlineExceeded":
         return State.FAILED, wanted, ready, updated

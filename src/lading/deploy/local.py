@@ -7,16 +7,10 @@ There is no supervisor above the server: it respawns its workers, and nobody res
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import signal
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,6 +32,7 @@ from lading.deploy.engine import (
     Status,
     not_deployed,
 )
+from lading.deploy.local_process import Kept, ask, is_alive, start, start_time, stop, url_of, write_private
 from lading.deploy.node import Assignment
 from lading.environments.home import require_writable
 from lading.model.events import Event, Phase, Reporter
@@ -60,24 +55,8 @@ CAPABILITIES = Capabilities(
 _KEPT = 10
 """Revisions that are kept."""
 _POLL_SECONDS = 0.1
-_STOP_SECONDS = 45.0
 _TAIL = 15
 """Lines of the log that a failure shows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _State:
-    """A deployment as its file keeps it. ``pid`` and ``started`` (in clock ticks of the kernel, empty where unknown) are the server's."""
-
-    revisions: tuple[Revision, ...] = ()
-    assignments: Mapping[int, Assignment] = field(default_factory=dict)
-    pid: int = 0
-    started: str = ""
-
-    @property
-    def current(self) -> Revision:
-        """The revision that is, or should be, served."""
-        return next(one for one in self.revisions if one.current)
 
 
 def connect(place: Place, environ: Mapping[str, str]) -> LocalEngine:
@@ -123,7 +102,7 @@ class LocalEngine:
         assert bundled is not None
         state = self._read(deployment.name)
         host, port = _address(deployment.options)
-        running = state is not None and _alive(state)
+        running = state is not None and is_alive(state)
         if not (running and state is not None and _listens(state, host, port)):
             _check_free(host, port)
         reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{deployment.name} on this machine"))
@@ -140,7 +119,7 @@ class LocalEngine:
             jobs_folder=str(deployment.options.get("jobs_folder") or self._folder(deployment.name) / "jobs"),
             variables={**deployment.variables, **secrets},
         )
-        return self._begin(deployment.name, state or _State(), found.digest, assignment)
+        return self._begin(deployment.name, state or Kept(), found.digest, assignment)
 
     def wait(self, revision: Revision, reporter: Reporter, timeout: float) -> Status:
         """See `lading.deploy.engine.Engine`."""
@@ -148,12 +127,12 @@ class LocalEngine:
         while True:
             state = self._require(revision.name)
             assignment = state.assignments[revision.number]
-            if not _alive(state):
+            if not is_alive(state):
                 self._give_up(revision, reporter, "its server ended", ExitCode.MODEL)
-            answer = _ask(assignment, "/health-check")
+            answer = ask(assignment, "/health-check")
             health = str((answer or {}).get("status", ""))
             if health in ("READY", "BUSY"):
-                reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served on {_url(assignment)}"))
+                reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served on {url_of(assignment)}"))
                 return self.status(revision.name)
             if health in ("SETUP_FAILED", "DEFUNCT"):
                 self._give_up(revision, reporter, "its setup failed", ExitCode.MODEL)
@@ -166,7 +145,7 @@ class LocalEngine:
         reporter(Event(step=STEP, phase=Phase.FAILED))
         tail = "\n".join(self._log_path(revision.name).read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
         state = self._require(revision.name)
-        _stop(state)
+        stop(state)
         before = max((one.number for one in state.revisions if one.number < revision.number), default=None)
         back = ""
         if before is not None:
@@ -191,9 +170,9 @@ class LocalEngine:
             return Status(name=name, place=self.place, state=State.ABSENT)
         assignment = state.assignments[state.current.number]
         service = self._service(assignment)
-        if not _alive(state):
+        if not is_alive(state):
             return Status(name=name, place=self.place, state=State.STOPPED, revisions=state.revisions)
-        answer = _ask(assignment, "/health-check") or {}
+        answer = ask(assignment, "/health-check") or {}
         apis = tuple(_api_status(api, answer, assignment) for api in service.apis)
         apis += tuple(_job_api_status(api) for api in service.job_apis)
         states = {one.state for one in apis}
@@ -253,7 +232,7 @@ class LocalEngine:
             instead = f"`lading delete {api}` stops serving this API until the server starts again."
             raise LadingError(Problem(rule="cannot-delete-api", what=what, instead=instead, code=ExitCode.DEPLOY))
         state = self._require(name)
-        _stop(state)
+        stop(state)
         for path in (self._state_path(name), self._assignment_path(name), self._log_path(name)):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -268,7 +247,7 @@ class LocalEngine:
             while True:
                 *lines, rest = (rest + stream.read()).split("\n")
                 yield from lines
-                if not follow or not _alive(self._require(name)):
+                if not follow or not is_alive(self._require(name)):
                     break
                 time.sleep(_POLL_SECONDS)
         if rest:
@@ -276,7 +255,7 @@ class LocalEngine:
 
     # The server
 
-    def _begin(self, name: str, state: _State, digest: str, assignment: Assignment) -> Revision:
+    def _begin(self, name: str, state: Kept, digest: str, assignment: Assignment) -> Revision:
         number = max((one.number for one in state.revisions), default=0) + 1
         revision = Revision(name=name, number=number, digest=digest, created=datetime.now(UTC).isoformat(timespec="seconds"))
         kept = [replace(one, current=False) for one in state.revisions][-_KEPT + 1 :]
@@ -285,25 +264,17 @@ class LocalEngine:
         self._start(name, replace(state, revisions=revisions, assignments=assignments))
         return revision
 
-    def _begin_again(self, name: str, state: _State, number: int) -> None:
+    def _begin_again(self, name: str, state: Kept, number: int) -> None:
         """Make an older revision the current one, without the newer ones."""
         kept = tuple(replace(one, current=one.number == number) for one in state.revisions if one.number <= number)
         self._start(name, replace(state, revisions=kept, assignments={one.number: state.assignments[one.number] for one in kept}))
 
-    def _start(self, name: str, state: _State) -> None:
-        _stop(state)
+    def _start(self, name: str, state: Kept) -> None:
+        stop(state)
         assignment = state.assignments[state.current.number]
-        _write_private(self._assignment_path(name), msgspec.json.encode(assignment))
-        command = [sys.executable, "-m", "lading.deploy.node", str(self._assignment_path(name))]
-        with _opened_private(self._log_path(name)) as log:
-            # Not subprocess, whose objects want to be waited for: this one outlives us.
-            actions = [
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
-                (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
-            ]
-            pid = os.posix_spawn(sys.executable, command, dict(self._environ), file_actions=actions, setsid=True)
-        self._write(name, replace(state, pid=pid, started=_start_time(pid)))
+        write_private(self._assignment_path(name), msgspec.json.encode(assignment))
+        pid = start(self._assignment_path(name), self._log_path(name), self._environ)
+        self._write(name, replace(state, pid=pid, started=start_time(pid)))
 
     def _service(self, assignment: Assignment) -> ServiceSpec:
         return bundles.require_unpacked(assignment.digest, self._environ)[0].service
@@ -322,20 +293,20 @@ class LocalEngine:
     def _log_path(self, name: str) -> Path:
         return self._folder(name) / "log"
 
-    def _read(self, name: str) -> _State | None:
+    def _read(self, name: str) -> Kept | None:
         try:
-            return msgspec.json.decode(self._state_path(name).read_bytes(), type=_State)
+            return msgspec.json.decode(self._state_path(name).read_bytes(), type=Kept)
         except (OSError, msgspec.MsgspecError):
             return None
 
-    def _require(self, name: str) -> _State:
+    def _require(self, name: str) -> Kept:
         state = self._read(name)
         if state is None or not state.revisions:
             raise not_deployed(name, self.place)
         return state
 
-    def _write(self, name: str, state: _State) -> None:
-        _write_private(self._state_path(name), msgspec.json.encode(state))
+    def _write(self, name: str, state: Kept) -> None:
+        write_private(self._state_path(name), msgspec.json.encode(state))
 
 
 def _secrets(deployment: Deployment) -> dict[str, Any]:
@@ -363,25 +334,10 @@ def _check_free(host: str, port: int) -> None:
     bind(host, port).close()
 
 
-def _listens(state: _State, host: str, port: int) -> bool:
+def _listens(state: Kept, host: str, port: int) -> bool:
     """Whether the port is the one that this deployment's own server has."""
     assignment = state.assignments[state.current.number]
     return (assignment.host, assignment.port) == (host, port)
-
-
-def _url(assignment: Assignment) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(assignment.host, assignment.host)  # noqa: S104 -- the address to ask, not to bind
-    return f"http://{f'[{host}]' if ':' in host else host}:{assignment.port}"
-
-
-def _ask(assignment: Assignment, path: str) -> dict[str, Any] | None:
-    """The answer as data; None where there is none yet."""
-    try:
-        with urllib.request.urlopen(_url(assignment) + path, timeout=5) as answer:  # noqa: S310 -- our own server's address
-            found: dict[str, Any] = json.loads(answer.read())
-            return found
-    except (OSError, ValueError, urllib.error.URLError):
-        return None
 
 
 def _api_status(api: Any, health: Mapping[str, Any], assignment: Assignment) -> ApiStatus:
@@ -402,56 +358,10 @@ def _job_api_status(api: Any) -> ApiStatus:
 
 
 def _endpoints(service: ServiceSpec, assignment: Assignment) -> tuple[Endpoint, ...]:
-    url = _url(assignment)
+    url = url_of(assignment)
     found = []
     for api in (*service.apis, *service.job_apis):
         place = "/predictions" if api.worker.style != "cortex" else "/" + (api.endpoint or api.name).strip("/")
         found.append(Endpoint(api=api.name, url=url + place, reach="machine"))
     found += [Endpoint(api=one.name, url=url + one.endpoint, reach="machine") for one in service.splitters]
     return tuple(found)
-
-
-def _start_time(pid: int) -> str:
-    """When a process started, as the kernel says it: with the id it names one process for ever. Empty where that is not to be had."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
-    except (OSError, IndexError, ValueError):
-        return ""
-
-
-def _alive(state: _State) -> bool:
-    if not state.pid:
-        return False
-    with contextlib.suppress(ChildProcessError, OSError):
-        os.waitpid(state.pid, os.WNOHANG)  # one that this very process started and that ended would else count as alive
-    try:
-        os.kill(state.pid, 0)
-    except OSError:
-        return False
-    return not state.started or _start_time(state.pid) == state.started
-
-
-def _stop(state: _State) -> None:
-    """End the server: running predictions may finish, as after SIGTERM to ``lading serve``; what takes too long is killed."""
-    if not _alive(state):
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(state.pid, signal.SIGTERM)
-    until = time.monotonic() + _STOP_SECONDS
-    while _alive(state):
-        if time.monotonic() > until:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(state.pid, signal.SIGKILL)
-        time.sleep(_POLL_SECONDS / 2)
-
-
-def _opened_private(path: Path) -> Any:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")  # noqa: PTH123 -- the caller closes it
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with _opened_private(aside) as stream:
-        stream.write(content)
-    aside.replace(path)
