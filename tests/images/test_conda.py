@@ -8,9 +8,11 @@ from typing import Any, cast
 
 import pytest
 
+from lading.images import sbom
 from lading.images.layout import Layout
 from tests.conda.conftest import CORTEX, MINOR, PREDICTOR, PYTHON, Channels, channels
 from tests.images.support import Command, content_of, manifest_of, with_libraries, write
+from tests.support.conda_channel import Channel
 from tests.support.index import LocalIndex
 
 __all__ = ["channels"]
@@ -42,3 +44,31 @@ def test_a_conda_prefix_becomes_layers_and_is_active_in_the_container(
     assert not [path for path, data in found.items() if str(lading.home).encode() in data]
     ran = lading("predict", "molecules:v1", "--json", '{"number": 3}', **cast("Any", podman_environ))
     assert json.loads(ran.out) == {"numpy": "1.26.4", "python": PYTHON, "boost": "/opt/venv/share/boost", "number": 3}
+
+
+@pytest.mark.slow
+def test_condas_packages_are_in_the_bill_of_materials_and_scripts_that_do_not_run_are_told(
+    channels: Channels, lading: Command, base: Path, tmp_path: Path
+) -> None:
+    extra = Channel(tmp_path / "extra")
+    extra.add("fonts", "1.2", "h_3", files={"bin/.fonts-post-link.sh": "touch $PREFIX/ran\n"})
+    extra.index()
+    files = {
+        "predict.py": "def predict(number: int = 1) -> int:\n    return number\n",
+        "environment.yml": f"channels: ['{extra.url}', '{channels.main.url}', nodefaults]\ndependencies: ['python={MINOR}', six, fonts]\n"
+        "variables: {API_TOKEN: s3cret-value}\n",
+    }
+    project = write(tmp_path / "model", files)
+    command = ("build", project, "-t", "model:v1", "--base", base, "-o", f"oci:{tmp_path / 'image'}", "--json")
+    for _ in range(2):
+        built = lading(*command)
+        assert "! the post-link script of fonts -> not run" in built.err
+        assert "> API_TOKEN -> not in the image" in built.err
+    found: dict[str, bytes] = {}
+    for layer in manifest_of(tmp_path / "image")["layers"]:
+        found |= content_of(Layout(tmp_path / "image").read(layer["digest"]))
+    components = {one["purl"]: one for one in json.loads(found[sbom.PATH])["components"]}
+    assert components["pkg:conda/fonts@1.2?build=h_3&channel=extra&subdir=linux-64"]["version"] == "1.2"
+    six = next(one for purl, one in components.items() if purl.startswith("pkg:conda/six@1.16.0?"))
+    assert {one["alg"] for one in six["hashes"]} == {"SHA-256", "MD5"}
+    assert not [path for path in found if path.endswith("/ran")]

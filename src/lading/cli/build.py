@@ -110,9 +110,11 @@ def _finish(built: Sequence[Built], name: str, arguments: argparse.Namespace, ou
 _OWN = frozenset(
     (
         "base-image",
+        "conda-scripts-not-in-image",
         "file-in-two-packages",
         "files-ignored",
         "secret-file-left-out",
+        "secret-variable-left-out",
         "system-packages-layer",
         "script-run-in-build-container",
         "commands-run-in-build-container",

@@ -8,7 +8,6 @@ import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from lading.images import front, sbom
@@ -38,7 +37,7 @@ from lading.model.decisions import Kind as DecisionKind
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.files import fold_hashes
 from lading.model.plan import Role
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.secrets import Redactor, Secret, redact_urls
 from lading.model.target import Interpreter, Target
 
@@ -365,9 +364,12 @@ class _Build:
         system = sbom.debian_packages(self.base.files.get("var/lib/dpkg/status", ""))
         inputs = [f"{path}\0{target}\0{content.hex()}" for path, (target, content) in sorted(files.items())]
         inputs += [f"{name} {version} {architecture}" for name, version, architecture in system]
+        locks = [one.recipe.lock.conda for one in environments if one.recipe.lock.conda]
+        conda = list({(one.name, one.url): one for lock in locks for one in lock.packages}.values())
+        inputs += [f"conda {one.url}" for one in conda]
 
         def write(writer: LayerWriter) -> None:
-            bill = sbom.make_sbom(self.recipe.title, packages, system, fold_hashes(inputs))
+            bill = sbom.make_sbom(self.recipe.title, packages, system, fold_hashes(inputs), conda)
             front.write_files(writer, {**files, sbom.PATH: ("", bill)})
 
         return self._layer(Kind.ENVIRONMENT, "environment, lock, bill of materials", ["environment", self.recipe.title, *inputs], write)

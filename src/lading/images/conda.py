@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lading.environments.activation import activation
 from lading.environments.home import home
+from lading.environments.link_scripts import find_scripts
 from lading.environments.prefix_failures import explain
 from lading.images.bytecode import compile_sources, file_sources
 from lading.images.folders import walk, write_found
@@ -61,21 +62,23 @@ def prefix_layers(
         keys.append((Kind.BYTECODE, title, ["conda bytecode", *inputs]))
     note = layer_key(inputs, compression)
     known = [store.known(kind, name, layer_key(parts, compression)) for kind, name, parts in keys]
-    variables = store.note("activations", note)
-    if variables is None or None in known:
+    variables, scripts = store.note("activations", note), store.note("link-scripts", note)
+    if variables is None or scripts is None or None in known:
         require_rattler(Origin(plan.lock_path))
         reporter(Event(step=STEP, phase=Phase.STARTED, message=title))
         with tempfile.TemporaryDirectory(prefix="lading-conda-") as folder:
             linked = Path(folder) / "prefix"
             asyncio.run(_link(conda, plan, linked, place, root))
+            scripts = [one.package.name for one in find_scripts(linked, Path("/") / place.prefix, conda, plan.lock_path)]
             _settle(linked)
             variables = _activated(linked, place)
             known = [store.layer(kind, name, parts, compression, _Write(kind, linked, place)) for kind, name, parts in keys]
         store.keep_note("activations", note, variables)
+        store.keep_note("link-scripts", note, scripts)
         reporter(Event(step=STEP, phase=Phase.FINISHED, message=title))
     own, decisions = _declared(plan)
     layers = tuple(layer for layer in known if layer is not None)
-    return Prefix(layers, {**variables, **own}, decisions)
+    return Prefix(layers, {**variables, **own}, (*decisions, *([_not_run(scripts)] if scripts else [])))
 
 
 async def _link(conda: CondaLock, plan: Plan, linked: Path, place: Place, root: Path) -> None:
@@ -141,6 +144,18 @@ def _declared(plan: Plan) -> tuple[dict[str, str], tuple[Decision, ...]]:
     hidden = set(plan.conda.secrets() if plan.conda else ())
     kept = {name: value.reveal() for name, value in variables if value not in hidden}
     return kept, tuple(_left_out(name) for name, value in variables if value in hidden)
+
+
+def _not_run(names: list[str]) -> Decision:
+    return Decision(
+        rule="conda-scripts-not-in-image",
+        kind=DecisionKind.ADVICE,
+        subject="conda",
+        asked=f"the post-link {'script' if len(names) == 1 else 'scripts'} of {', '.join(names)}",
+        chose="not run",
+        because="they run in a prefix that lies at its place, and nothing of an image is run while its conda packages are linked",
+        instead="what they do as commands of the build, or versions of the packages without them",
+    )
 
 
 def _left_out(name: str) -> Decision:
