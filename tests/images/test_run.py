@@ -275,3 +275,36 @@ def test_podman_runs_the_layout_too(layout: Path, podman_environ: dict[str, str]
     name = podman(podman_environ, "pull", "-q", f"oci:{lower}:v1").stdout.strip()
     done = podman(podman_environ, "run", "--rm", "--entrypoint", "/opt/venv/bin/greet", name, check=False)
     assert "AttributeError" in done.stderr or "ImportError" in done.stderr  # the script runs; the module of a test has no function
+
+
+_LIMITED = """\
+import os
+
+
+def first(*paths):
+    return next((open(path).read().split()[0] for path in paths if os.path.exists(path)), None)
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        pass
+
+    def predict(self, payload):
+        shared = os.statvfs("/dev/shm")
+        return {
+            "memory": first("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+            "cpu": first("/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+            "shared": shared.f_blocks * shared.f_frsize,
+        }
+"""
+
+
+@pytest.mark.slow
+def test_a_container_gets_no_more_than_its_apis_ask_for(
+    lading: Command, base: Path, tmp_path: Path, podman_environ: dict[str, str]
+) -> None:
+    config = "- name: a\n  kind: RealtimeAPI\n  predictor: {type: python, path: predictor.py, shm_size: 32Mi}\n  compute: {cpu: 500m, mem: 512Mi}\n"
+    project = write(tmp_path / "limited", {"cortex.yaml": config, "predictor.py": _LIMITED})
+    lading("build", project, "-t", "limited:v1", "--base", base)
+    lading.environ.update(podman_environ)
+    assert lading("predict", "limited:v1", "--json", "1").data == {"memory": str(768 << 20), "cpu": "50000", "shared": 32 << 20}
