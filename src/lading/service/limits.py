@@ -98,7 +98,7 @@ class LimitGroup:
     """The control groups that limit one worker and what it starts. ``limited`` are the controllers that do."""
 
     def __init__(self, folders: Iterable[Path], limited: frozenset[str], memory: int | None = None) -> None:
-        self._folders, self.limited, self._memory = tuple(folders), limited, memory
+        self.groups, self.limited, self._memory = tuple(map(ControlGroup, folders)), limited, memory
 
     @classmethod
     def make(cls, mark: str, pid: int, limits: Limits, hierarchies: Hierarchies | None = None) -> LimitGroup:
@@ -117,13 +117,15 @@ class LimitGroup:
 
     def used_up(self) -> int | None:
         """The memory, in bytes, if something in it was killed because all of it had used that up."""
-        lines = [line for folder in self._folders for name in ("memory.events", "memory.oom_control") for line in _lines(folder / name)]
+        lines = [
+            line for group in self.groups for name in ("memory.events", "memory.oom_control") for line in _lines(Path(group.folder, name))
+        ]
         return self._memory if any(line.startswith("oom_kill ") and line.split()[1] != "0" for line in lines) else None
 
     def end(self) -> None:
         """Kill what is left in it, and remove it."""
-        for folder in self._folders:
-            ControlGroup(folder).end()
+        for group in self.groups:
+            group.end()
 
 
 def _made(parent: Path, mark: str, pid: int) -> Path | None:

@@ -101,6 +101,8 @@ class Child:
         if limits is not None:
             self.out_of = limits.used_up()
             limits.end()
+            for number in range(len(limits.groups)):
+                GUARD.forget(f"{self.mark}:{number}")
         group, self.group = self.group, None
         if group is not None:
             group.end()
@@ -181,6 +183,8 @@ def _limit(child: Child, limits: Limits) -> None:
     from lading.service.limits import CPU, LimitGroup, keep_to_processors  # noqa: PLC0415 - few projects have limits
 
     child.limits = LimitGroup.make(child.mark, child.pid, limits)
+    for number, group in enumerate(child.limits.groups):
+        GUARD.worker(f"{child.mark}:{number}", group=group)
     if limits.cpu is not None and CPU not in child.limits.limited:
         keep_to_processors(child.pid, limits.cpu, int(child.mark[:4], 16))
 
