@@ -82,7 +82,7 @@ def read(options: Options, reporter: Reporter = silent) -> Project:
     problems = ProblemCollector()
     chosen: tuple[Chosen, ...] = ()
     with problems.catching():
-        chosen = choose_sources(config, files, options.environ, named=options.source, strict=options.strict)
+        chosen = choose_sources(config, files, options.environ, named=options.source, strict=options.strict, selection=options.selection)
     problems.add(*check(config, files))
     problems.raise_if_any()
     reporter(Event(step="Reading dependencies", phase=Phase.FINISHED))

@@ -8,12 +8,27 @@ from pathlib import Path
 
 from lading.cli.secrets import with_secrets
 from lading.explain.style import columns_of_terminal
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
+from lading.model.selection import Selection
 from lading.pipeline import Options
 
 # Options that take a value and may stand before the verb: `lading -C examples/iris serve`.
-WITH_VALUE = ("-C", "--directory", "-f", "--file", "--progress", "--python", "--accelerator", "--platform", "--secret", "--source")
+WITH_VALUE = (
+    "-C",
+    "--directory",
+    "-f",
+    "--file",
+    "--progress",
+    "--python",
+    "--accelerator",
+    "--platform",
+    "--secret",
+    "--source",
+    "--extra",
+    "--group",
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,6 +69,8 @@ def add_common(parser: argparse.ArgumentParser, *, project: bool = True) -> None
         common.add_argument("--locked", action="store_true", help="fail if the lock is missing or out of date")
         common.add_argument("--frozen", action="store_true", help="use the lock as it is, without checking it")
         common.add_argument("--source", metavar="FILE", help="the dependency file that counts, whatever else is there")
+        common.add_argument("--extra", metavar="NAME", action="append", default=[], help="an extra of the project as well; repeatable")
+        common.add_argument("--group", metavar="NAME", action="append", default=[], help="a dependency group as well; repeatable")
         common.add_argument("--strict", action="store_true", help="fail if a file that is ignored declares something else")
         common.add_argument("--offline", action="store_true", help="use no network")
         common.add_argument("--python", metavar="VERSION", help="3.11, 3.11.7, a range, or an interpreter's path")
@@ -103,10 +120,17 @@ def pipeline_options(arguments: argparse.Namespace, project: str | None = None) 
         frozen=arguments.frozen,
         offline=arguments.offline,
         source=arguments.source,
+        selection=_selection(arguments),
         strict=arguments.strict,
         platform=_platform(arguments.platform),
         environ=with_secrets(arguments.secret, os.environ, Path.cwd()),
     )
+
+
+def _selection(arguments: argparse.Namespace) -> Selection:
+    extras = tuple((canonical(name), Origin("--extra")) for name in dict.fromkeys(arguments.extra))
+    groups = tuple((canonical(name), Origin("--group")) for name in dict.fromkeys(arguments.group))
+    return Selection(extras=extras, groups=groups)
 
 
 def _platform(text: str | None) -> str | None:

@@ -67,7 +67,8 @@ def _prove(pinning: Pinning, project: pipeline.Project, options: pipeline.Option
         LadingError: if they would say anything else than before, but for the versions.
     """
     files = Overlay(project.files, pinning.changes)
-    after = choose_sources(find_config(files, options.file, options.environ), files, options.environ)
+    config = find_config(files, options.file, options.environ)
+    after = choose_sources(config, files, options.environ, named=options.source, selection=options.selection)
     for old, new in zip(project.chosen, after, strict=True):
         before = old.declaration.requirements if old.declaration else ()
         if not only_pinned(before, new.declaration.requirements if new.declaration else (), pinning.written):

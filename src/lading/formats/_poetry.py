@@ -22,6 +22,7 @@ from lading.model.secrets import SecretText, SecretUrl
 from lading.model.target import PythonRequest
 
 _MAIN = ("tool", "poetry", "dependencies")
+_DEV = ("tool", "poetry", "dev-dependencies")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _PUBLIC = "pypi"
 
@@ -93,16 +94,28 @@ def _searched_first(supplemental: list[SecretUrl], reader: TomlReader) -> Decisi
     )
 
 
-def read_poetry(reader: TomlReader, sources: PoetrySources, group: str) -> list[Declared]:
-    """The main dependencies, then those of the group that is named ``group``; optional ones are for extras, and are left out."""
+def read_poetry(
+    reader: TomlReader, sources: PoetrySources, groups: tuple[str, ...], optional: frozenset[str] = frozenset()
+) -> list[Declared]:
+    """The main dependencies, then those of ``groups``; optional ones are for extras, and are left out unless they are in ``optional``."""
     found: list[Declared] = []
-    groups = {canonical(name): name for name in reader.table("tool", "poetry", "group")}
-    paths = [_MAIN, *([("tool", "poetry", "group", groups[group], "dependencies")] if group in groups else [])]
+    known = {canonical(name): name for name in reader.table("tool", "poetry", "group")}
+    paths: list[tuple[str, ...]] = [
+        _MAIN,
+        *(("tool", "poetry", "group", known[group], "dependencies") for group in groups if group in known),
+    ]
+    paths += [_DEV] if "dev" in groups else []
     for path in paths:
         for name, value in reader.table(*path).items():
             if canonical(name) != "python" or path != _MAIN:
-                found += _dependency(name, value, (*path, name), reader, sources)
+                found += _dependency(name, value, (*path, name), reader, sources, optional=optional)
     return found
+
+
+def optional_of(reader: TomlReader, extras: list[str]) -> frozenset[str]:
+    """The packages that ``[tool.poetry.extras]`` lists for these extras."""
+    listed = reader.table("tool", "poetry", "extras")
+    return frozenset(canonical(name) for extra in extras if extra in listed for name, _ in reader.texts("tool", "poetry", "extras", extra))
 
 
 def enrich(requirements: list[Declared], reader: TomlReader, sources: PoetrySources) -> list[Declared]:
@@ -160,7 +173,9 @@ def python_request(reader: TomlReader) -> PythonRequest | None:
     return PythonRequest(specifier=found[0], text=str(text), origin=origin)
 
 
-def _dependency(name: str, value: Any, key: Key, reader: TomlReader, sources: PoetrySources) -> Iterator[Declared]:
+def _dependency(
+    name: str, value: Any, key: Key, reader: TomlReader, sources: PoetrySources, *, optional: frozenset[str] = frozenset()
+) -> Iterator[Declared]:
     """One entry; a list of tables is several, each for other circumstances."""
     for number, item in enumerate(value if isinstance(value, list) else [value]):
         at = (*key, number) if isinstance(value, list) else key
@@ -169,7 +184,7 @@ def _dependency(name: str, value: Any, key: Key, reader: TomlReader, sources: Po
             reader.wrong_type(at, "a version or a table", f'{name} = "^1.2"')
         elif not _NAME.fullmatch(name):
             reader.problem("requirement-invalid", reader.toml.origin(*at), f'"{name}" is not a name of a package.', "Correct the name.")
-        elif not entry.get("optional"):
+        elif not entry.get("optional") or canonical(name) in optional:
             with reader.problems.catching():
                 yield _Entry(name, entry, at, reader, sources).read()
 

@@ -22,6 +22,7 @@ from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declared, IndexOptions, Via
 from lading.model.secrets import SecretText, SecretUrl
+from lading.model.selection import DEFAULT, Selection
 
 _UV: Key = ("tool", "uv")
 _NOT_READ = {
@@ -46,12 +47,13 @@ class UvTable:
     build: BuildOptions = field(default_factory=BuildOptions)
     exclude_newer: str | None = None
     decisions: tuple[Decision, ...] = ()
+    selection: Selection = DEFAULT
 
 
-def read_uv_table(reader: TomlReader, environ: Mapping[str, str]) -> UvTable:
-    """Read ``[tool.uv]``; problems go to the reader's collection."""
+def read_uv_table(reader: TomlReader, environ: Mapping[str, str], selection: Selection = DEFAULT) -> UvTable:
+    """Read ``[tool.uv]``; problems go to the reader's collection. A source for an extra or a group counts where that is wanted."""
     table = reader.table("tool", "uv")
-    found = UvTable()
+    found = UvTable(selection=selection)
     if not table:
         return found
     _refuse(table, reader)
@@ -243,8 +245,8 @@ class _Sources:
             at = (*self.key, number) if isinstance(value, list) else self.key
             if not isinstance(source, dict):
                 raise self._error(at, "is not a table", 'Write { index = "..." } or { git = "..." }.')
-            if "extra" in source or "group" in source:
-                continue  # for the extra or the group alone, and neither is installed
+            if not self._is_wanted(source):
+                continue  # for an extra or a group alone that is not installed
             marker = source.get("marker")
             found.append(self._one(source, at, both(self.declared.marker, _spelled(marker))))
             if marker is None:
@@ -255,6 +257,14 @@ class _Sources:
             remaining = both(remaining, _spelled(others))
         rest = replace(self.declared, marker=both(self.declared.marker, remaining))
         return [*found, rest]
+
+    def _is_wanted(self, source: Mapping[str, Any]) -> bool:
+        wanted = self.uv.selection
+        return all(
+            canonical(str(source[key])) in names
+            for key, names in (("extra", wanted.extra_names), ("group", wanted.group_names))
+            if key in source
+        )
 
     def _one(self, source: Mapping[str, Any], at: Key, marker: str | None) -> Declared:
         declared = replace(self.declared, marker=marker)

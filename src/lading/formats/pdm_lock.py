@@ -7,6 +7,7 @@ from typing import Any
 
 from lading.formats._lock_toml import LockText, read_lock_toml, shaped_as
 from lading.formats._locked import at_commit, at_path, at_url, indexed
+from lading.formats._optional import without_parts, written_names
 from lading.formats._pdm import read_pdm
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
@@ -21,6 +22,7 @@ from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.records import replace
 from lading.model.requirements import BoundIndex, Declaration, Declared, IndexOptions
 from lading.model.secrets import SecretText
+from lading.model.selection import DEFAULT, Selection
 from lading.model.target import PythonRequest
 
 name = "pdm.lock"
@@ -34,7 +36,7 @@ def recognises(path: str) -> bool:
     return path.rsplit("/", 1)[-1] == name
 
 
-def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:
+def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES, selection: Selection = DEFAULT) -> Declaration:
     """Read the lock: the default group (and one named ``lading``), with the sources that pyproject.toml names.
 
     Raises:
@@ -42,14 +44,16 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
     """
     lock = read_lock_toml(path, files, "package")
     with shaped_as(path, "PDM"):
-        return _Reading(lock, files, environ).declaration()
+        return _Reading(lock, files, environ, selection).declaration()
 
 
 class _Reading:
     """One pdm.lock while it is read. Entries of one package with and without extras are one package here."""
 
-    def __init__(self, lock: LockText, files: ProjectFiles, environ: Mapping[str, str]) -> None:
+    def __init__(self, lock: LockText, files: ProjectFiles, environ: Mapping[str, str], selection: Selection) -> None:
         self.lock = lock
+        self.selection = selection
+        self.groups = frozenset((*_GROUPS, *selection.group_names))
         self.files = files
         self.environ = environ
         self.folder = lock.path.rpartition("/")[0]
@@ -63,11 +67,12 @@ class _Reading:
         Raises:
             LadingError: with every problem.
         """
+        self._parts()
         options, bound, roots = self._project()
         packages: dict[tuple[str, str], LockedPackage] = {}
         for number, package in enumerate(self.lock.packages):
             with self.problems.catching():
-                if not self.has_groups or set(package.get("groups", _GROUPS)) & set(_GROUPS):
+                if not self.has_groups or set(package.get("groups", _GROUPS)) & self.groups:
                     self._add(number, package, packages)
         python = self._python()
         self.problems.raise_if_any()
@@ -80,6 +85,16 @@ class _Reading:
             python=python,
             locked=LockedSet(packages=tuple(packages.values()), roots=roots),
         )
+
+    def _parts(self) -> None:
+        """Add the wanted extras and groups, which are groups alike in this lock."""
+        if self.selection and not self.has_groups:
+            self.problems.add(*without_parts(self.selection, self.lock.path).problems)
+            return
+        known = {str(group) for package in self.lock.packages for group in package.get("groups", ())}
+        for asked, kind in ((self.selection.groups, "group"), (self.selection.extras, "extra")):
+            with self.problems.catching():
+                self.groups |= set(written_names(asked, known, kind, self.lock.path))
 
     def _project(self) -> tuple[IndexOptions, tuple[BoundIndex, ...], tuple[Need, ...] | None]:
         pyproject = f"{self.folder}/{_PYPROJECT}".lstrip("/")

@@ -11,6 +11,7 @@ from typing import Any
 from lading.formats._lock_toml import LockText, read_lock_toml, shaped_as
 from lading.formats._locked import at_commit, at_path, at_url, bare, indexed
 from lading.formats._markers import either
+from lading.formats._optional import without_parts, written_names
 from lading.formats._origins import with_credentials
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._poetry import python_marker, read_poetry, read_sources
@@ -25,6 +26,7 @@ from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import Declaration, Declared, IndexOptions
 from lading.model.secrets import SecretText
+from lading.model.selection import DEFAULT, Selection
 from lading.model.target import PythonRequest
 
 name = "poetry.lock"
@@ -38,7 +40,7 @@ def recognises(path: str) -> bool:
     return path.rsplit("/", 1)[-1] == name
 
 
-def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:
+def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES, selection: Selection = DEFAULT) -> Declaration:
     """Read the lock: the main group (and one named ``lading``), with pyproject.toml where the lock does not tell the groups.
 
     Raises:
@@ -46,14 +48,16 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
     """
     lock = read_lock_toml(path, files, "package")
     with shaped_as(path, "Poetry"):
-        return _Reading(lock, files, environ).declaration()
+        return _Reading(lock, files, environ, selection).declaration()
 
 
 class _Reading:
     """One poetry.lock while it is read."""
 
-    def __init__(self, lock: LockText, files: ProjectFiles, environ: Mapping[str, str]) -> None:
+    def __init__(self, lock: LockText, files: ProjectFiles, environ: Mapping[str, str], selection: Selection) -> None:
         self.lock = lock
+        self.selection = selection
+        self.groups = frozenset((*_GROUPS, *selection.group_names))
         self.files = files
         self.environ = environ
         self.folder = lock.path.rpartition("/")[0]
@@ -77,12 +81,13 @@ class _Reading:
             options = sources.options
             if not self.has_groups:
                 self.read.append(pyproject)
-                declared = [*reader.requirements("project", "dependencies"), *read_poetry(reader, sources, "lading")]
+                declared = [*reader.requirements("project", "dependencies"), *read_poetry(reader, sources, ("lading",))]
                 roots = tuple(_root(one) for one in declared)
+        extras = self._parts()
         packages = []
         for number, package in enumerate(self.lock.packages):
             with self.problems.catching():
-                if not self.has_groups or set(package.get("groups", _GROUPS)) & set(_GROUPS):
+                if not self.has_groups or set(package.get("groups", _GROUPS)) & self.groups:
                     packages.append(self._package(number, package))
         python = self._python()
         self.problems.raise_if_any()
@@ -92,8 +97,22 @@ class _Reading:
             read=tuple(self.read),
             options=options,
             python=python,
-            locked=LockedSet(packages=tuple(one for one in packages if one is not None), roots=roots),
+            locked=LockedSet(packages=tuple(one for one in packages if one is not None), roots=roots, extras=extras),
         )
+
+    def _parts(self) -> tuple[str, ...]:
+        """The extras that are wanted, if the lock knows them and the groups."""
+        if self.selection and not self.has_groups:
+            self.problems.add(*without_parts(self.selection, self.lock.path).problems)
+            return ()
+        groups = {str(group) for package in self.lock.packages for group in package.get("groups", ())}
+        for asked, known, kind in (
+            (self.selection.groups, groups, "group"),
+            (self.selection.extras, self.lock.data.get("extras", {}), "extra"),
+        ):
+            with self.problems.catching():
+                written_names(asked, known, kind, self.lock.path)
+        return self.selection.extra_names
 
     def _python(self) -> PythonRequest | None:
         text = self.lock.data.get("metadata", {}).get("python-versions")
@@ -126,7 +145,7 @@ class _Reading:
         """``markers``: one text, or one for each group."""
         written = package.get("markers") if self.has_groups else None
         if isinstance(written, dict):
-            groups = [group for group in package.get("groups", ()) if group in _GROUPS]
+            groups = [group for group in package.get("groups", ()) if group in self.groups]
             written = either(*(written.get(group) for group in groups))
         return read_pep508(f"x ; {written}", place).marker if written else None
 

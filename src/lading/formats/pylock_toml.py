@@ -8,6 +8,7 @@ from typing import Any
 
 from lading.formats._lock_toml import LockText, not_a_lock, read_lock_toml, shaped_as
 from lading.formats._locked import at_commit, at_path, at_url, indexed
+from lading.formats._optional import written_names
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.model.files import ProjectFiles
@@ -16,6 +17,7 @@ from lading.model.names import canonical
 from lading.model.problems import ProblemCollector
 from lading.model.requirements import Declaration, Declared
 from lading.model.secrets import SecretText
+from lading.model.selection import DEFAULT, Selection
 
 name = "pylock.toml"
 
@@ -29,8 +31,13 @@ def recognises(path: str) -> bool:
     return _NAME.fullmatch(written) is not None and _OURS.fullmatch(written) is None
 
 
-def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:  # noqa: ARG001 -- the seam's signature
-    """Read the lock. Markers stay, also those on ``extras`` and ``dependency_groups``: the planner evaluates them for the defaults.
+def parse(
+    path: str,
+    files: ProjectFiles,
+    environ: Mapping[str, str] = NO_VARIABLES,  # noqa: ARG001 -- the seam's signature
+    selection: Selection = DEFAULT,
+) -> Declaration:
+    """Read the lock. Markers stay, also those on ``extras`` and ``dependency_groups``: the planner evaluates them for what is wanted.
 
     Raises:
         LadingError: with every problem of the file.
@@ -49,8 +56,21 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
         if required is not None:
             with problems.catching():
                 python = specifier_request(str(required), lock.origin(), what="requires-python", example='requires-python = ">=3.10"')
+        extras, groups = (_texts(lock.data.get(key)) for key in ("extras", "dependency-groups"))
+        for asked, known, kind in ((selection.extras, extras, "extra"), (selection.groups, groups, "group")):
+            with problems.catching():
+                written_names(asked, known, kind, path)
     problems.raise_if_any()
-    return Declaration(format=name, path=path, read=(path,), python=python, locked=LockedSet(packages=tuple(packages)))
+    locked = LockedSet(
+        packages=tuple(packages),
+        extras=selection.extra_names,
+        groups=tuple(dict.fromkeys((*map(canonical, _texts(lock.data.get("default-groups"))), *selection.group_names))),
+    )
+    return Declaration(format=name, path=path, read=(path,), python=python, locked=locked)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(one) for one in value) if isinstance(value, list) else ()
 
 
 def _package(number: int, package: Mapping[str, Any], lock: LockText, files: ProjectFiles) -> LockedPackage:

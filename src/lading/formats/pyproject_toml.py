@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lading.formats._near import did_you_mean
+from lading.formats._optional import without_parts, written_names
 from lading.formats._pdm import read_pdm
 from lading.formats._place import NO_VARIABLES
-from lading.formats._poetry import enrich, python_request, read_poetry, read_sources, without_effect
+from lading.formats._poetry import enrich, optional_of, python_request, read_poetry, read_sources, without_effect
 from lading.formats._python import exact_request, specifier_request
 from lading.formats._setuptools import read_listed
 from lading.formats._together import conflicting_pins
@@ -26,19 +27,23 @@ from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.records import dataclass, replace
 from lading.model.requirements import Declaration, Declared
+from lading.model.selection import DEFAULT, Asked, Selection
 from lading.model.target import PythonRequest
 
 name = "pyproject.toml"
 
 GROUP = "lading"
-_SETTINGS = ("predict", "python", "source", "torch-index")
+_SETTINGS = ("predict", "python", "source", "torch-index", "extras", "groups")
 _REFERENCE = re.compile(r".+\.py(:[^\W\d]\w*)?")
+_OPTIONAL = ("project", "optional-dependencies")
+_OLD_GROUPS = (("tool", "pdm", "dev-dependencies"),)
+_DEV = (("tool", "uv", "dev-dependencies"), ("tool", "poetry", "dev-dependencies"))
 _DYNAMIC = ("tool", "setuptools", "dynamic", "dependencies")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``[tool.lading]``: the predictor as ``file.py:Name``, the Python to run it on, and the dependency file that counts.
+    """``[tool.lading]``: the predictor as ``file.py:Name``, the Python to run it on, the dependency file that counts, and its parts.
 
     ``origin`` is the predictor's line, ``source_origin`` the dependency file's.
     """
@@ -48,6 +53,7 @@ class Settings:
     origin: Origin
     source: str | None = None
     source_origin: Origin | None = None
+    selection: Selection = DEFAULT
 
 
 def recognises(path: str) -> bool:
@@ -76,7 +82,7 @@ def declares(path: str, files: ProjectFiles) -> bool:
     return has_group or toml.get("project") is not None or toml.get("tool", "poetry", "dependencies") is not None
 
 
-def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:
+def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES, selection: Selection = DEFAULT) -> Declaration:
     """Read what the project depends on.
 
     Args:
@@ -84,11 +90,12 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
         files: The project.
         environ: Credentials of indexes by name (``UV_INDEX_<NAME>_PASSWORD``, ``POETRY_HTTP_BASIC_<NAME>_PASSWORD``), and the variables
             in the URLs of PDM's sources. Nothing else is expanded: no tool does so in a pyproject.toml.
+        selection: The extras and groups that are wanted.
 
     Raises:
         LadingError: with every problem of the file.
     """
-    reading = _Reading(TomlReader(read_toml(path, files), files), environ)
+    reading = _Reading(TomlReader(read_toml(path, files), files), environ, selection)
     declaration = reading.declaration(path)
     reading.reader.problems.add(*conflicting_pins(declaration.requirements))
     reading.reader.problems.raise_if_any()
@@ -152,8 +159,9 @@ def python_of(path: str, files: ProjectFiles) -> PythonRequest | None:
 class _Reading:
     """One pyproject.toml while it is read."""
 
-    def __init__(self, reader: TomlReader, environ: Mapping[str, str]) -> None:
+    def __init__(self, reader: TomlReader, environ: Mapping[str, str], selection: Selection = DEFAULT) -> None:
         self.reader = reader
+        self.selection = selection
         self.toml = reader.toml
         self.problems = reader.problems
         self.environ = environ
@@ -164,10 +172,12 @@ class _Reading:
     def declaration(self, path: str) -> Declaration:
         """All of the file."""
         poetry = read_sources(self.reader, self.environ)
-        uv = read_uv_table(self.reader, self.environ)
-        written = self._project()
+        uv = read_uv_table(self.reader, self.environ, self.selection)
+        extras = self._extras()
+        written = [*self._project(), *(one for extra in extras for one in self._extra(extra, ()))]
         if self._is_poetrys():
-            written += read_poetry(self.reader, poetry, GROUP)
+            groups = (GROUP, *self.selection.group_names)
+            written += read_poetry(self.reader, poetry, groups, optional_of(self.reader, extras))
         elif self.reader.table("tool", "poetry", "dependencies"):
             self.decisions += without_effect(self.reader, written)
             written = enrich(written, self.reader, poetry)
@@ -175,6 +185,8 @@ class _Reading:
         requirements = tuple(dict.fromkeys(from_sources(written, self.reader, uv)))
         pdm = read_pdm(self.reader, list(requirements), self.environ)
         self._refuse_flit()
+        if self.dynamic and self.selection:
+            self.problems.add(*without_parts(self.selection, path).problems)
         return Declaration(
             format=name,
             path=path,
@@ -191,6 +203,28 @@ class _Reading:
             dynamic=self.dynamic,
             decisions=(*self.decisions, *poetry.decisions, *uv.decisions),
         )
+
+    def _extras(self) -> list[str]:
+        """The extras that are wanted, as they are written."""
+        known = (*self.reader.table(*_OPTIONAL), *self.reader.table("tool", "poetry", "extras"))
+        with self.problems.catching():
+            return written_names(self.selection.extras, known, "extra", self.toml.path)
+        return []
+
+    def _extra(self, extra: str, chain: tuple[str, ...]) -> list[Declared]:
+        """The requirements of an extra; one on the project itself (``name[other]``) stands for those of the extras that it names."""
+        found: list[Declared] = []
+        itself = canonical(str(self.toml.get("project", "name") or ""))
+        known = {canonical(name): name for name in self.reader.table(*_OPTIONAL)}
+        if extra not in known.values() or extra in chain:
+            return []
+        for declared in self.reader.requirements(*_OPTIONAL, extra):
+            if declared.name != itself or not declared.extras:
+                found.append(declared)
+                continue
+            for one in declared.extras:
+                found += self._extra(known.get(canonical(one), ""), (*chain, extra))
+        return found
 
     def _project(self) -> list[Declared]:
         """``project.dependencies``, or where setuptools takes them from when they are dynamic."""
@@ -255,8 +289,25 @@ class _Reading:
         wanted = [group for group in default if isinstance(group, str)] if isinstance(default, list) else []
         if default == "all":
             wanted = list(named)
-        chosen = dict.fromkeys([GROUP, *(canonical(group) for group in wanted if canonical(group) != "dev")])
-        return [declared for group in chosen if group in named for declared in self._group(named[group], named, ())]
+        self._must_be_known(named)
+        unasked = [GROUP, *(canonical(group) for group in wanted if canonical(group) != "dev")]
+        chosen = dict.fromkeys([*unasked, *self.selection.group_names])
+        found = [declared for group in chosen if group in named for declared in self._group(named[group], named, ())]
+        for table in _OLD_GROUPS:
+            old = {canonical(group): group for group in self.reader.table(*table)}
+            for group in self.selection.group_names:
+                found += self.reader.requirements(*table, old[group]) if group in old else []
+        if "dev" in self.selection.group_names:
+            found += self.reader.requirements("tool", "uv", "dev-dependencies")
+        return found
+
+    def _must_be_known(self, named: Mapping[str, str]) -> None:
+        """A problem for each group that is wanted, and that no table defines."""
+        known = [*named.values(), *self.reader.table("tool", "poetry", "group")]
+        known += [group for table in _OLD_GROUPS for group in self.reader.table(*table)]
+        known += ["dev"] if any(self.toml.get(*table) is not None for table in _DEV) else []
+        with self.problems.catching():
+            written_names(self.selection.groups, known, "group", self.toml.path)
 
     def _group(self, group: str, named: Mapping[str, str], chain: tuple[str, ...]) -> list[Declared]:
         """A dependency group with the groups that it includes."""
@@ -320,8 +371,20 @@ def _settings(toml: Toml) -> Settings:
         with problems.catching():
             request = exact_request(python, toml.origin(*key, "python"), rule="python-version-invalid", what="tool.lading.python")
     source = _setting(toml, table, "source", problems)
+    selection = Selection(extras=_names(toml, table, "extras", problems), groups=_names(toml, table, "groups", problems))
     problems.raise_if_any()
-    return Settings(predict, request, toml.origin(*key, "predict"), source, toml.origin(*key, "source") if source else None)
+    return Settings(predict, request, toml.origin(*key, "predict"), source, toml.origin(*key, "source") if source else None, selection)
+
+
+def _names(toml: Toml, table: Mapping[str, Any], setting: str, problems: ProblemCollector) -> Asked:
+    """A list of names of extras or groups."""
+    value = table.get(setting, [])
+    origin = toml.origin("tool", "lading", setting)
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return tuple((canonical(one), origin) for one in value)
+    what = f"tool.lading.{setting} must be a list of names."
+    problems.add(Problem(rule="wrong-type", what=what, origin=origin, instead=f'Write {setting} = ["gpu"].'))
+    return ()
 
 
 def _setting(toml: Toml, table: Mapping[str, Any], setting: str, problems: ProblemCollector) -> str | None:

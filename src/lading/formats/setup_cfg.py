@@ -6,6 +6,7 @@ import configparser
 import re
 from collections.abc import Mapping
 
+from lading.formats._optional import without_parts, written_names
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.formats._requirement import read_pep508
@@ -16,6 +17,7 @@ from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import Declaration, Declared
+from lading.model.selection import DEFAULT, Selection
 
 name = "setup.cfg"
 
@@ -37,7 +39,12 @@ def declares(path: str, files: ProjectFiles) -> bool:
     return bool(_OPTION.search(read_text(path, files)))
 
 
-def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:  # noqa: ARG001 -- the seam's signature
+def parse(
+    path: str,
+    files: ProjectFiles,
+    environ: Mapping[str, str] = NO_VARIABLES,  # noqa: ARG001 -- the seam's signature
+    selection: Selection = DEFAULT,
+) -> Declaration:
     """Read ``install_requires`` and ``python_requires`` of ``[options]``.
 
     Raises:
@@ -60,6 +67,8 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
         for one, at in _items(text, written, line):
             with problems.catching():
                 requirements.append(read_pep508(one, Place(one, Origin(path, at), files, folder=path.rpartition("/")[0])))
+    with problems.catching():
+        requirements += _extras(path, text, files, selection)
     python = None
     asked = options.get("python_requires", "").strip()
     if asked:
@@ -71,7 +80,24 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
     return Declaration(format=name, path=path, read=tuple(read), requirements=tuple(dict.fromkeys(requirements)), python=python)
 
 
-def _options(path: str, text: str) -> Mapping[str, str]:
+def _extras(path: str, text: str, files: ProjectFiles, selection: Selection) -> list[Declared]:
+    """The requirements of the extras that are wanted (``[options.extras_require]``)."""
+    if not selection:
+        return []
+    if selection.groups:
+        raise without_parts(Selection(groups=selection.groups), path)
+    listed = _options(path, text, "options.extras_require")
+    problems = ProblemCollector()
+    found = []
+    for extra in written_names(selection.extras, listed, "extra", path):
+        for one, at in _items(text, listed[extra], _line(text, extra)):
+            with problems.catching():
+                found.append(read_pep508(one, Place(one, Origin(path, at), files, folder=path.rpartition("/")[0])))
+    problems.raise_if_any()
+    return found
+
+
+def _options(path: str, text: str, section: str = "options") -> Mapping[str, str]:
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(text, path)
@@ -85,7 +111,7 @@ def _options(path: str, text: str) -> Mapping[str, str]:
                 instead="Correct the line.",
             )
         ) from error
-    return dict(parser.items("options")) if parser.has_section("options") else {}
+    return dict(parser.items(section)) if parser.has_section(section) else {}
 
 
 def _line(text: str, option: str) -> int:

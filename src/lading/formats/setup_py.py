@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lading.formats._optional import without_parts, written_names
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.formats._requirement import read_pep508
@@ -17,6 +18,7 @@ from lading.model.files import ProjectFiles
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import Declaration, Declared
+from lading.model.selection import DEFAULT, Selection
 
 name = "setup.py"
 
@@ -33,7 +35,12 @@ def recognises(path: str) -> bool:
     return path.rsplit("/", 1)[-1] == name
 
 
-def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:  # noqa: ARG001 -- the seam's signature
+def parse(
+    path: str,
+    files: ProjectFiles,
+    environ: Mapping[str, str] = NO_VARIABLES,  # noqa: ARG001 -- the seam's signature
+    selection: Selection = DEFAULT,
+) -> Declaration:
     """Read ``install_requires`` and ``python_requires`` of ``setup()``.
 
     Literals, names of literals, and lists added to each other are understood. Whatever else decides what is required makes the
@@ -50,8 +57,11 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
     try:
         arguments = script.arguments()
         items = script.items(arguments["install_requires"]) if "install_requires" in arguments else []
+        items += script.extras(arguments.get("extras_require"), selection, path) if selection else []
         asked = script.text(arguments["python_requires"]) if "python_requires" in arguments else None
     except _UnknownError as error:
+        if selection:
+            raise without_parts(selection, path) from error
         return Declaration(format=name, path=path, read=(path,), dynamic=True, decisions=(_asked_backend(path, str(error), script.line),))
     for text, line in items:
         for number, one in enumerate(part.strip() for part in text.splitlines()):
@@ -134,6 +144,21 @@ class _Script:
             return self.items(self.names[node.id])
         self.line = node.lineno
         raise _UnknownError("install_requires is worked out when it runs")
+
+    def extras(self, node: ast.expr | None, selection: Selection, path: str) -> list[_Item]:
+        """The requirements of the extras that are wanted.
+
+        Raises:
+            LadingError: if the script has no such extra, or no groups.
+            _UnknownError: if only running the script would tell.
+        """
+        if selection.groups:
+            raise without_parts(Selection(groups=selection.groups), path)
+        table = self.names.get(node.id) if isinstance(node, ast.Name) else node
+        if table is not None and not isinstance(table, ast.Dict):
+            raise _UnknownError("extras_require is worked out when it runs")
+        known = {self.text(key)[0]: value for key, value in zip(table.keys, table.values, strict=True) if key} if table else {}
+        return [item for extra in written_names(selection.extras, known, "extra", path) for item in self.items(known[extra])]
 
     def _element(self, node: ast.expr) -> list[_Item]:
         return self.items(node.value) if isinstance(node, ast.Starred) else [self.text(node)]

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from lading.formats._lock_toml import LockText, not_a_lock, read_lock_toml, shaped_as
 from lading.formats._locked import at_commit, at_path, at_url, bare, indexed
+from lading.formats._optional import without_parts, written_names
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.formats._toml import read_toml
@@ -24,6 +25,7 @@ from lading.model.problems import LadingError, ProblemCollector
 from lading.model.records import replace
 from lading.model.requirements import Declaration, Declared
 from lading.model.secrets import SecretText, SecretUrl
+from lading.model.selection import DEFAULT, Selection
 
 name = "uv.lock"
 
@@ -36,7 +38,7 @@ def recognises(path: str) -> bool:
     return path.rsplit("/", 1)[-1] == name or path.endswith(".py.lock")
 
 
-def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES) -> Declaration:
+def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABLES, selection: Selection = DEFAULT) -> Declaration:
     """Read the lock: what the project itself needs (and its group ``lading``), and every package with its hashes.
 
     Credentials of an index come from the pyproject.toml beside it: written there, or as variables by its name
@@ -49,7 +51,7 @@ def parse(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIAB
     if lock.data.get("version") != _HIGHEST_VERSION:
         raise not_a_lock(path, f"its version is {lock.data.get('version')}, and this version of Lading reads version 1")
     with shaped_as(path, "uv"):
-        return _Reading(lock, files, _indexes(lock.path, files, environ)).declaration()
+        return _Reading(lock, files, _indexes(lock.path, files, environ), selection).declaration()
 
 
 def _indexes(path: str, files: ProjectFiles, environ: Mapping[str, str]) -> dict[str, SecretUrl]:
@@ -69,8 +71,9 @@ def _indexes(path: str, files: ProjectFiles, environ: Mapping[str, str]) -> dict
 class _Reading:
     """One uv.lock while it is read."""
 
-    def __init__(self, lock: LockText, files: ProjectFiles, indexes: Mapping[str, SecretUrl]) -> None:
+    def __init__(self, lock: LockText, files: ProjectFiles, indexes: Mapping[str, SecretUrl], selection: Selection) -> None:
         self.lock = lock
+        self.selection = selection
         self.files = files
         self.indexes = indexes
         self.folder = lock.path.rpartition("/")[0]
@@ -115,14 +118,25 @@ class _Reading:
         manifest = self.lock.data.get("manifest", {})
         if root is not None:
             package = self.lock.packages[root]
-            groups = {canonical(group): items for group, items in package.get("dev-dependencies", {}).items()}
-            return (*_needs(package.get("dependencies", ())), *_needs(groups.get(_GROUP, ())))
+            return (*_needs(package.get("dependencies", ())), *self._parts(package))
         if "requirements" in manifest:
+            if self.selection:
+                self.problems.add(*without_parts(self.selection, self.lock.path).problems)
             return tuple(_needs(manifest["requirements"]))
         members = ", ".join(manifest.get("members", ()))
         why = f"it is the lock of a workspace ({members}), and none of its members is this folder" if members else "it locks no project"
         self.problems.add(*not_a_lock(self.lock.path, why).problems)
         return ()
+
+    def _parts(self, package: Mapping[str, Any]) -> Iterable[Need]:
+        """What the group ``lading`` and the wanted extras and groups need."""
+        groups = {canonical(group): items for group, items in package.get("dev-dependencies", {}).items()}
+        extras = {canonical(extra): items for extra, items in package.get("optional-dependencies", {}).items()}
+        parts = [groups.get(_GROUP, ())]
+        for asked, known, kind in ((self.selection.groups, groups, "group"), (self.selection.extras, extras, "extra")):
+            with self.problems.catching():
+                parts += [known[name] for name in written_names(asked, known, kind, self.lock.path)]
+        return [need for items in parts for need in _needs(items)]
 
     def _package(self, number: int, package: Mapping[str, Any]) -> LockedPackage:
         version = package.get("version")

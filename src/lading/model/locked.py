@@ -37,10 +37,15 @@ class LockedPackage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockedSet:
-    """What a lock holds. ``roots`` are what the project itself needs; None: every package whose marker holds is installed."""
+    """What a lock holds. ``roots`` are what the project itself needs; None: every package whose marker holds is installed.
+
+    ``extras`` and ``groups`` are what markers that ask for them are evaluated with.
+    """
 
     packages: tuple[LockedPackage, ...]
     roots: tuple[Need, ...] | None = None
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON data, credentials masked."""

@@ -12,8 +12,11 @@ from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.requirements import Declaration
+from lading.model.selection import DEFAULT, Selection
 
 _DECLARE_SOMETIMES = ("pyproject_toml", "setup_cfg")
+_WITH_PARTS = ("pyproject_toml", "setup_cfg", "setup_py", "uv_lock", "pylock_toml", "poetry_lock", "pdm_lock")
+"""Readers of formats that have extras or dependency groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,11 @@ def _declares(path: str, entry: KnownFile, files: ProjectFiles) -> bool:
         return True
 
 
-def read_source(path: str, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration:
+def read_source(path: str, files: ProjectFiles, environ: Mapping[str, str], selection: Selection = DEFAULT) -> Declaration:
     """Read a file with the reader for its name; a text file with another name is read as pip's requirements.
 
     Raises:
-        LadingError: with every problem of the file, or if nothing reads such a file.
+        LadingError: with every problem of the file, if nothing reads such a file, or if it has not the extras and groups that are wanted.
     """
     entry = known.lookup(path)
     reader = entry.reader if entry and entry.rank is not None else None
@@ -70,8 +73,15 @@ def read_source(path: str, files: ProjectFiles, environ: Mapping[str, str]) -> D
                 instead="Name a requirements file, a pyproject.toml, a lock, a Pipfile, a setup.cfg, a setup.py or a conda environment.",
             )
         )
-    declaration: Declaration = _module(reader).parse(path, files, environ)
-    return declaration
+    if not selection:
+        declaration: Declaration = _module(reader).parse(path, files, environ)
+        return declaration
+    if reader not in _WITH_PARTS:
+        from lading.formats._optional import without_parts  # noqa: PLC0415 -- on the way out
+
+        raise without_parts(selection, path)
+    selected: Declaration = _module(reader).parse(path, files, environ, selection)
+    return selected
 
 
 def _module(name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 -- the readers' protocol is told in lading.formats

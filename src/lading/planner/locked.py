@@ -21,7 +21,7 @@ from lading.model.target import Target
 def select(declaration: Declaration, target: Target) -> tuple[Declared, ...]:
     """What is installed for the target: each package of the lock that the project, or a package of it, needs there.
 
-    Markers are evaluated here, for the project's default extras and groups, and are gone from the answer.
+    Markers are evaluated here, for the extras and groups that are wanted, and are gone from the answer.
 
     Raises:
         LadingError: if the lock lacks a package, has two of one name for the target, or holds a marker that cannot be evaluated.
@@ -96,7 +96,7 @@ class _Selection:
         if marker is None:
             return True
         if marker not in self.markers:
-            self.markers[marker] = _evaluate(marker, self.target, origin)
+            self.markers[marker] = _evaluate(marker, self.target, self.locked, origin)
         return self.markers[marker]
 
 
@@ -112,14 +112,15 @@ def _allows(specifier: str, version: str | None) -> bool:
         return True
 
 
-def _evaluate(marker: str, target: Target, origin: Origin) -> bool:
+def _evaluate(marker: str, target: Target, locked: LockedSet, origin: Origin) -> bool:
     environment: Mapping[str, str | frozenset[str]] = {
         **marker_environment(target),
-        "extras": frozenset(),
-        "dependency_groups": frozenset(),
+        "extras": frozenset(locked.extras),
+        "dependency_groups": frozenset(locked.groups),
     }
     try:
-        return Marker(marker).evaluate(environment, context="lock_file")
+        read = Marker(marker)
+        return any(read.evaluate({**environment, "extra": extra}, context="lock_file") for extra in ("", *locked.extras))
     except (ValueError, UndefinedComparison, UndefinedEnvironmentName) as error:
         raise LadingError(
             Problem(
@@ -158,7 +159,7 @@ def _two_versions(first: Declared, second: Declared, target: Target) -> Problem:
         rule="lock-ambiguous",
         what=f"The lock holds two versions of {first.name} for this target: {first.pep508} ({first.origin}) and {second.pep508} ({second.origin}).",
         origin=second.origin,
-        why=f"The target is Python {target.python} on {target.platform}, with the project's default groups and no extras.",
+        why=f"The target is Python {target.python} on {target.platform}, with the extras and groups that are wanted.",
         instead="Let the tool that made the lock make it again, or name another source.",
         code=ExitCode.LOCK,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lading.formats.known import Rank
 from lading.model.decisions import Decision, Kind
@@ -14,8 +14,12 @@ from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.project import Api, PathRef, ProjectConfig, ProjectKind
 from lading.model.records import dataclass, field, replace
 from lading.model.requirements import Declaration
+from lading.model.selection import DEFAULT, Selection
 from lading.planner.candidates import Candidate, candidates, read_source
 from lading.planner.others import ignored_advice, is_passed_over, list_others
+
+if TYPE_CHECKING:
+    from lading.formats.pyproject_toml import Settings
 
 REQUIREMENTS = "requirements.txt"
 PYPROJECT = "pyproject.toml"
@@ -44,21 +48,32 @@ class _Found:
 
 
 def choose_sources(
-    config: ProjectConfig, files: ProjectFiles, environ: Mapping[str, str], *, named: str | None = None, strict: bool = False
+    config: ProjectConfig,
+    files: ProjectFiles,
+    environ: Mapping[str, str],
+    *,
+    named: str | None = None,
+    strict: bool = False,
+    selection: Selection = DEFAULT,
 ) -> tuple[Chosen, ...]:
     """Choose the dependency source for each set of APIs that share one.
 
     Order: what the command line (``named``), the configuration or ``[tool.lading]`` names; then the folder's files by `Rank`: standard
     locks, a tool's lock, conda, requirements, project metadata; then the predictor's own script block. One source is installed. The
-    others are compared with it, and what only they say is a warning, with ``strict`` a problem.
+    others are compared with it, and what only they say is a warning, with ``strict`` a problem. ``selection`` are the extras and groups that
+    the command line asks for, beside those of ``[tool.lading]``.
 
     Raises:
         LadingError: for unreadable or unsupported declarations, and where two locks of different tools compete; all of them at once.
     """
     problems, found = ProblemCollector(), []
+    settings: Settings | None = None
+    with problems.catching():
+        settings = _settings(files)
+    finder = _Finder(config, files, environ, settings, selection | settings.selection if settings else selection)
     for variant, apis in _groups(config):
         with problems.catching():
-            found.append((variant, apis, _declaration(config, apis, files, environ, named)))
+            found.append((variant, apis, finder.declaration(apis, named)))
     problems.raise_if_any()
     readers = {path: apis for _variant, apis, one in found if one.declaration for path in one.declaration.read}
     chosen = []
@@ -82,27 +97,107 @@ def _groups(config: ProjectConfig) -> list[tuple[str, tuple[Api, ...]]]:
     return [("" if path == REQUIREMENTS and usual else apis[0].name, tuple(apis)) for (path, usual, _), apis in by_path.items()]
 
 
-def _declaration(
-    config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[str, str], named: str | None
-) -> _Found:
-    folder = _folder(config, apis, files)
-    present = candidates(files, folder)
-    if named is not None:
-        return _Found(declaration=_by_name(named, Origin("--source"), files, environ), because="--source names it", others=present)
-    declaration, because = _explicit(config, apis, files, environ)
-    if declaration is not None:
-        found = _Found(declaration=declaration, because=because, others=present)
-    else:
-        found = _discovered(config, apis, present, files, environ)
-    found = replace(found, declaration=_with_settings(found.declaration, files, environ))
-    if config.kind is not ProjectKind.CORTEX:
-        return found
-    from lading.planner.cortex_conda import with_conda_packages  # noqa: PLC0415 -- for Cortex's projects alone
-    from lading.planner.preinstalled import with_preinstalled  # noqa: PLC0415 -- as above
+@dataclass(frozen=True, slots=True)
+class _Finder:
+    """Finds the declaration of a set of APIs. ``settings`` are those of ``[tool.lading]``; ``selection`` are the extras and groups wanted."""
 
-    declaration = with_conda_packages(found.declaration, apis, files, environ)
-    declaration = with_preinstalled(declaration, config, apis, files)
-    return replace(found, declaration=declaration, because=found.because or "Cortex installs it")
+    config: ProjectConfig
+    files: ProjectFiles
+    environ: Mapping[str, str]
+    settings: Settings | None
+    selection: Selection
+
+    def declaration(self, apis: tuple[Api, ...], named: str | None) -> _Found:
+        """What counts for these APIs, and what could have counted instead."""
+        folder = _folder(self.config, apis, self.files)
+        present = candidates(self.files, folder)
+        if named is not None:
+            return _Found(declaration=self._by_name(named, Origin("--source")), because="--source names it", others=present)
+        declaration, because = self._explicit(apis)
+        if declaration is not None:
+            found = _Found(declaration=declaration, because=because, others=present)
+        else:
+            found = self._discovered(apis, present)
+        found = replace(found, declaration=_with_settings(found.declaration, self.files, self.environ))
+        if self.config.kind is not ProjectKind.CORTEX:
+            return found
+        from lading.planner.cortex_conda import with_conda_packages  # noqa: PLC0415 -- for Cortex's projects alone
+        from lading.planner.preinstalled import with_preinstalled  # noqa: PLC0415 -- as above
+
+        declaration = with_conda_packages(found.declaration, apis, self.files, self.environ)
+        declaration = with_preinstalled(declaration, self.config, apis, self.files)
+        return replace(found, declaration=declaration, because=found.because or "Cortex installs it")
+
+    def _explicit(self, apis: tuple[Api, ...]) -> tuple[Declaration | None, str]:
+        """What the configuration itself names."""
+        config = self.config
+        if config.kind is ProjectKind.COG and config.path:
+            if config.requirements:
+                return self._named(config.requirements), f"{config.requirements.origin} names it (python_requirements)"
+            if config.packages:
+                self._must_be_whole(config.path)
+                inline = Declaration(
+                    format="cog.yaml", path=config.path, read=(config.path,), requirements=config.packages, options=config.options
+                )
+                return inline, "it lists python_packages"
+        pip = [api.dependencies.pip for api in apis if api.dependencies.pip]
+        if pip:
+            return self._named(pip[0]), f"{pip[0].origin} names it (dependencies.pip)"
+        settings = self.settings
+        if settings is None or settings.source is None or settings.source_origin is None:
+            return None, ""
+        return self._by_name(settings.source, settings.source_origin), f"{settings.source_origin} names it (source)"
+
+    def _by_name(self, path: str, origin: Origin) -> Declaration:
+        path = path.removeprefix("./")
+        if self.files.read(path) is None:
+            raise LadingError(_not_there(path, origin))
+        return _conda_if_needed(read_source(path, self.files, self.environ, self.selection))
+
+    def _named(self, reference: PathRef) -> Declaration:
+        if self.files.read(reference.path) is None:
+            raise LadingError(_not_there(reference.path, reference.origin))
+        self._must_be_whole(reference.path)
+        from lading.formats import requirements_txt  # noqa: PLC0415 -- as the others: only when it is needed
+
+        return requirements_txt.parse(reference.path, self.files, self.environ)
+
+    def _must_be_whole(self, path: str) -> None:
+        """Refuse extras and groups of a file that has none."""
+        if self.selection:
+            from lading.formats._optional import without_parts  # noqa: PLC0415 -- on the way out
+
+            raise without_parts(self.selection, path)
+
+    def _discovered(self, apis: tuple[Api, ...], present: tuple[Candidate, ...]) -> _Found:
+        first = _first(self.config, present)
+        if first is None:
+            return self._script_block(apis)
+        because = _because(first, present, self.config)
+        declaration = _conda_if_needed(read_source(first.path, self.files, self.environ, self.selection))
+        return _Found(declaration=declaration, because=because, others=present)
+
+    def _script_block(self, apis: tuple[Api, ...]) -> _Found:
+        """The block in the predictor's own file, when no file declares anything."""
+        from lading.formats import pep723  # noqa: PLC0415 -- only when nothing else is there
+
+        for api in apis:
+            if pep723.declares(api.file, self.files):
+                self._must_be_whole(api.file)
+                because = "its script block declares them, and no other file does"
+                return _Found(declaration=pep723.parse(api.file, self.files, self.environ), because=because)
+        self._must_be_whole(self.config.path or "the project, which declares nothing,")
+        return _Found()
+
+
+def _settings(files: ProjectFiles) -> Settings | None:
+    """``[tool.lading]`` of pyproject.toml."""
+    content = files.read(PYPROJECT)
+    if content is None or b"tool.lading" not in content:
+        return None
+    from lading.formats import pyproject_toml  # noqa: PLC0415 -- only when the table is there
+
+    return pyproject_toml.lading_settings(PYPROJECT, files)
 
 
 def _with_settings(declaration: Declaration | None, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration | None:
@@ -122,52 +217,6 @@ def _folder(config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles) -
     return next((folder for folder in folders if candidates(files, folder)), "")
 
 
-def _explicit(
-    config: ProjectConfig, apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[str, str]
-) -> tuple[Declaration | None, str]:
-    """What the configuration itself names."""
-    if config.kind is ProjectKind.COG and config.path:
-        if config.requirements:
-            return _named(config.requirements, files, environ), f"{config.requirements.origin} names it (python_requirements)"
-        if config.packages:
-            inline = Declaration(
-                format="cog.yaml", path=config.path, read=(config.path,), requirements=config.packages, options=config.options
-            )
-            return inline, "it lists python_packages"
-    pip = [api.dependencies.pip for api in apis if api.dependencies.pip]
-    if pip:
-        return _named(pip[0], files, environ), f"{pip[0].origin} names it (dependencies.pip)"
-    return _of_settings(files, environ)
-
-
-def _of_settings(files: ProjectFiles, environ: Mapping[str, str]) -> tuple[Declaration | None, str]:
-    """``source`` under ``[tool.lading]`` of pyproject.toml."""
-    content = files.read(PYPROJECT)
-    if content is None or b"tool.lading" not in content:
-        return None, ""
-    from lading.formats import pyproject_toml  # noqa: PLC0415 -- only when the table is there
-
-    settings = pyproject_toml.lading_settings(PYPROJECT, files)
-    if settings.source is None or settings.source_origin is None:
-        return None, ""
-    return _by_name(settings.source, settings.source_origin, files, environ), f"{settings.source_origin} names it (source)"
-
-
-def _by_name(path: str, origin: Origin, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration:
-    path = path.removeprefix("./")
-    if files.read(path) is None:
-        raise LadingError(_not_there(path, origin))
-    return _conda_if_needed(read_source(path, files, environ))
-
-
-def _named(reference: PathRef, files: ProjectFiles, environ: Mapping[str, str]) -> Declaration:
-    if files.read(reference.path) is None:
-        raise LadingError(_not_there(reference.path, reference.origin))
-    from lading.formats import requirements_txt  # noqa: PLC0415 -- as the others: only when it is needed
-
-    return requirements_txt.parse(reference.path, files, environ)
-
-
 def _not_there(path: str, origin: Origin) -> Problem:
     return Problem(
         rule="requirements-not-found",
@@ -176,16 +225,6 @@ def _not_there(path: str, origin: Origin) -> Problem:
         why="It is named, so nothing else may take its place.",
         instead="Correct the path (it is relative to the project's folder) or create the file.",
     )
-
-
-def _discovered(
-    config: ProjectConfig, apis: tuple[Api, ...], present: tuple[Candidate, ...], files: ProjectFiles, environ: Mapping[str, str]
-) -> _Found:
-    first = _first(config, present)
-    if first is not None:
-        because = _because(first, present, config)
-        return _Found(declaration=_conda_if_needed(read_source(first.path, files, environ)), because=because, others=present)
-    return _script_block(apis, files, environ)
 
 
 def _first(config: ProjectConfig, present: tuple[Candidate, ...]) -> Candidate | None:
@@ -215,18 +254,6 @@ def _because(first: Candidate, present: tuple[Candidate, ...], config: ProjectCo
         return "it is the file that Cortex installs"
     kind = "a lock" if first.known.is_lock else "it"
     return f"{kind} comes before {' and '.join(later)}" if len(later) < 3 else f"{kind} comes before the others"
-
-
-def _script_block(apis: tuple[Api, ...], files: ProjectFiles, environ: Mapping[str, str]) -> _Found:
-    """The block in the predictor's own file, when no file declares anything."""
-    from lading.formats import pep723  # noqa: PLC0415 -- only when nothing else is there
-
-    for api in apis:
-        if pep723.declares(api.file, files):
-            return _Found(
-                declaration=pep723.parse(api.file, files, environ), because="its script block declares them, and no other file does"
-            )
-    return _Found()
 
 
 def _conda_if_needed(declaration: Declaration) -> Declaration:

@@ -85,7 +85,7 @@ def prepare(plan: Plan, call: Call, folder: Path) -> tuple[list[str], dict[str, 
     if call.previous is not None:
         files[OUTPUT] = call.previous
     for name, text in files.items():
-        if not text and name != "requirements.txt":
+        if not text and name not in ("requirements.txt", _CONFIG):
             continue
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
     return [call.uv, "pip", "compile", *_frame(plan, call, folder), *_options(plan, call)], vault.variables

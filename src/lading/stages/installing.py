@@ -96,7 +96,8 @@ def unchanged(options: Options) -> Ready | None:
 def identity(options: Options) -> tuple[str, ...]:
     """The options that lead to another environment."""
     further = [f"{name}={value}" for name, value in (("platform", options.platform), ("source", options.source)) if value]
-    return (options.file or "", options.python or "", options.accelerator, *further)
+    parts = [f"extra={name}" for name in options.selection.extra_names] + [f"group={name}" for name in options.selection.group_names]
+    return (options.file or "", options.python or "", options.accelerator, *further, *parts)
 
 
 def _ready(root: Path, files: FolderFiles, config: ProjectConfig, variants: tuple[Variant, ...]) -> Ready:

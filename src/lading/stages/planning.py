@@ -235,10 +235,11 @@ def _door(context: Context, project: Project, options: Options) -> Door:
 
 
 def _variant(of_api: str, options: Options) -> str:
-    """A lock for another target than the machine's own has a name of its own."""
+    """A lock for another target than the machine's own, or with parts that are not installed unasked, has a name of its own."""
     python = "" if options.python in (None, "auto") or "/" in options.python else "py" + "".join(c for c in options.python if c.isalnum())
     accelerator = "" if options.accelerator == "auto" else options.accelerator
-    return "-".join(part for part in (of_api, accelerator, options.platform or "", python) if part)
+    parts = (*options.selection.extra_names, *options.selection.group_names)
+    return "-".join(part for part in (of_api, *parts, accelerator, options.platform or "", python) if part)
 
 
 def _target_of(host: Target, options: Options) -> Target:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lading.model.records import dataclass, field
+from lading.model.selection import DEFAULT, Selection
 
 if TYPE_CHECKING:
     from lading.environments.folder import FolderFiles
@@ -28,7 +29,7 @@ class Options:
     ``accelerator`` is ``auto``, ``cpu`` or a build label. ``locked``: never change the lock, fail if it is stale. ``frozen``: use the
     lock without looking whether it is stale. ``upgrade``: forget the versions of the existing lock, or of these packages.
     ``platform`` is another one than this machine's. ``as_of`` is the day to resolve as of, as the user gave it.
-    ``source`` names the dependency file that counts; ``strict``: files that are ignored may say nothing else. ``relock``: another source
+    ``selection`` are the extras and dependency groups that are wanted. ``source`` names the dependency file that counts; ``strict``: files that are ignored may say nothing else. ``relock``: another source
     than the lock was made from is accepted.
     """
 
@@ -43,6 +44,7 @@ class Options:
     platform: str | None = None
     as_of: str | None = None
     source: str | None = None
+    selection: Selection = DEFAULT
     strict: bool = False
     relock: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)

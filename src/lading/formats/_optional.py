@@ -1,0 +1,54 @@
+"""Extras and dependency groups that are asked for by name: those that a file has, and a problem for each that it has not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lading.formats._near import did_you_mean
+from lading.model.names import canonical
+from lading.model.origin import Origin
+from lading.model.problems import LadingError, Problem
+from lading.model.selection import Asked, Selection
+
+
+def written_names(asked: Asked, known: Iterable[str], kind: str, path: str) -> list[str]:
+    """The names as the file writes them. ``kind`` is ``extra`` or ``group``.
+
+    Raises:
+        LadingError: for every name that the file does not know.
+    """
+    by_name = {canonical(name): name for name in known}
+    unknown = [_unknown(name, origin, list(by_name.values()), kind, path) for name, origin in asked if name not in by_name]
+    if unknown:
+        raise LadingError(*unknown)
+    return [by_name[name] for name, _ in asked]
+
+
+def _unknown(name: str, origin: Origin, known: list[str], kind: str, path: str) -> Problem:
+    near = did_you_mean(name, known)
+    said = "dependency group" if kind == "group" else "extra"
+    there = f"It has {', '.join(sorted(known))}." if known else f"It has no {said}s."
+    return Problem(
+        rule=f"{kind}-unknown",
+        what=f"There is no {said} {name} in {path}.",
+        origin=origin,
+        why=there,
+        instead=f"Did you mean {near}?" if near else "Ask for one that is there, or define it.",
+    )
+
+
+def without_parts(selection: Selection, path: str) -> LadingError:
+    """The error of a file whose format has neither extras nor groups."""
+    names = [*(("extra", *one) for one in selection.extras), *(("group", *one) for one in selection.groups)]
+    return LadingError(
+        *(
+            Problem(
+                rule=f"{kind}-unknown",
+                what=f"{path} has no {'dependency groups' if kind == 'group' else 'extras'}, and {name} is asked for.",
+                origin=origin,
+                why="Extras and groups are parts of a pyproject.toml, a setup.cfg, or a lock made from one.",
+                instead="Write these requirements in a file of their own, and name it: --source FILE.",
+            )
+            for kind, name, origin in names
+        )
+    )
