@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from lading import imaging, pipeline
 from lading.model.events import Reporter, silent
+from lading.model.records import replace
 
 if TYPE_CHECKING:
     from lading.images.build import Built
@@ -69,7 +70,10 @@ def build_image(
     Raises:
         LadingError: if the image cannot be built; no name then points to anything new.
     """
-    built = imaging.build(imaging.make_recipe(locked, project, options, asked), reporter=reporter)
-    target, place = imaging.destination(None, asked.name, reporter)
-    target.publish((built.image,), place)
+    with imaging.in_use():
+        if not asked.weights:
+            asked = replace(asked, weights=imaging.prepare_weights(project, options, reporter)[0])
+        built = imaging.build(imaging.make_recipe(locked, project, options, asked), reporter=reporter)
+        target, place = imaging.destination(None, asked.name, reporter)
+        target.publish((built.image,), place)
     return built

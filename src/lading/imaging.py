@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from lading.model.decisions import Decision, Kind
 from lading.model.events import Reporter, silent
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from lading.images.build import Built

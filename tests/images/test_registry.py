@@ -22,6 +22,7 @@ from lading.images import registry as registry_module
 from lading.images.media import Descriptor, digest_of
 from lading.images.reference import local_name, parse_reference
 from lading.images.registry import Registry
+from lading.images.wire import find_proxy
 from lading.model.problems import LadingError
 from tests.images import support
 from tests.images.support import Command, RunningRegistry, podman
@@ -391,6 +392,63 @@ def test_a_broken_pull_goes_on_where_it_broke(registry: RunningRegistry) -> None
         pulling.fetch(blobs.descriptor(), back, counted.append)
     assert back.getvalue() == content
     assert sum(counted) == len(content)
+
+
+class _Proxy(BaseHTTPRequestHandler):
+    """Passes requests on to where ``upstream`` is, whatever host they name; keeps what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+    upstream = ""
+    asked: list[tuple[str, str, str]]
+
+    def _any(self) -> None:
+        self.asked.append((self.command, self.path, self.headers.get("Proxy-Authorization") or ""))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        upstream = http.client.HTTPConnection(self.upstream)
+        upstream.request(self.command, self.path.partition("://")[2].partition("/")[2].join(("/", "")), body, dict(self.headers.items()))
+        answer = upstream.getresponse()
+        data = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(answer.getheader("Content-Length") if self.command == "HEAD" else len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        upstream.close()
+
+    def do_CONNECT(self) -> None:
+        self.asked.append((self.command, self.path, self.headers.get("Proxy-Authorization") or ""))
+        self.send_error(403)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
+        """Say nothing."""
+
+
+def test_a_registry_is_reached_through_a_proxy(registry: RunningRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str, str]] = []
+    blobs = Memory(b"through a proxy")
+    for name in ("http_proxy", "https_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with _serving(type("Proxy", (_Proxy,), {"upstream": registry.host, "asked": asked})) as host:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://me:pass%20word@{host}")
+        with Registry(parse_reference("registry.example/proxied:v1"), insecure=True) as pushing:
+            assert pushing.push(blobs.descriptor(), blobs) == "sent"
+        login = f"Basic {base64.b64encode(b'me:pass word').decode()}"
+        assert {(path.partition("/v2/")[0], sent) for _, path, sent in asked} == {("http://registry.example", login)}
+        asked.clear()
+        with Registry(parse_reference("registry.example/secure:v1")) as secure, pytest.raises(LadingError):
+            secure.has("sha256:0")
+        assert set(asked) == {("CONNECT", "registry.example:443", login)}
+        asked.clear()
+        with Registry(parse_reference(f"{registry.host}/proxied:v1")) as here:
+            assert here.has(blobs.descriptor().digest)
+        monkeypatch.setenv("NO_PROXY", ".example")
+        assert find_proxy("https", "registry.example") is None
+        assert not asked  # what is on this machine, or named by NO_PROXY, is asked directly
 
 
 def test_a_registry_that_is_gone_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -217,6 +218,43 @@ def test_a_served_image_follows_the_options_of_serve(lading: Command, base: Path
         finally:
             process.kill()
             process.wait()
+
+
+def test_a_container_ends_with_a_command_that_is_killed(
+    lading: Command, project: Path, base: Path, tmp_path: Path, no_engine: dict[str, str]
+) -> None:
+    lading("build", project, "-t", "my-model:v1", "--base", base)
+    _ends_when_killed(lading, tmp_path, no_engine)
+
+
+@pytest.mark.slow
+def test_a_container_of_podman_ends_with_a_command_that_is_killed(
+    lading: Command, project: Path, base: Path, tmp_path: Path, podman_environ: dict[str, str]
+) -> None:
+    lading("build", project, "-t", "my-model:v1", "--base", base)
+    _ends_when_killed(lading, tmp_path, podman_environ)
+    until = time.monotonic() + 20
+    while "lading-" in podman(podman_environ, "ps", "-a", "--format", "{{.Names}}").stdout:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+
+
+def _ends_when_killed(lading: Command, tmp_path: Path, environ: dict[str, str]) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "lading", "serve", "my-model:v1", "-p", str(port)]
+    with (tmp_path / "serve.log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env={**os.environ, "LADING_HOME": str(lading.home), **environ}, stdout=log, stderr=log
+        )
+        _wait_ready(port)
+        process.kill()
+        process.wait()
+    until = time.monotonic() + 20
+    with contextlib.suppress(httpx.TransportError):
+        while time.monotonic() < until:
+            httpx.get(f"http://127.0.0.1:{port}/livez", timeout=1)
+            time.sleep(0.1)
+        raise AssertionError("it still answers")
 
 
 def test_a_cortex_project_keeps_its_route(lading: Command, base: Path, tmp_path: Path, podman_environ: dict[str, str]) -> None:

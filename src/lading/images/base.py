@@ -10,7 +10,6 @@ import stat
 import tarfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from lading.images.unpacked import decompressed, open_entries
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from lading.images.registry import Registry

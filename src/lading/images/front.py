@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import ProjectKind
+from lading.model.records import replace
 from lading.model.requirements import Declared, Via
 from lading.model.secrets import SecretText
 from lading.model.target import Target

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
 from typing import Any
 
 from lading.images.media import CONFIG, INDEX, MANIFEST, Descriptor, Image, Layer, canonical, digest_of
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 CREATED = "1970-01-01T00:00:00Z"
 """When every image was made: a real time would make each build another image."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable
-from dataclasses import field
 from pathlib import Path
 
 from lading.formats.ignore_files import NAMES, IgnoreRules
 from lading.images.folders import Found, walk
 from lading.model.decisions import Decision, Kind
 from lading.model.origin import Origin
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 ROOT = "src"
 """Where the project lies in an image, as in Cog's."""

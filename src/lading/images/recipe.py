@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from lading.images.media import Compression
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.plan import Plan
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.target import Interpreter, Target
 
 DEFAULT_USER = "65532:65532"

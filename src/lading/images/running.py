@@ -12,9 +12,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from lading.images.store import Store, touch
 from lading.images.unpacked import unpack
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 STEP = "Running the image"
 _PORT = 5000
@@ -38,6 +37,7 @@ class RunOptions:
     """How a container is started. ``env`` are its variables; ``gpus`` whether it gets the machine's.
 
     ``cpus`` (in cores), ``memory`` and ``shared_memory`` (in bytes) are what it may use at most; None leaves the engine's own.
+    ``watch`` is told of the process that runs it, and of the command that ends it: what it returns is called when it has ended.
     """
 
     host: str = "127.0.0.1"
@@ -47,6 +47,7 @@ class RunOptions:
     cpus: float | None = None
     memory: int | None = None
     shared_memory: int | None = None
+    watch: Callable[[int, Sequence[str]], Callable[[], None]] | None = None
 
 
 def serve_image(image: Image, options: RunOptions, reporter: Reporter = silent) -> int:
@@ -94,6 +95,7 @@ def _started(image: Image, options: RunOptions, reporter: Reporter) -> Iterator[
     else:
         command, environ = _bare_command(image, options, port)
     process = subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True)
+    forget = options.watch and options.watch(process.pid, (engine.path, "rm", "-f", name) if engine is not None else ())
     before = {
         number: signal.signal(number, lambda received, _frame: process.send_signal(received)) for number in (signal.SIGINT, signal.SIGTERM)
     }
@@ -105,6 +107,8 @@ def _started(image: Image, options: RunOptions, reporter: Reporter) -> Iterator[
         _end(process)
         if engine is not None:
             engine.run("rm", "-f", name)
+        if forget:
+            forget()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -13,11 +13,10 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from pathlib import PurePosixPath
 
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 _INSTALLER = b"lading\n"
 _SCRIPT = """\

@@ -6,13 +6,14 @@ import base64
 import contextlib
 import http.client
 import json
+import os
 import re
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
 from lading.images.credentials import Login
 from lading.model.records import dataclass
@@ -145,8 +146,12 @@ class Wire:
         parts = urlsplit(url)
         connection = self._connection(parts.scheme, parts.netloc)
         path = parts.path + (f"?{parts.query}" if parts.query else "")
+        proxy = find_proxy(parts.scheme, parts.netloc) if parts.scheme == "http" else None
+        if proxy is not None:  # it wants the whole address; one for HTTPS passes on what it cannot read
+            path = f"http://{parts.netloc}{path}"
         sent = {
             "User-Agent": "lading",
+            **({"Proxy-Authorization": proxy.login} if proxy and proxy.login else {}),
             **headers,
             **({"Content-Length": str(length)} if body is not None or method in ("POST", "PUT") else {}),
         }
@@ -177,10 +182,15 @@ class Wire:
         kept: dict[str, http.client.HTTPConnection] = self._local.__dict__.setdefault("connections", {})
         key = f"{scheme}://{netloc}"
         if key not in kept:
+            proxy = find_proxy(scheme, netloc)
+            server = proxy.netloc if proxy else netloc
             if scheme == "https":
-                kept[key] = http.client.HTTPSConnection(netloc, timeout=_SECONDS, context=ssl.create_default_context(), blocksize=1 << 20)
+                made = http.client.HTTPSConnection(server, timeout=_SECONDS, context=ssl.create_default_context(), blocksize=1 << 20)
+                if proxy:
+                    made.set_tunnel(netloc, headers={"Proxy-Authorization": proxy.login} if proxy.login else {})
+                kept[key] = made
             else:
-                kept[key] = http.client.HTTPConnection(netloc, timeout=_SECONDS, blocksize=1 << 20)
+                kept[key] = http.client.HTTPConnection(server, timeout=_SECONDS, blocksize=1 << 20)
             with self._lock:
                 self._all.append(kept[key])
         return kept[key]
@@ -198,6 +208,31 @@ class Wire:
         for connection in self._local.__dict__.pop("connections", {}).values():
             with contextlib.suppress(OSError):
                 connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy that leads to a server; ``login`` is the header that lets us in, or empty."""
+
+    netloc: str
+    login: str
+
+
+def find_proxy(scheme: str, netloc: str, environ: Mapping[str, str] | None = None) -> Proxy | None:
+    """The proxy that ``HTTPS_PROXY`` and ``HTTP_PROXY`` name for a server; none for this machine, and for what ``NO_PROXY`` names."""
+    variables = os.environ if environ is None else environ
+    named = variables.get(f"{scheme}_proxy") or variables.get(f"{scheme.upper()}_PROXY") or ""
+    host = urlsplit(f"//{netloc}").hostname or ""
+    if not named or host == "localhost" or host.startswith("127.") or host == "::1":
+        return None
+    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined] # noqa: PLC0415 -- takes long to load, and few have a proxy
+
+    if proxy_bypass_environment(netloc, {"no": variables.get("no_proxy") or variables.get("NO_PROXY") or ""}):
+        return None
+    parts = urlsplit(named if "://" in named else f"http://{named}")
+    user = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
+    login = f"Basic {base64.b64encode(user.encode()).decode()}" if user else ""
+    return Proxy(parts.netloc.rpartition("@")[2], login)
 
 
 def pause(attempt: int) -> float:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field, replace
 from pathlib import Path
 
 from lading.locks.weights import Drift, WeightsLock, drift, read_lock, write_lock
@@ -21,7 +20,7 @@ from lading.model.decisions import Decision, Kind
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field, replace
 from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource
 from lading.weights.sources import Source, keeps, make_source
 from lading.weights.store import Part, WeightStore
