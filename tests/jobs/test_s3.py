@@ -32,9 +32,7 @@ def address() -> Iterator[str]:
 @pytest.fixture
 def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A client of a bucket, and an environment that leads to it."""
-    import boto3
-    import s3fs
-
+    boto3, s3fs = pytest.importorskip("boto3"), pytest.importorskip("s3fs")
     given = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": address}
     for name, value in given.items():
         monkeypatch.setenv(name, value)
