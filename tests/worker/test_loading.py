@@ -7,7 +7,8 @@ import textwrap
 import pytest
 
 from lading.service.process import spawn
-from tests.worker.harness import Worker, make_spec, running
+from tests.worker.harness import VERSIONS, Worker, make_spec, running
+from tests.worker.harness import python as python_of
 
 
 def write(root, files) -> None:
@@ -241,3 +242,24 @@ def test_an_installed_cog_does_not_bring_its_server(tmp_path):
     """
     with running(tmp_path, code) as worker:
         assert "shims" in worker.predict().output
+
+
+@pytest.mark.parametrize("version", [VERSIONS[0], "3.11", "3.13"])
+def test_the_files_of_modules_are_told_where_they_are_watched(tmp_path, version):
+    write(
+        tmp_path / "project",
+        {
+            "predict.py": "import importlib, json, own\nimportlib.import_module('made.up')\ndef predict(a: int) -> int:\n    return a\n",
+            "own.py": "",
+            "made/__init__.py": "",
+            "made/up.py": "",
+            "unused.py": "",
+        },
+    )
+    root = tmp_path / "project"
+    with running(root, None, object="predict", python=python_of(version), watched=True) as worker:
+        assert worker.ready is not None
+        assert worker.ready["files"] == [str(root / path) for path in ("made/__init__.py", "made/up.py", "own.py", "predict.py")]
+    with running(root, None, object="predict", python=python_of(version)) as worker:
+        assert worker.ready is not None
+        assert "files" not in worker.ready
