@@ -157,9 +157,8 @@ def _ask_nvidia_smi() -> str | None:
 
 def _nvidia_smi(fields: str) -> list[str]:
     """What ``nvidia-smi`` says about each GPU, a line each; nothing where it is not there or fails."""
-    import shutil  # noqa: PLC0415 -- where the kernel tells of no driver
-
-    program = shutil.which("nvidia-smi")
+    places = (os.path.join(folder, "nvidia-smi") for folder in os.environ.get("PATH", os.defpath).split(os.pathsep))
+    program = next((place for place in places if os.path.isfile(place) and os.access(place, os.X_OK)), None)
     if program is None:
         return []
     command = [program, f"--query-gpu={fields}", "--format=csv,noheader"]
