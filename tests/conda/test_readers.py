@@ -298,6 +298,20 @@ def test_the_default_feature_of_a_pixi_project():
     assert str(conda(found).specs[1].origin) == "pixi.toml:8"
 
 
+def test_what_a_pixi_project_says_without_effect_is_told_with_its_line():
+    text = (
+        "[workspace]\nchannels = ['conda-forge']\n[dependencies]\nsix = '*'\n[system-requirements]\ncuda = '12.1'\n"
+        "[pypi-options]\nno-build-isolation = ['x']\nfind-links = [{path = './wheels'}, {url = 'https://me:pw@h.org/links'}]\n"
+        "[activation]\nscripts = ['a.sh']\n"
+    )
+    found = pixi_toml.parse("pixi.toml", MemoryFiles({"pixi.toml": text}))
+    assert [(decision.asked, str(decision.origin)) for decision in found.decisions] == [
+        ("activation.scripts, pypi-options.no-build-isolation", "pixi.toml:11"),
+        ("system-requirements", "pixi.toml:5"),
+    ]
+    assert [str(url) for url in found.options.find_links] == ["./wheels", "https://me:****@h.org/links"]
+
+
 def test_what_is_wrong_in_the_others_is_told():
     read = {"pixi.toml": pixi_toml.parse, "pixi.lock": pixi_lock.parse, "conda-lock.yml": conda_lock_yml.parse}
     texts = [

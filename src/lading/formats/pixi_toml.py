@@ -25,7 +25,8 @@ name = "pixi.toml"
 
 _CONDA_KEYS = ("version", "build", "build-number", "channel", "subdir", "md5", "sha256", "url")
 _PLATFORMS = {"linux": ("linux-64", "linux-aarch64"), "osx": ("osx-64", "osx-arm64"), "win": ("win-64",)}
-_ELSEWHERE = ("feature", "environments", "host-dependencies", "build-dependencies", "run-dependencies", "package")
+_ELSEWHERE = ("feature", "environments", "host-dependencies", "build-dependencies", "run-dependencies", "constraints", "package")
+_PYPI_OPTIONS = ("index-url", "extra-index-urls", "find-links")
 
 
 def recognises(path: str) -> bool:
@@ -143,24 +144,42 @@ class _Reading:
         return IndexOptions(
             index_url=SecretUrl(str(table["index-url"])) if "index-url" in table else None,
             extra_index_urls=tuple(SecretUrl(str(url)) for url in _list_of(table.get("extra-index-urls"))),
+            find_links=tuple(
+                SecretUrl(str(place.get("url") or place.get("path")))
+                for place in map(_table_of, _list_of(table.get("find-links")))
+                if place
+            ),
         )
 
     def decisions(self) -> Iterator[Decision]:
         """What the file says beside the default feature."""
-        found = [key for key in _ELSEWHERE if self.toml.get(key)] + (
-            ["activation.scripts"] if self.toml.get("activation", "scripts") else []
-        )
+        found: list[tuple[str, ...]] = [(key,) for key in _ELSEWHERE if self.toml.get(key)]
+        found += [("activation", "scripts")] if self.toml.get("activation", "scripts") else []
+        found += [("pypi-options", key) for key in _table_of(self.toml.get("pypi-options")) if key not in _PYPI_OPTIONS]
         if found:
-            yield Decision(
-                rule="pixi-tables-not-used",
-                kind=Kind.ADVICE,
-                subject=self.toml.path,
-                asked=", ".join(found),
-                chose="no effect",
+            yield self._without_effect(
+                found,
                 because="the default feature's dependencies are installed, and nothing beside them",
-                origin=self.toml.origin(found[0]),
                 instead="what the predictor needs below [dependencies] and [pypi-dependencies]",
             )
+        if self.toml.get("system-requirements"):
+            yield self._without_effect(
+                [("system-requirements",)],
+                because="what the machine has is the target's: its GPU, its C library",
+                instead="--accelerator and --platform, or CONDA_OVERRIDE_CUDA and its like",
+            )
+
+    def _without_effect(self, keys: list[tuple[str, ...]], *, because: str, instead: str) -> Decision:
+        return Decision(
+            rule="pixi-tables-not-used",
+            kind=Kind.ADVICE,
+            subject=self.toml.path,
+            asked=", ".join(".".join(key) for key in keys),
+            chose="no effect",
+            because=because,
+            origin=self.toml.origin(*keys[0]),
+            instead=instead,
+        )
 
     def _problem(self, key: Key, what: str, instead: str) -> Problem:
         origin: Origin = self.toml.origin(*key)
