@@ -246,9 +246,11 @@ def _ends_when_killed(lading: Command, tmp_path: Path, environ: dict[str, str]) 
         process = subprocess.Popen(
             command, cwd=tmp_path, env={**os.environ, "LADING_HOME": str(lading.home), **environ}, stdout=log, stderr=log
         )
-        _wait_ready(port)
-        process.kill()
-        process.wait()
+        try:
+            wait_ready(port)
+        finally:
+            process.kill()
+            process.wait()
     until = time.monotonic() + 20
     with contextlib.suppress(httpx.TransportError):
         while time.monotonic() < until:

@@ -66,11 +66,13 @@ def _options(image: Image, arguments: argparse.Namespace, port: int, variables: 
     from lading.cli.serve import asked_variables
     from lading.environments.host import find_driver
     from lading.images.running import RunOptions
+    from lading.service.guard import GUARD
 
     gpus = b"NVIDIA_VISIBLE_DEVICES" in image.config and find_driver() is not None
     host = getattr(arguments, "host", None) or "127.0.0.1"
     limits = {} if getattr(arguments, "no_limits", False) else container_limits(image.labels)
-    return RunOptions(host=host, port=port, env={**variables, **asked_variables(arguments)}, gpus=gpus, **limits)
+    env = {**variables, **asked_variables(arguments)}
+    return RunOptions(host=host, port=port, env=env, gpus=gpus, watch=GUARD.container, **limits)
 
 
 def container_limits(labels: Mapping[str, str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ _PROGRAM = str(Path(__file__).with_name("guarding.py"))
 
 
 class Guard:
-    """What would be left behind: workers' descendants, folders of temporary files."""
+    """What would be left behind: workers' descendants, folders of temporary files, containers."""
 
     def __init__(self) -> None:
         self._pipe: int | None = None
@@ -33,6 +34,12 @@ class Guard:
     def folder(self, path: str) -> None:
         """Look after a folder."""
         self._tell(path, {"folder": path})
+
+    def container(self, pid: int, command: Sequence[str]) -> Callable[[], None]:
+        """Look after a container: the group of the process that runs it, and the command that ends it. What is returned forgets it."""
+        key = f"container-{pid}"
+        self._tell(key, {"pid": pid, "command": list(command)})
+        return lambda: self.forget(key)
 
     def forget(self, key: str) -> None:
         """A worker (by its mark) or a folder has ended in good order."""

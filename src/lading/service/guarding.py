@@ -32,31 +32,41 @@ def main() -> None:
 def _end(left: "list[bytes]") -> None:
     import json
     import shutil
+    import subprocess
 
     found = [json.loads(facts) for facts in left]
     _end_workers([facts for facts in found if "mark" in facts])
     for facts in found:
         if "folder" in facts:
             shutil.rmtree(facts["folder"], ignore_errors=True)
+        if "command" in facts:
+            _kill_group(facts["pid"])
+            if facts["command"]:
+                subprocess.run(facts["command"], check=False)
 
 
 def _end_workers(workers: "list[dict[str, str]]") -> None:
-    import contextlib
-    import signal
     import time
     from pathlib import Path
 
     descendants = _descendants()
     for facts in workers:
-        if facts["pid"]:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(int(facts["pid"]), signal.SIGKILL)
+        _kill_group(facts["pid"])
         if facts["group"]:
             descendants.ControlGroup(Path(facts["group"])).end()
     for pause in (0.02, 0.0):
         for facts in workers:
             descendants.kill_marked(facts["mark"])
         time.sleep(pause)  # one that was just becoming another program had no variables to be seen
+
+
+def _kill_group(pid: "int | str | None") -> None:
+    import contextlib
+    import signal
+
+    if pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(int(pid), signal.SIGKILL)
 
 
 def _descendants() -> "ModuleType":
