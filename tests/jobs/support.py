@@ -59,12 +59,13 @@ def api(root: Path, name: str, kind: str, code: str, **worker: Any) -> dict[str,
 
 
 def start(root: Path, port: int, log: Path, **spec: Any) -> Server:
-    """Start a server; it is not waited for. ``environ`` are variables beside the test's."""
-    environ = {**os.environ, **spec.pop("environ", {})}
+    """Start a server; it is not waited for. ``environ`` are variables beside the test's, ``files`` how many descriptors it may have."""
+    environ, files = {**os.environ, **spec.pop("environ", {})}, spec.pop("files", None)
+    limited = [] if files is None else ["sh", "-c", f'ulimit -n {files}; exec "$0" "$@"']
     given = {"port": port, "jobs_folder": str(root / "jobs"), **spec}
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, json.dumps(given)],
+            [*limited, sys.executable, "-c", _PROGRAM, json.dumps(given)],
             stdout=stream,
             stderr=stream,
             stdin=subprocess.DEVNULL,

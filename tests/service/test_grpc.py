@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import sys
 import textwrap
 import threading
@@ -412,6 +413,38 @@ def test_a_call_that_comes_before_setup_is_done_is_told_to_try_again(tmp_path):
             channel.unary_unary("/my_texts.Texts/Predict")(b"")
         assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
         channel.close()
+
+
+def test_more_connections_than_there_is_room_for_are_closed_and_the_others_go_on(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path)], files=330) as server:
+        server.wait_for("READY")
+        client = Client(server.port)
+        assert client.call("Predict")(client.ask("first")).text == "FIRST"
+        others = [socket.create_connection(("127.0.0.1", server.port), timeout=5) for _ in range(40)]
+        for one in others:
+            one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        assert sum(_is_served(one) for one in others) == 18 - 1
+        assert client.call("Predict")(client.ask("still")).text == "STILL"
+        for one in others:
+            one.close()
+        until = time.monotonic() + 10
+        while not _opens(server.port):
+            assert time.monotonic() < until
+        client.channel.close()
+
+
+def _is_served(connection: socket.socket) -> bool:
+    try:
+        return bool(connection.recv(9))
+    except ConnectionResetError:
+        return False
+
+
+def _opens(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as one:
+        one.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        return _is_served(one)
 
 
 def test_http_2_is_refused_where_no_api_is_called_by_grpc(tmp_path):

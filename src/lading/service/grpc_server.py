@@ -21,9 +21,18 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from lading.service.app import App
 from lading.service.grpc_calls import GrpcRoutes
+from lading.service.http_server import most_connections
 from lading.service.tunnel import Tunnels
 
 _REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
+_PATIENCE = [
+    # Idle connections are closed, which clients open again, and those whose client has vanished.
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.server_handshake_timeout_ms", 20_000),
+]
+_FEWEST, _FILES_EACH = 16, 4
 _LONGEST_PATH = 80  # a socket's path has room for about 100 characters
 
 
@@ -34,11 +43,11 @@ class GrpcServer:
         self._app = app
         self._folder = tempfile.mkdtemp(prefix="lading-", dir=None if len(tempfile.gettempdir()) < _LONGEST_PATH else "/tmp")  # noqa: S108 - a folder of its own in it
         self._path = str(Path(self._folder) / "grpc")
-        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", app.max_body), ("grpc.so_reuseport", 0)]
-        self._server = grpc.aio.server(options=options)
+        limits = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", app.max_body)]
+        self._server = grpc.aio.server(options=[*limits, *_PATIENCE])
         self._server.add_generic_rpc_handlers((_Methods(app),))
         self._server.add_insecure_port(f"unix:{self._path}")
-        self._tunnels = Tunnels(self._path)
+        self._tunnels = Tunnels(self._path, max(_FEWEST, most_connections() // _FILES_EACH))
 
     async def start(self) -> None:
         """Take connections."""

@@ -243,14 +243,14 @@ def make_server(app: Any, graceful_seconds: float, patience: float = 30.0) -> Ht
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_most_connections(),
+        limit_concurrency=most_connections(),
         timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, round(graceful_seconds)),
     )
     return HttpServer(config, patience)
 
 
-def _most_connections() -> int:
+def most_connections() -> int:
     """As many as there are descriptors for: one more is told 503 rather than left waiting."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(_FEWEST, files - _OWN_FILES) if files != resource.RLIM_INFINITY else 1 << 20

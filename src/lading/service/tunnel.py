@@ -6,6 +6,7 @@ So that one port serves everything: uvicorn reads HTTP/1.1, and knows a connecti
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 PREFACE = b"PRI * HTTP/2.0"
@@ -13,9 +14,10 @@ _MOST_AHEAD = 1 << 16  # bytes that a client may send before the other end is th
 
 
 class _End(asyncio.Protocol):
-    """One end of a tunnel: what it receives, the other end sends. The slower end slows the other down."""
+    """One end of a tunnel: what it receives, the other end sends. The slower end slows the other down. ``lost`` is called at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost: Callable[[_End], None]) -> None:
+        self._lost = lost
         self.transport: asyncio.Transport | None = None
         self.other: _End | None = None
         self.early: list[bytes] = []
@@ -50,20 +52,26 @@ class _End(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it was lost does not matter
         self.closed = True
+        self._lost(self)
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()
 
 
 class Tunnels:
-    """The tunnels to the server that listens on a socket in the file system."""
+    """The tunnels to the server that listens on a socket in the file system. ``most`` are open at a time; one more is closed at once."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, most: int) -> None:
+        self._path, self._most = path, most
         self._opening: set[asyncio.Task[None]] = set()
+        self._open: set[_End] = set()
 
     def take(self, transport: asyncio.Transport, data: bytes) -> None:
         """Take a connection over, with what was read of it."""
-        near = _End()
+        if len(self._open) >= self._most:
+            transport.abort()
+            return
+        near = _End(self._open.discard)
+        self._open.add(near)
         transport.set_protocol(near)
         near.connection_made(transport)
         near.data_received(data)
@@ -73,7 +81,7 @@ class Tunnels:
 
     async def _connect(self, near: _End, transport: asyncio.Transport) -> None:
         try:
-            _, far = await asyncio.get_running_loop().create_unix_connection(_End, self._path)
+            _, far = await asyncio.get_running_loop().create_unix_connection(lambda: _End(lambda _: None), self._path)
         except OSError:
             transport.abort()
             return
