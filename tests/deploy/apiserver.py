@@ -263,6 +263,7 @@ class ApiServer:
             "metadata": {
                 "name": name,
                 "labels": template["metadata"]["labels"],
+                "annotations": template["metadata"].get("annotations", {}),
                 "owner": owner,
                 "template": text,
                 "born": time.monotonic(),

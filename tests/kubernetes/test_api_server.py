@@ -32,6 +32,8 @@ def test_every_object_is_taken_and_kept_as_it_was_sent(engine: OfThisVersion, na
     for sent in engine.render(deployment):
         kept = engine.cluster.get(sent["kind"], sent["metadata"]["name"])
         assert kept is not None, sent["kind"]
+        if engine.left_out and sent["kind"] == "Job":
+            del sent["spec"]["ttlSecondsAfterFinished"]  # newer than 1.20
         _within(revealed(sent), kept, sent["kind"])
 
 

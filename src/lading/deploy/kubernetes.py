@@ -27,7 +27,7 @@ from lading.deploy.kubernetes_api import KINDS, Cluster
 from lading.deploy.kubernetes_files import files as manifest_files
 from lading.deploy.kubernetes_files import secrets_to_make
 from lading.deploy.kubernetes_logs import merged
-from lading.deploy.kubernetes_pods import apis_of
+from lading.deploy.kubernetes_pods import TEMPLATE, apis_of
 from lading.deploy.kubernetes_problems import at_the_same_time, kind_unknown, name_taken
 from lading.deploy.kubernetes_render import INITIAL, render
 from lading.deploy.kubernetes_settings import OPTIONS, read_file, settings_of
@@ -175,7 +175,7 @@ class KubernetesEngine:
                 reporter(Event(step=STEP, phase=Phase.PROGRESS, done=ready, total=wanted, unit="replicas"))
             if all(one[0] in (State.LIVE, State.STOPPED) for one in states):
                 return None
-            pods = self._pods(name)
+            pods = _of_templates(self._pods(name), deployments)
             late = time.monotonic() > until
             if late or is_hopeless(pods) or any(one[0] is State.FAILED for one in states):
                 why = f"it was not ready within {timeout:g} s" if late else "the rollout does not get on"
@@ -398,6 +398,14 @@ def _outside(ingress: Mapping[str, Any]) -> list[Endpoint]:
 
 def _of_workload(pods: Sequence[Mapping[str, Any]], workload: str) -> list[Mapping[str, Any]]:
     return [one for one in pods if (one["metadata"].get("labels") or {}).get(WORKLOAD) == workload]
+
+
+def _of_templates(pods: Sequence[Mapping[str, Any]], deployments: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The pods that the Deployments make now: those of an earlier revision may well fail on their way out."""
+    if not deployments:
+        return list(pods)
+    templates = [(one["spec"]["template"]["metadata"].get("annotations") or {}).get(TEMPLATE) for one in deployments]
+    return [one for one in pods if (one["metadata"].get("annotations") or {}).get(TEMPLATE) in templates]
 
 
 def _container_of(pod: Mapping[str, Any]) -> str:

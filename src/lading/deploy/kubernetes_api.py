@@ -69,7 +69,7 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
         if dry_run:
             query["dryRun"] = "All"
-        body = json.dumps(revealed(obj)).encode()
+        body = _encoded(revealed(obj))
         kind, name = obj["kind"], obj["metadata"]["name"]
         answer = self.ask("PATCH", self.path(kind, name), query, body, "application/apply-patch+yaml")
         if not force and answer.status == 409 and _only_with_us(answer.body):
@@ -91,12 +91,12 @@ class Cluster:
 
     def create(self, obj: Mapping[str, Any]) -> Answer:
         """A new object; the answer, refused or not."""
-        return self.ask("POST", self.path(obj["kind"]), {"fieldManager": FIELD_MANAGER}, json.dumps(obj).encode(), "application/json")
+        return self.ask("POST", self.path(obj["kind"]), {"fieldManager": FIELD_MANAGER}, _encoded(obj), "application/json")
 
     def merge(self, kind: str, name: str, change: Mapping[str, Any], subresource: str = "") -> dict[str, Any]:
         """Change some fields of an object (a merge patch)."""
         path = self.path(kind, name) + (f"/{subresource}" if subresource else "")
-        body = json.dumps(change).encode()
+        body = _encoded(change)
         answer = self.ask("PATCH", path, {"fieldManager": FIELD_MANAGER}, body, "application/merge-patch+json")
         return dict(self.checked(answer, f"change {kind} {name}"))
 
@@ -210,6 +210,11 @@ def revealed(value: Any) -> Any:
     return value
 
 
+def _encoded(value: Any) -> bytes:
+    """JSON without spaces: a ControllerRevision's data is kept as it was written, written anew without them, and then has changed."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
 def _only_with_us(body: Any) -> bool:
     """Whether a conflict is with what we changed ourselves by other means than applying: the replicas of ``lading scale``."""
     causes = ((body.get("details") or {}).get("causes") or ()) if isinstance(body, Mapping) else ()
@@ -249,6 +254,11 @@ def _connected(place: Place) -> tuple[Any, Any, str]:
             raise LadingError(_no_context(place, file, error, _contexts(config, file))) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LadingError(_no_context(place, file, error, [])) from error
+    if not settings.verify_ssl:
+        # The configuration asks for it (insecure-skip-tls-verify); urllib3 would warn at each request.
+        import urllib3  # noqa: PLC0415 -- the kubernetes package's own
+
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     pool = client.ApiClient(settings).rest_client.pool_manager
     return settings, pool, str(place.options.get("namespace") or namespace)
 

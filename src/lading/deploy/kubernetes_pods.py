@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -18,14 +20,21 @@ JOBS_FOLDER = "/var/lib/lading/jobs"
 SUBMISSION = "/etc/lading/submission"
 GPU = "nvidia.com/gpu"
 APIS = f"{PREFIX}/apis"
+TEMPLATE = f"{PREFIX}/template"
+"""A hash of what a pod is made from: it tells the pods of the newest revision from those that are on their way out."""
 _MEBI = 1 << 20
 
 
 def pod_template(asked: Asked, workload: Workload) -> Object:
     """The template of a Deployment's pods."""
     spec = pod_spec(asked, workload)
-    scraped = {"prometheus.io/scrape": "true", "prometheus.io/port": str(PORT), "prometheus.io/path": "/metrics"}
-    return {"metadata": {"labels": labels(asked.deployment.name, workload.name), "annotations": scraped}, "spec": spec}
+    said = {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(PORT),
+        "prometheus.io/path": "/metrics",
+        TEMPLATE: hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10],
+    }
+    return {"metadata": {"labels": labels(asked.deployment.name, workload.name), "annotations": said}, "spec": spec}
 
 
 def pod_spec(asked: Asked, workload: Workload) -> Object:
