@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,12 +74,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegist
 
 
 @pytest.fixture(scope="session")
-def podman_environ(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict[str, str]:
-    """podman that runs containers; skipped where it does not."""
+def podman_environ(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[dict[str, str]]:
+    """podman that runs containers; skipped where it does not. It leaves no container and nothing mounted."""
     environ = support.podman_environ(str(tmp_path_factory.mktemp("podman")))
     tar = tmp_path_factory.mktemp("tar") / "base.tar"
-    import subprocess
-
     subprocess.run(["tar", "-C", base, "-cf", tar, "."], check=True)
     imported = support.podman(environ, "import", "-q", str(tar), "lading-test-base", check=False)
     if imported.returncode:
@@ -86,7 +85,11 @@ def podman_environ(tmp_path_factory: pytest.TempPathFactory, base: Path) -> dict
     done = support.podman(environ, "run", "--rm", "lading-test-base", "true", check=False)
     if done.returncode:
         pytest.skip(f"podman runs no containers here: {done.stderr.strip()[-300:]}")
-    return environ
+    yield environ
+    support.podman(environ, "rm", "-f", "-a", "-t", "0", check=False)
+    graph = Path(environ["CONTAINERS_STORAGE_CONF"]).parent / "graph" / "overlay"
+    if graph.is_mount():
+        subprocess.run(["umount", "-l", graph], check=False)
 
 
 @pytest.fixture
