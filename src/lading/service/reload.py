@@ -83,19 +83,34 @@ class Reloader:
     async def run(self) -> None:
         """Follow the project's files until canceled."""
         try:
-            self._reading = await self._read()
-            self._marks = self._look()
-            await asyncio.gather(*(service.pool.wait_settled() for service in self._fleet.services))
-            self._look_at_data()
-            self._log.say("info", "watching the project's files: what changes is served anew")
+            await self._begin()
             while True:
                 touched = await self._wait()
                 now = self._look()
                 changed = self._changed(now)
                 if changed or (self._failed and touched):
                     await self._reload(changed or touched, now)
+        except Exception as error:  # noqa: BLE001 - who edits must hear of it; the server serves on
+            self._log.say("error", f"the project's files are not watched any more, by an error of Lading's own: {error!r}")
         finally:
             self._source.stop()
+
+    async def _begin(self) -> None:
+        while True:
+            try:
+                self._reading = await self._read()
+                break
+            except LadingError as error:
+                self._log.say("error", f"the project cannot be read any more:\n{render_problems(error.problems, Style())}")
+                await asyncio.sleep(_LOOK_MS / 1000)
+        self._marks = self._look()
+        await asyncio.gather(*(service.pool.wait_settled() for service in self._fleet.services))
+        self._look_at_data()
+        spec = self._reading.spec
+        if any(service.api != api for service, api in zip(self._fleet.services, spec.apis, strict=False)):
+            async with self._fleet.turn:
+                await self._redeploy(spec, spec, set(), "the project")  # it was edited before it was watched
+        self._log.say("info", "watching the project's files: what changes is served anew")
 
     async def _read(self) -> Reading:
         return await asyncio.to_thread(self._source.read)
