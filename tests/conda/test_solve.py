@@ -204,6 +204,22 @@ def test_a_channel_that_does_not_answer_is_named(project: Project, line: str):
         ExitCode.NETWORK,
     )
     assert line in problem.what
+    assert str(problem.origin) == "environment.yml:2"
+
+
+def test_a_channel_of_the_configuration_is_named_by_its_line_there(project: Project):
+    project.write({**environment("six"), ".condarc": "channel_priority: strict\nchannels:\n  - https://127.0.0.1:1/nothing\n"})
+    assert str(project.problem().origin) == ".condarc:3"
+
+
+def test_a_page_in_place_of_an_index_is_told_as_one(project: Project, tmp_path: Path):
+    for subdir in ("noarch", "linux-64"):
+        (tmp_path / "page" / subdir).mkdir(parents=True)
+        (tmp_path / "page" / subdir / "repodata.json").write_text("<html>Please log in.</html>")
+    project.write(environment("six", channels=f"channels: [{(tmp_path / 'page').as_uri()}]\n"))
+    problem = project.problem()
+    assert (problem.rule, problem.code) == ("conda-channel-not-found", ExitCode.NETWORK)
+    assert "is no index of a channel" in problem.what
 
 
 def test_an_interpreter_of_the_machine_cannot_take_condas_place(project: Project):

@@ -13,6 +13,7 @@ from lading.formats._place import NO_VARIABLES
 from lading.formats._yaml import Map, Scalar, Sequence, read_yaml
 from lading.model.conda import ChannelUrl
 from lading.model.files import ProjectFiles
+from lading.model.origin import Origin
 from lading.model.problems import ProblemCollector
 from lading.model.records import dataclass, field
 from lading.model.secrets import SecretUrl
@@ -96,7 +97,7 @@ def read(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABL
     problems.raise_if_any()
     if not isinstance(root, Map):
         return Condarc()
-    reading = _Reading(root, environ)
+    reading = _Reading(path, root, environ)
     priority = reading.text("channel_priority")
     return Condarc(
         paths=(path,),
@@ -118,6 +119,7 @@ def read(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABL
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
+    path: str
     root: Map
     environ: Mapping[str, str]
 
@@ -144,7 +146,7 @@ class _Reading:
         word = entry.value.text.lower()
         if word in (*_YES, *_NO, ""):
             return "" if not word else "yes" if word in _YES else "no"
-        path = self._url(entry.value.text).reveal()
+        path = self._url(entry.value.text, entry.line).reveal()
         return self.environ.get("HOME", "~") + path[1:] if path.startswith("~/") else path
 
     def proxies(self) -> dict[str, SecretUrl]:
@@ -153,10 +155,11 @@ class _Reading:
 
     def _urls(self, node: object) -> tuple[ChannelUrl, ...]:
         items = node.items if isinstance(node, Sequence) else (node,)
-        return tuple(self._url(item.text) for item in items if isinstance(item, Scalar) and item.value is not None)
+        return tuple(self._url(item.text, item.line) for item in items if isinstance(item, Scalar) and item.value is not None)
 
-    def _url(self, text: str) -> ChannelUrl:
+    def _url(self, text: str, line: int) -> ChannelUrl:
         """Conda expands variables in its configuration; one that is not set stays as it is."""
         names = [found[1] or found[2] for found in _VARIABLE.finditer(text)]
         expanded = _VARIABLE.sub(lambda found: self.environ.get(found[1] or found[2], found[0]), text)
-        return ChannelUrl(expanded, tuple((one, self.environ[one]) for one in names if one in self.environ))
+        variables = tuple((one, self.environ[one]) for one in names if one in self.environ)
+        return ChannelUrl(expanded, variables, Origin(self.path, line))

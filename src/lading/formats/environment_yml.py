@@ -128,7 +128,7 @@ class _Reading:
             place = Place(text, self.check.origin(line), self.check.files)
             with self.check.problems.catching():
                 expanded, place = expand(text.strip(), place, self.environ)
-                found.append(ChannelUrl(expanded, place.variables))
+                found.append(ChannelUrl(expanded, place.variables, place.origin))
         return tuple(dict.fromkeys(found)), alone
 
     def _dependency(self, item: Node) -> None:

@@ -126,13 +126,14 @@ class _Reading:
     def conda(self) -> CondaDependencies:
         """The conda part."""
         head = _table_of(self.toml.get("workspace")) or _table_of(self.toml.get("project"))
-        listed = head.get("channels", ())
-        named = [str(channel.get("channel", "") if isinstance(channel, dict) else channel) for channel in _list_of(listed)]
+        table = "workspace" if self.toml.get("workspace") else "project"
+        named = [str(channel.get("channel", "") if isinstance(channel, dict) else channel) for channel in _list_of(head.get("channels"))]
+        places = [self.toml.origin(table, "channels", number) for number in range(len(named))]
         priority = head.get("channel-priority")
         variables = self.toml.get("activation", "env")
         return CondaDependencies(
             specs=tuple(dict.fromkeys(self.specs)),
-            channels=tuple(ChannelUrl(channel) for channel in named if channel),
+            channels=tuple(ChannelUrl(channel, (), place) for channel, place in zip(named, places, strict=True) if channel),
             alone=True,
             priority=str(priority) if priority in ("strict", "disabled") else None,
             variables=tuple((str(one), Secret(str(text))) for one, text in variables.items()) if isinstance(variables, dict) else (),

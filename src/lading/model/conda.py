@@ -44,9 +44,20 @@ class CondaText(SecretText):
 
 
 class ChannelUrl(SecretUrl):
-    """A channel, by name or URL, or a package's URL. Its credentials are the user part and ``/t/TOKEN/`` in the path."""
+    """A channel, by name or URL, or a package's URL. Its credentials are the user part and ``/t/TOKEN/`` in the path.
 
-    __slots__ = ()
+    ``origin`` is the line that names the channel, where that is known; two channels are the same one whoever names them.
+    """
+
+    __slots__ = ("origin",)
+
+    def __init__(self, value: str, variables: tuple[tuple[str, str], ...] = (), origin: Origin | None = None) -> None:
+        super().__init__(value, variables)
+        self.origin = origin
+
+    def named_by(self, origin: Origin | None) -> ChannelUrl:
+        """The same channel, as the line of ``origin`` names it."""
+        return ChannelUrl(self._value, self.variables, origin or self.origin)
 
     def __str__(self) -> str:
         return redact_conda(self._unexpanded())

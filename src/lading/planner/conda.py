@@ -227,8 +227,8 @@ def _expanded(channel: ChannelUrl, condarc: Condarc, files: ProjectFiles) -> tup
         several = condarc.multichannels[name]
     else:
         found = _resolved(channel, condarc, files)
-        return (found,) if found else ()
-    return tuple(url for one in several if (url := _resolved(one, condarc, files)) is not None)
+        return (found.named_by(channel.origin),) if found else ()
+    return tuple(url.named_by(channel.origin) for one in several if (url := _resolved(one, condarc, files)) is not None)
 
 
 def _resolved(channel: ChannelUrl | None, condarc: Condarc, files: ProjectFiles) -> ChannelUrl | None:

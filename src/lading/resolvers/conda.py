@@ -187,7 +187,8 @@ class _Session:
         return tuple(spec for spec in self.specs if spec not in absent)
 
     def _channel_origin(self, channel: str) -> Origin | None:
-        own = [spec.origin for spec in self.specs if spec.channel and spec.channel.without_credentials() == channel]
+        own = [one.origin for one in self.conda.channels if one.origin and one.without_credentials() == channel]
+        own += [spec.origin for spec in self.specs if spec.channel and spec.channel.without_credentials() == channel]
         first = [spec.origin.path for spec in self.specs]
         return own[0] if own else Origin(first[0]) if first else None
 
@@ -198,7 +199,7 @@ class _Session:
             return await self._solve(self.specs)
         except GatewayError as error:
             channel = next((one for one in self.channels if one in str(error)), self.channels[0])
-            raise LadingError(unreachable(channel, error, None, offline=self.options.offline)) from error
+            raise LadingError(unreachable(channel, error, self._channel_origin(channel), offline=self.options.offline)) from error
         except SolverError as error:
             present = await self._without_absent()
             if present is not None:

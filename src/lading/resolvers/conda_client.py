@@ -204,6 +204,15 @@ def unreachable(channel: str, error: Exception, origin: Origin | None, *, offlin
         )
     if "certificate" in said:
         return certificate_refused(f"The channel {shown}", told, origin)
+    if "failed to parse" in said:
+        return Problem(
+            rule="conda-channel-not-found",
+            what=f"What {shown} answers is no index of a channel.",
+            origin=origin,
+            why=told.replace("\nCaused by: ", "; "),
+            instead="Check the channel's spelling; the page of a proxy or of a login looks like this, too.",
+            code=ExitCode.NETWORK,
+        )
     if "404" in first or "could not find subdir" in first:
         return Problem(
             rule="conda-channel-not-found",
