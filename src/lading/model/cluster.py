@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
-
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +15,8 @@ class Compute:
 
     cpu: float | None = 0.2
     memory: int | None = None
+    gpu: int = 0
+    shared_memory: int | None = None
     written: tuple[str, ...] = ()
 
     def limits(self, processes: int) -> Limits:
@@ -32,8 +32,6 @@ class Limits:
 
     cpu: float | None = None
     memory: int | None = None
-    gpu: int = 0
-    shared_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lading.model.records import replace
 from lading.stages.values import Options, Project, Ready
 
 if TYPE_CHECKING:
