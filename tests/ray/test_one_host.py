@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from lading.environments.interpreters import find_interpreters
+from tests.deploy import conformance
 from tests.ray.cluster import Cluster, Load, missing
 from tests.support import postgres
 from tests.support.command import write_files
@@ -131,6 +132,12 @@ def test_an_update_whose_setup_fails_leaves_what_was_served(cluster, old, tmp_pa
     assert ask(cluster, name).endswith(f"x on {python}")
 
 
+def test_clients_find_what_they_find_on_every_engine(cluster, tmp_path):
+    cluster.deploy(write_files(tmp_path, conformance.PROJECT), "--name", "same")
+    conformance.check(f"{cluster.url}/same")
+    cluster.verb("delete", "same")
+
+
 def test_what_will_hurt_is_named_before_it_does(cluster):
     found = cluster.lading("doctor", "--to", "ray", cluster.address, code=7)["findings"][0]
     assert found["subject"] == "cluster"
@@ -149,10 +156,12 @@ CORTEX = {
   kind: RealtimeAPI
   predictor: {type: python, path: now.py}
   autoscaling: {min_replicas: 1, max_replicas: 3, target_replica_concurrency: 2}
+- name: later
+  kind: AsyncAPI
+  predictor: {type: python, path: now.py}
 - name: many
   kind: BatchAPI
   predictor: {type: python, path: many.py}
-  autoscaling: {min_replicas: 2}
 """,
     "requirements.txt": "",
     "now.py": "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n",
@@ -165,7 +174,7 @@ def test_jobs_run_on_replicas_that_share_a_database(cluster, tmp_path):
     reason = postgres.missing()
     if reason is not None:
         pytest.skip(reason)
-    folder = write_files(tmp_path, {**CORTEX, "cortex.yaml": CORTEX["cortex.yaml"].replace("  autoscaling: {min_replicas: 2}\n", "")})
+    folder = write_files(tmp_path, CORTEX)
     refused = cluster.deploy(folder, "--name", "jobs", code=7)
     assert [one["rule"] for one in refused["problems"]] == ["jobs-need-database"]
     with postgres.Postgres() as server:
@@ -185,4 +194,9 @@ def test_jobs_run_on_replicas_that_share_a_database(cluster, tmp_path):
             assert time.monotonic() < until, status
             time.sleep(0.2)
         assert (status["status"], status["batch_metrics"]["succeeded"]) == ("status_completed_with_failures", 299)
+        key = httpx.post(f"{cluster.url}/jobs/later", json={"b": 2}, timeout=20).json()["id"]
+        while (answer := httpx.get(f"{cluster.url}/jobs/later/{key}", timeout=20).json())["status"] != "completed":
+            assert time.monotonic() < until, answer
+            time.sleep(0.2)
+        assert answer["result"] == {"b": 2}
         cluster.verb("delete", "jobs")

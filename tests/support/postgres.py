@@ -45,16 +45,17 @@ def _user() -> str | None:
 
 
 class Postgres:
-    """See the module. A context manager."""
+    """See the module. A context manager. ``host`` is the address to listen on."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.host = host
         folder = programs()
         assert folder is not None
         self.programs, self.user = folder, _user()
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.process: subprocess.Popen[bytes] | None = None
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((host, 0))
             self.port = probe.getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -65,6 +66,8 @@ class Postgres:
         secret.chmod(0o644)
         data = ["-D", str(self.data), "-U", "lading", "--auth=scram-sha-256", f"--pwfile={secret}", "-E", "UTF8", "--no-locale", "-N"]
         subprocess.run([str(self.programs / "initdb"), *data], check=True, stdout=subprocess.DEVNULL, user=self.user, cwd="/")
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.write("host all all all scram-sha-256\n")
         self.start()
         return self
 
@@ -78,7 +81,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = ["-D", str(self.data), "-p", str(self.port), "-h", "127.0.0.1", "-k", str(self.folder), "-c", "max_connections=60"]
+        options = ["-D", str(self.data), "-p", str(self.port), "-h", self.host, "-k", str(self.folder), "-c", "max_connections=60"]
         command = [str(self.programs / "postgres"), *options]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self.user, cwd="/")
@@ -105,7 +108,7 @@ class Postgres:
 
     def url(self, database: str) -> str:
         """libpq's URL of a database."""
-        return f"postgresql://lading:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://lading:{PASSWORD}@{self.host}:{self.port}/{database}"
 
     def database(self) -> str:
         """The URL of a new database."""

@@ -1,0 +1,122 @@
+"""What serving through Ray costs: requests per second of a model of ours beside an in-process handler of Serve's own, on one host.
+
+    python benchmarks/cluster/ray.py [--seconds 6] [--rounds 3] [--connections 1,16,64]
+
+Both are behind the same ingress (HAProxy), with one replica and the same JSON. The goal is 80 % of the bare handler's rate. Beside it: how long
+a deployment takes with an environment that the node has not got, with one that it has, and with another number of replicas. Needs wrk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
+
+from tests.ray.cluster import Cluster
+
+GOAL = 0.8
+BODY = '{"a": [1, 2, 3], "text": "a short text"}'
+BARE = """
+import json, sys
+import ray
+from ray import serve
+
+ray.init(sys.argv[1], namespace="bare", log_to_driver=False, runtime_env={"env_vars": {"RAY_SERVE_ENABLE_HA_PROXY": "1"}})
+serve.start(proxy_location="EveryNode", http_options={"host": "0.0.0.0", "port": int(sys.argv[2])})
+
+@serve.deployment(num_replicas=1, max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0.2})
+@serve.ingress()
+class Echo:
+    def __serve_build_asgi_app__(self):
+        async def app(scope, receive, send):
+            if scope["type"] == "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+            body = b""
+            while True:
+                message = await receive()
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    break
+            out = json.dumps(json.loads(body)).encode()
+            head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(out))]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.body", "body": out})
+        return app
+
+serve.run(Echo.bind(), name="bare", route_prefix="/bare")
+"""
+PROJECT = {
+    "cortex.yaml": "- name: echo\n  kind: RealtimeAPI\n  predictor: {type: python, path: predictor.py}\n",
+    "requirements.txt": "",
+    "predictor.py": "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n",
+}
+
+
+def rate(url: str, connections: int, seconds: float, folder: Path) -> float:
+    """Answers per second; anything but 200 ends the benchmark."""
+    script = folder / "post.lua"
+    script.write_text(f"wrk.method = 'POST'\nwrk.body = '{BODY}'\nwrk.headers['Content-Type'] = 'application/json'\n")
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), url]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in out or "Socket errors" in out:
+        raise SystemExit(out)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", out)
+    assert found
+    return float(found[1])
+
+
+def timed(words: str, cluster: Cluster, folder: Path, *more: str) -> None:
+    before = time.perf_counter()
+    if more:
+        cluster.verb("scale", "echo", *more)
+    else:
+        cluster.deploy(folder, "--name", "echo")
+    print(f"{words:45} {time.perf_counter() - before:6.1f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=6.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", default="1,16,64")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing: apt-get install wrk")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "echo").mkdir()
+        for name, text in PROJECT.items():
+            (folder / "echo" / name).write_text(text)
+        environ = {**os.environ, "LADING_HOME": str(folder / "home")}
+        with Cluster(environ) as cluster:
+            timed("deployed, the environment made on the node", cluster, folder / "echo")
+            timed("deployed again, the environment is there", cluster, folder / "echo")
+            timed("scaled to two replicas", cluster, folder / "echo", "echo", "2")
+            timed("scaled to one replica", cluster, folder / "echo", "echo", "1")
+            subprocess.run([sys.executable, "-c", BARE, cluster.address, str(cluster.http)], env=cluster.environ, check=True)
+            time.sleep(5)
+            print(f"{'connections':>12} {'bare':>9} {'lading':>9} {'share':>6}")
+            for count in map(int, options.connections.split(",")):
+                bare, ours = [], []
+                for _ in range(options.rounds):
+                    bare.append(rate(f"{cluster.url}/bare", count, options.seconds, folder))
+                    ours.append(rate(f"{cluster.url}/echo/echo", count, options.seconds, folder))
+                one, two = statistics.median(bare), statistics.median(ours)
+                print(f"{count:12} {one:9.0f} {two:9.0f} {two / one:6.0%} {'' if two >= GOAL * one else 'below the goal'}")
+
+
+if __name__ == "__main__":
+    main()
