@@ -410,3 +410,10 @@ def test_the_predictors_of_all_projects_are_imported(version):
         place = asked[expression]
         assert isinstance(declared, dict), (place, declared)
         _agrees(declared, dict(read_signature(MemoryFiles({"predict.py": place.read_bytes()}), "predict.py", "Predictor").as_json()))
+
+
+def test_cogs_server_is_told_to_be_elsewhere():
+    done = subprocess.run(
+        [sys.executable, "-m", "cog.server.http"], env={"PYTHONPATH": str(HOUSE / "shims")}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "run `lading serve`" in done.stderr) == (2, True)
