@@ -53,6 +53,18 @@ def test_a_day_is_recorded_and_kept_until_it_is_taken_away(folder: Path):
     assert "as-of" not in locked(folder)["tool"]["lading"]
 
 
+@pytest.mark.parametrize(("line", "version"), [("demo", "2.0"), ("demo==1.0", "1.0")])
+def test_a_day_before_anything_was_uploaded_is_told_with_a_day_that_would_do(folder: Path, line: str, version: str):
+    text = (folder / "requirements.txt").read_text().replace("demo  # the model's", line)
+    (folder / "requirements.txt").write_text(text)
+    ran = lading("lock", folder, "--as-of", "2020-01-01", "--json")
+    assert (ran.code, ran.problem["rule"], ran.problem["origin"]) == (3, "uploaded-later", "requirements.txt:2")
+    day = "2024-03-01" if version == "2.0" else "2022-03-01"
+    assert ran.problem["instead"].startswith(f"Resolve as of a later day: --as-of {day}")
+    assert lading("lock", folder, "--as-of", day).code == 0
+    assert versions(folder)["demo"] == version
+
+
 def test_the_last_commit_of_what_declares_is_the_day(folder: Path, monkeypatch: pytest.MonkeyPatch):
     outside = lading("lock", folder, "--as-of", "commit", "--json")
     assert (outside.code, outside.problem["rule"]) == (2, "as-of-invalid")

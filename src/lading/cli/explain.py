@@ -37,7 +37,14 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
 
 
 def _unknown(name: str, planned: tuple[pipeline.Planned, ...]) -> Problem:
+    from difflib import get_close_matches
+
     unlocked = any(one.existing is None for one in planned)
+    known = {declared.name for one in planned for declared in one.plan.requirements if declared.name}
+    known |= {str(package["name"]) for one in planned if one.existing for package in one.existing.packages}
+    near = get_close_matches(canonical(name), sorted(known), n=1)
+    if near:
+        return Problem(rule="package-unknown", what=f"Nothing here declares or locks {name}.", instead=f"Did you mean {near[0]}?")
     return Problem(
         rule="package-unknown",
         what=f"Nothing here declares or locks {name}.",

@@ -39,6 +39,13 @@ _KNOWN: tuple[tuple[str, _Describe], ...] = (
         ),
         unsolved.on_another_index,
     ),
+    (
+        (
+            r"`(?P<name>[\w.-]+)`\s+was\s+filtered\s+by\s+`exclude-newer`\s+to\s+only\s+include\s+packages\s+uploaded\s+before\s+(?P<day>[\w:-]+)"
+            r".*?\sv?(?P<version>[\w.!+-]+),\s+(?:was\s+)?published\s+at\s+(?P<uploaded>[\w:-]+)"
+        ),
+        unsolved.uploaded_later,
+    ),
     (r"conflicting URLs for package `(?P<name>[^`]+)`", unsolved.two_urls),
     (r"(?P<name>[\w.-]+)(?:\S*) was not found in the (?:package registry|provided package locations)", unsolved.package_missing),
     (r"Python ABI tag|Python implementation tag|matching Python", unsolved.no_wheel_for_python),

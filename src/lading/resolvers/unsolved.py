@@ -64,6 +64,26 @@ def version_missing(said: Said) -> Problem | None:
     )
 
 
+def uploaded_later(said: Said) -> Problem | None:
+    """A package that had no fitting version yet on the day that resolving is as of."""
+    name, version, day, uploaded = (said.found[key] for key in ("name", "version", "day", "uploaded"))
+    if not _is_whole_reason(said, name):
+        return None
+    on = uploaded.partition("T")[0]
+    by_project = said.case.plan.exclude_newer is not None
+    return Problem(
+        rule="uploaded-later",
+        what=f"{name} had no version that fits yet on {day}{_demanded_by(said, name)}.",
+        origin=said.origin(name),
+        why=f"{version} was uploaded on {uploaded}, and nothing counts that came later than {day}.",
+        instead=f"Name {on} or a later day in exclude-newer under [tool.uv]."
+        if by_project
+        else f"Resolve as of a later day: --as-of {on}, or --as-of none for today.",
+        code=ExitCode.RESOLUTION,
+        detail=said.detail(),
+    )
+
+
 def _is_whole_reason(said: Said, name: str) -> bool:
     """Whether the missing version is the cause, rather than one step of a longer chain about several packages."""
     demands = {match["what"] for match in _DEMAND.finditer(said.reasons)}
