@@ -79,6 +79,7 @@ def _one_round(folder: Path, seed: int) -> int:
         clients = [Client(server, number) for number in range(6)]
         for client in clients:
             client.start()
+        wait_until(lambda: any(client.good for client in clients))
         workers = set(server.workers())
         for _ in range(random_.randrange(3)):
             time.sleep(random_.random() / 2)
