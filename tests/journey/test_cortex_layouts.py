@@ -55,6 +55,7 @@ def _asked(finished: Any) -> Any:
     return finished.out.strip()
 
 
+@pytest.mark.slow
 def test_packages_of_a_git_repository_at_a_tag_and_at_its_head(project, lading, tmp_path, index):
     _make_repository(tmp_path / "repo")
     url = f"git+{index.share('git', tmp_path / 'repo' / '.git', git=True)}"

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import textwrap
 import threading
@@ -29,6 +30,7 @@ from lading.service.protoc import compile_proto
 from tests.jobs.support import running
 from tests.service.support import Server
 
+SOURCES = Path(__file__).parents[2] / "src"
 PROTO = """
     syntax = "proto3";
     package {package};
@@ -333,6 +335,54 @@ def test_requests_come_as_a_stream(client):
     assert many.text.count("y") == 5_000_000
 
 
+def test_a_call_that_comes_while_a_stream_is_open_waits_for_it_and_loses_nothing(client):
+    go_on = threading.Event()
+
+    def asks() -> Iterator[Any]:
+        yield client.ask("a")
+        go_on.wait(10)
+        yield client.ask("b")
+
+    stream = client.call("Join", "stream_unary").future(asks(), timeout=20)
+    time.sleep(0.2)
+    others = [client.call("Predict").future(client.ask(f"n{number}"), timeout=20) for number in range(20)]
+    time.sleep(0.2)
+    assert not any(one.done() for one in others)
+    go_on.set()
+    assert stream.result().text[:3] == "a+b"
+    assert [one.result().text for one in others] == [f"N{number}" for number in range(20)]
+
+
+def test_threads_take_streams_side_by_side(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path, threads=4)]) as server:
+        server.wait_for("READY")
+        client = Client(server.port)
+        meeting = threading.Barrier(4, timeout=10)
+
+        def asks(name: str) -> Iterator[Any]:
+            for number in range(50):
+                if number == 25:
+                    meeting.wait()
+                yield client.ask(f"{name}{number}")
+
+        streams = [client.call("Chat", "stream_stream")(asks(name), timeout=20) for name in "abcd"]
+        for name, stream in zip("abcd", streams, strict=True):
+            assert [one.text for one in stream] == [f"{name}{number}" * 2 for number in range(50)]
+        client.channel.close()
+
+
+def test_a_prediction_that_takes_too_long_is_told_so(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path)], predict_timeout=0.5) as server:
+        server.wait_for("READY")
+        client = Client(server.port)
+        with pytest.raises(grpc.RpcError) as raised:
+            client.call("Predict")(client.ask("sleep"), timeout=10)
+        assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.DEADLINE_EXCEEDED, "prediction timed out after 0.5 s")
+        client.channel.close()
+
+
 def test_both_sides_talk_in_turns(client):
     ready, heard = threading.Semaphore(1), []
 
@@ -472,6 +522,18 @@ def test_a_file_that_protoc_refuses_is_told_with_its_line(tmp_path, text, line, 
     assert (problem.rule, str(problem.origin)) == ("proto-invalid", f"a.proto:{line}")
     assert str(tmp_path) not in str(problem.as_json())
     assert message in problem.what
+
+
+def test_what_has_to_be_installed_is_named(tmp_path):
+    (tmp_path / "a.proto").write_text('syntax = "proto3";')
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]\nfrom lading.service.protoc import compile_proto\nfrom pathlib import Path\n"
+        "try: compile_proto(Path(sys.argv[1]), 'a.proto')\n"
+        "except Exception as error: print(error.problems[0].rule, error.problems[0].instead)\n"
+    )
+    # Without the packages that are installed here.
+    told = subprocess.run([sys.executable, "-S", "-c", code, tmp_path, SOURCES], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("grpc-not-installed Install lading[grpc]")
 
 
 def test_old_protobufs_make_the_same_messages(tmp_path):
