@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from lading.environments.store import prune
-from tests.conda.conftest import MINOR, PYTHON, TAG, Project
+from lading.model.events import Phase
+from lading.model.problems import ExitCode, LadingError
+from tests.conda.conftest import MINOR, PYTHON, TAG, Channels, Project
 from tests.support.command import lading
+from tests.support.conda_channel import Served
 
 
 @pytest.fixture
@@ -48,3 +53,26 @@ def test_a_cache_of_several_programs_is_left_alone(used: Project, lading_home: P
     monkeypatch.setenv("RATTLER_CACHE_DIR", str(lading_home / "conda"))
     assert "RATTLER_CACHE_DIR names one that other programs may use too" in lading("env", "prune", "--cache").err
     assert len(cached(lading_home)) == 3
+
+
+def test_a_package_that_something_else_cleaned_up_is_fetched_again(used: Project, lading_home: Path):
+    for gone in ("six-1.16.0-0/site-packages/six", f"python-{PYTHON}-0_cpython/lib/python{MINOR}/os.py"):
+        path = lading_home / "conda" / "pkgs" / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    prune()
+    place = used.install().variants[0].environment.path
+    assert subprocess.run([f"{place}/bin/python", "-c", "import six"], check=False).returncode == 0
+    assert [event.message for event in used.events if event.phase is Phase.FAILED] == []
+
+
+def test_a_damaged_cache_offline_says_what_to_do(used: Project, lading_home: Path, channels: Channels):
+    with Served(channels.main.folder) as server:
+        used.write({".condarc": f"channels: ['http://{server.host}']\n"})
+        used.install(upgrade=True)
+    prune()
+    shutil.rmtree(lading_home / "conda" / "pkgs" / "six-1.16.0-0" / "site-packages")
+    with pytest.raises(LadingError) as caught:
+        used.install(offline=True)
+    (problem,) = caught.value.problems
+    assert problem.code is ExitCode.NETWORK
+    assert "six" in problem.what

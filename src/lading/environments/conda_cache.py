@@ -5,8 +5,10 @@ A prefix's files are hard links into it, so removing an environment frees nothin
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,6 +47,23 @@ def unused_packages(store: str, environ: Mapping[str, str]) -> tuple[Cached, ...
 def remove_packages(unused: tuple[Cached, ...]) -> tuple[Cached, ...]:
     """Remove packages from the cache, except those that somebody reads at this moment; returns those that were removed."""
     return tuple(one for one in unused if _remove(one))
+
+
+def damaged_package(said: str, packages: str) -> str | None:
+    """The package that could not be linked because a file of it is gone from the cache ``packages``; None where something else failed.
+
+    py-rattler takes a package that it has unpacked once for whole; a program that cleans up may have taken files of it.
+    """
+    found = re.search(rf"from {re.escape(packages)}/([^/\n]+)/[^\n]*No such file or directory", said)
+    return found[1] if found else None
+
+
+def forget_package(packages: str, name: str) -> None:
+    """Remove an unpacked package from the cache, so that it is fetched when it is needed next."""
+    place = os.path.join(packages, name)
+    shutil.rmtree(place, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(f"{place}.lock")
 
 
 def _remove(cached: Cached) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lading.environments.ahead import ENVIRONMENT
+from lading.environments.conda_cache import damaged_package, forget_package
 from lading.environments.home import ENVIRONMENTS, home
 from lading.environments.link_scripts import run_scripts
 from lading.environments.prefix_failures import explain
@@ -98,30 +99,46 @@ class _Early:
 
 
 async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _Early) -> None:
+    progress = _Progress(work.reporter, len(conda.packages), early.ask)
+    progress.report(Phase.STARTED, counted(len(conda.packages), "package"))
+    try:
+        await _install(work, conda, place, final, progress)
+    except LadingError:
+        raise
+    except Exception as error:  # py-rattler has no common class for its errors
+        progress.report(Phase.FAILED, "")
+        raise LadingError(explain(error, work.plan.lock_path)) from error
+    progress.report(Phase.FINISHED, counted(len(conda.packages), "package"))
+
+
+async def _install(
+    work: Work, conda: CondaLock, place: Path, final: Path, progress: _Progress, *, mended: frozenset[str] = frozenset()
+) -> None:
+    """Link the packages. One that is damaged in the cache is fetched once more; ``mended`` are those that were."""
     import rattler  # noqa: PLC0415 -- an optional part
 
-    reporter = _Progress(work.reporter, len(conda.packages), early.ask)
-    reporter.report(Phase.STARTED, counted(len(conda.packages), "package"))
+    cache = caches(home(), os.environ).packages
     try:
         await rattler.install(
             [record_of(package, work.root) for package in conda.packages],
             target_prefix=place,
-            cache_dir=Path(caches(home(), os.environ).packages),
+            cache_dir=Path(cache),
             installed_packages=[],
             platform=rattler.Subdir(conda.platform),
             execute_link_scripts=False,
             show_progress=False,
             client=client(work.plan.conda),
-            reporter=reporter,  # type: ignore[arg-type] # it calls the hooks that are there
+            reporter=progress,  # type: ignore[arg-type] # it calls the hooks that are there
             alternative_target_prefix=final,
         )
-    except BaseException as error:  # py-rattler has no common class for its errors
+    except BaseException as error:
         _take_away(place)
-        if isinstance(error, LadingError) or not isinstance(error, Exception):
+        damaged = damaged_package(str(error), cache)
+        if damaged is None or damaged in mended:
             raise
-        reporter.report(Phase.FAILED, "")
-        raise LadingError(explain(error, work.plan.lock_path)) from error
-    reporter.report(Phase.FINISHED, counted(len(conda.packages), "package"))
+        forget_package(cache, damaged)
+        progress.begin_again()
+        await _install(work, conda, place, final, progress, mended=mended | {damaged})
 
 
 def _take_away(place: Path) -> None:
@@ -146,6 +163,10 @@ class _Progress:
         self._bytes: dict[int, tuple[int, int]] = {}
         self._python_is_there, self._python = python_is_there, -1
         self._downloads = count()
+
+    def begin_again(self) -> None:
+        """Count the packages from the first one."""
+        self._linked = 0
 
     def report(self, phase: Phase, message: str, **counts: int | str) -> None:
         self._reporter(Event(step=STEP, phase=phase, message=message, **counts))  # type: ignore[arg-type] # the counts of an event
