@@ -4,7 +4,8 @@
 
 Needs podman, buildah and docker-registry, a base with a Python (a folder made by debootstrap, as ``.ci/run`` makes it), and an index that has
 the packages; they are fetched once, into ``--work``, and not measured. Everything else is: each build begins with the packages at hand, as
-files in Lading's store, in uv's cache, and as wheels for pip.
+files in Lading's store, in uv's cache, and as wheels for pip, and with the base imported: as an image of the engines', as a layout for Lading.
+Bytecode is compiled by all or by none; Lading runs with its own, as it does where it is installed.
 """
 
 from __future__ import annotations
@@ -62,13 +63,17 @@ class Bench:
         self.work, self.base = work, base
         self.python = max(path.name for path in (base / "usr/bin").glob("python3.??"))
         self.env = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
             "LADING_HOME": f"{work}/home",
             "UV_CACHE_DIR": f"{work}/uv",
             "BUILDAH_ISOLATION": "chroot",
             **self._engines(),
         }
         self.results: dict[str, dict[str, float]] = {}
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.host = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.serving: subprocess.Popen[bytes] | None = None
 
     def _engines(self) -> dict[str, str]:
         place = self.work / "engines"
@@ -94,18 +99,21 @@ class Bench:
         self.results.setdefault(row, {})[column] = wall
         print(f"  {row:34} {column:10} {wall:7.2f} s  {cpu:7.2f} s of CPU", flush=True)
 
-    def registry(self) -> tuple[str, subprocess.Popen[bytes]]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            host = f"127.0.0.1:{probe.getsockname()[1]}"
+    def fresh_registry(self) -> None:
+        """A registry that has nothing, at the address that it had before."""
+        self.end_registry()
         shutil.rmtree(self.work / "registry", ignore_errors=True)
         config = self.work / "registry.yml"
         storage = f"storage: {{filesystem: {{rootdirectory: {self.work}/registry}}}}"
-        config.write_text(f"version: 0.1\nlog: {{level: error}}\n{storage}\nhttp: {{addr: '{host}'}}\n")
+        config.write_text(f"version: 0.1\nlog: {{level: error}}\n{storage}\nhttp: {{addr: '{self.host}'}}\n")
         program = shutil.which("docker-registry", path=self.env["PATH"]) or "docker-registry"
-        process = subprocess.Popen([program, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.serving = subprocess.Popen([program, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1)
-        return host, process
+
+    def end_registry(self) -> None:
+        if self.serving is not None:
+            self.serving.terminate()
+            self.serving.wait()
 
     def import_base(self) -> None:
         if subprocess.run(["podman", "image", "exists", "localhost/bench-base"], env=self.env, check=False).returncode:
@@ -113,6 +121,10 @@ class Bench:
             left_out = [f"--exclude=./{name}/*" for name in ("proc", "sys", "dev")]
             self.call("tar", "-C", self.base, *left_out, "-cf", tar, ".")
             self.call("podman", "import", "-q", tar, "localhost/bench-base")
+        layout = self.work / "base"
+        if not layout.exists():
+            self.call("podman", "push", "-q", "localhost/bench-base", f"oci:{layout}:latest")
+        self.layout = f"oci:{layout}:latest"
 
     def project(self, kind: str) -> Path:
         requirements, modules = KINDS[kind]
@@ -138,6 +150,7 @@ class Bench:
             if f"sha256:{path.name}" not in kept:
                 path.unlink()
         (images / "index.json").unlink(missing_ok=True)
+        shutil.rmtree(images / "pushed", ignore_errors=True)
 
     def wheels(self, folder: Path) -> list[Path]:
         lock = (folder / "pylock.lading.toml").read_text()
@@ -158,12 +171,14 @@ class Bench:
                     digest.update(inflater.decompress(data, -15) if info.compress_type else data)
         return time.process_time() - start
 
-    def dockerfile(self, folder: Path, how: str) -> Path:
+    def dockerfile(self, folder: Path, how: str, *, bytecode: bool) -> Path:
         python = f"/usr/bin/{self.python}"
-        sync = "/uv/uv pip sync -q --offline --preview-features pylock --python /opt/venv/bin/python --compile-bytecode /tmp/pylock.toml"
+        compiled = "--compile-bytecode" if bytecode else ""
+        sync = f"/uv/uv pip sync -q --offline --preview-features pylock --python /opt/venv/bin/python {compiled} /tmp/pylock.toml"
+        without = "" if bytecode else "--no-compile"
         install = {
             "uv": f"/uv/uv venv -q --python {python} /opt/venv && UV_LINK_MODE=copy UV_CACHE_DIR=/cache {sync}",
-            "pip": f"PYTHONPATH=/pip {python} -m pip install -q --no-index --no-deps --target /opt/site /wheels/*.whl",
+            "pip": f"PYTHONPATH=/pip {python} -m pip install -q {without} --no-index --no-deps --target /opt/site /wheels/*.whl",
         }[how]
         path = folder / f"Dockerfile.{how}"
         path.write_text(
@@ -172,7 +187,7 @@ class Bench:
         )
         return path
 
-    def engine_build(self, program: str, folder: Path, how: str, name: str) -> None:
+    def engine_build(self, program: str, folder: Path, how: str, name: str, *, bytecode: bool = True) -> None:
         import pip
         import uv
 
@@ -188,14 +203,26 @@ class Bench:
             Path(pip.__file__).parent: "/pip/pip:ro",
         }
         flags = [word for source, target in volumes.items() for word in ("-v", f"{source}:{target}")]
-        words = ["--isolation", "chroot", "--layers", "--network", "host", *flags, "-f", self.dockerfile(folder, how), "-t", name, folder]
+        words = [
+            "--isolation",
+            "chroot",
+            "--layers",
+            "--network",
+            "host",
+            *flags,
+            "-f",
+            self.dockerfile(folder, how, bytecode=bytecode),
+            "-t",
+            name,
+            folder,
+        ]
         self.call(program, "bud" if program == "buildah" else "build", *words)
 
     def warm(self, folder: Path) -> None:
         """Everything that is fetched, is fetched here."""
         import uv
 
-        self.call(*LADING, "build", "-q", "-t", "warm", "--base", self.base, cwd=folder)
+        self.call(*LADING, "build", "-q", "-t", "warm", "--base", self.layout, cwd=folder)
         place = self.work / f"warm-{folder.name}"
         shutil.rmtree(place, ignore_errors=True)
         program = uv.find_uv_bin()
@@ -205,46 +232,59 @@ class Bench:
         self.call(program, "pip", "sync", "-q", "--preview-features", "pylock", "--python", place / "bin/python", lock)
         shutil.rmtree(place)
 
-    def run(self, kind: str, host: str) -> None:
+    def run(self, kind: str) -> None:
         print(f"\n{kind}", flush=True)
         folder = self.project(kind)
         self.warm(folder)
         print(f"  bound: {self.bound(self.wheels(folder)):.2f} s of CPU to inflate and hash the wheels once")
-        ours, by_buildah, by_podman = (f"{host}/{kind}-{who}:1" for who in ("lading", "buildah", "podman"))
-        for row, flags in (("build, without bytecode", ["--no-bytecode"]), ("build", [])):
-            self.forget_layers()
-            words = [*LADING, "build", "-q", "-t", ours, "--base", self.base, *flags]
-            self.timed(row, "lading", lambda words=words: self.call(*words, cwd=folder))
-        self.timed("push", "lading", lambda: self.call(*LADING, "push", "-q", ours))
-        for program, how, name in (("buildah", "uv", by_buildah), ("podman", "pip", by_podman)):
+        ours, by_buildah, by_podman = (f"{self.host}/{kind}-{who}:1" for who in ("lading", "buildah", "podman"))
+        images = {"lading": ours, "buildah": by_buildah, "podman": by_podman}
+        for kind_of, bytecode in ((", without bytecode", False), ("", True)):
+            self.cold(folder, images, kind_of, bytecode=bytecode)
+        self.change(kind, folder, ours, by_buildah)
+        self.sizes(images)
+        self.starts(kind, images)
+
+    def cold(self, folder: Path, names: dict[str, str], row: str, *, bytecode: bool) -> None:
+        """Build and push for the first time, the registry and the engines' caches empty of this kind."""
+        self.forget_layers()
+        self.fresh_registry()
+        words = [*LADING, "build", "-q", "-t", names["lading"], "--base", self.layout, *([] if bytecode else ["--no-bytecode"])]
+        self.timed(f"build{row}", "lading", lambda: self.call(*words, cwd=folder))
+        self.timed(f"push{row}", "lading", lambda: self.call(*LADING, "push", "-q", names["lading"]))
+        for program, how in (("buildah", "uv"), ("podman", "pip")):
+            name = names[program]
             self.call(program, "rmi", "-f", name, check=False)
             self.call("buildah", "rmi", "--prune", "-f", check=False)
-            self.timed("build", program, lambda program=program, how=how, name=name: self.engine_build(program, folder, how, name))
-            self.timed("push", program, lambda program=program, name=name: self.call(program, "push", "-q", "--tls-verify=false", name))
-        self.change(kind, folder, ours, by_buildah)
-        names = {"lading": ours, "buildah": by_buildah, "podman": by_podman}
-        self.sizes(host, names)
-        self.starts(kind, names)
-        sums = {who: sum(self.results[row][who] for row in ("build", "push")) for who in names}
-        sums["lading, without bytecode"] = self.results["build, without bytecode"]["lading"] + self.results["push"]["lading"]
-        print("  build and push:", ", ".join(f"{who} {seconds:.1f} s ({seconds / sums['lading']:.1f}x)" for who, seconds in sums.items()))
+            self.timed(f"build{row}", program, lambda p=program, h=how, n=name: self.engine_build(p, folder, h, n, bytecode=bytecode))
+            self.timed(f"push{row}", program, lambda p=program, n=name: self.call(p, "push", "-q", "--tls-verify=false", n))
+        sums = {who: self.results[f"build{row}"][who] + self.results[f"push{row}"][who] for who in names}
+        shown = ", ".join(f"{who} {seconds:.1f} s ({seconds / sums['lading']:.1f}x)" for who, seconds in sums.items())
+        print(f"  build and push{row}: {shown}", flush=True)
 
     def change(self, kind: str, folder: Path, ours: str, theirs: str) -> None:
-        (folder / "predict.py").write_text(PREDICT.format(modules=KINDS[kind][1], number=2))
+        """One line of the predictor, five times for Lading (the middle one counts), once for buildah, which takes as long each time."""
 
         def by_buildah() -> None:
             self.engine_build("buildah", folder, "uv", theirs)
             self.call("buildah", "push", "-q", "--tls-verify=false", theirs)
 
+        words = [*LADING, "build", "-q", "-t", ours, "--base", self.layout, "--push"]
         row = "one line changed, build and push"
-        self.timed(row, "lading", lambda: self.call(*LADING, "build", "-q", "-t", ours, "--base", self.base, "--push", cwd=folder))
+        seconds = []
+        for number in range(2, 7):
+            (folder / "predict.py").write_text(PREDICT.format(modules=KINDS[kind][1], number=number))
+            start = time.perf_counter()
+            self.call(*words, cwd=folder)
+            seconds.append(time.perf_counter() - start)
+        print(f"  {row:34} {'lading':10} {sorted(seconds)[2]:7.2f} s  ({min(seconds):.2f} to {max(seconds):.2f})", flush=True)
         self.timed(row, "buildah", by_buildah)
 
-    def sizes(self, host: str, names: dict[str, str]) -> None:
+    def sizes(self, names: dict[str, str]) -> None:
         for who, name in names.items():
-            repository = name.removeprefix(f"{host}/").partition(":")[0]
+            repository = name.removeprefix(f"{self.host}/").partition(":")[0]
             headers = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-            request = urllib.request.Request(f"http://{host}/v2/{repository}/manifests/1", headers=headers)
+            request = urllib.request.Request(f"http://{self.host}/v2/{repository}/manifests/1", headers=headers)
             with urllib.request.urlopen(request) as answer:
                 layers = json.loads(answer.read())["layers"]
             size = sum(layer["size"] for layer in layers) / 1e6
@@ -274,12 +314,11 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments.work.resolve(), arguments.base.resolve())
     bench.import_base()
-    host, process = bench.registry()
     try:
         for kind in arguments.kinds:
-            bench.run(kind, host)
+            bench.run(kind)
     finally:
-        process.terminate()
+        bench.end_registry()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import pytest
 from lading.locks.weights import read_lock, write_lock
 from lading.model.problems import LadingError
 from lading.model.weights import WeightFile, set_digest
+from lading.weights.locking import import_weights
 from tests.images.support import Command, write
 from tests.weights.hub import Hub, commit_of
 
@@ -204,6 +205,12 @@ def test_a_damaged_lock_is_named(lading: Command, tmp_path: Path, text: str) -> 
     assert problem(lading("weights", "status", "-C", place, "--json", check=False))["rule"] == "weights-lock-unreadable"
 
 
+def test_a_hub_leads_no_file_out_of_its_folder(lading: Command, hub: Hub, tmp_path: Path) -> None:
+    hub.repositories["org/evil"] = {"main": {"config.json": b"{}", "../../evil.bin": b"x" * 2000}}
+    place = project(tmp_path / "p", one("hf://org/evil"))
+    assert problem(lading("weights", "import", "-C", place, "--json", check=False))["rule"] == "weights-file-outside"
+
+
 @pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../../b"])
 def test_a_lock_leads_no_file_out_of_its_folder(path: str) -> None:
     file = {"path": path, "size": 1, "digest": "sha256:" + "0" * 64}
@@ -231,7 +238,7 @@ def test_a_predictor_finds_its_weights_in_the_projects_folder(lading: Command, h
     """As after `lading serve`, `predict` and `train`, which call this; another target must be there already."""
     from lading import pipeline
     from lading.cli.output import Output
-    from lading.cli.weights import put_in_place
+    from lading.cli.weights import of_project, put_in_place
     from lading.environments.folder import FolderFiles
     from lading.planner.find import find_config
 
@@ -246,6 +253,15 @@ def test_a_predictor_finds_its_weights_in_the_projects_folder(lading: Command, h
         hub.requests.clear()
         put_in_place(options, config, Output(quiet=True))
         assert not hub.requests
+        hub.repositories["org/model"]["v1"]["model.safetensors"] = BIG[-5000:]  # of the same size
+        import_weights(of_project(options, config, Output(quiet=True)))
+        put_in_place(options, config, Output(quiet=True))
+        assert (place / "weights/llm/model.safetensors").read_bytes() == BIG[-5000:]
+        (place / "weights/llm/config.json").unlink()
+        (place / "weights/llm/config.json").write_bytes(b"[]")
+        with pytest.raises(LadingError) as caught:
+            put_in_place(options, config, Output(quiet=True))
+        assert caught.value.problems[0].rule == "weights-in-the-way"
         outside = project(tmp_path / "q", one("hf://org/model@v1", "/weights-of-a-test/llm"))
         with pytest.raises(LadingError) as caught:
             put_in_place(

@@ -13,7 +13,7 @@ from typing import Any
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
-from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource
+from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource, is_inside
 
 _VERSION = 1
 _DIGEST = len("sha256:") + 64
@@ -76,7 +76,7 @@ def _weight(record: Mapping[str, Any]) -> LockedWeight:
 
 def _file(record: Mapping[str, Any]) -> WeightFile:
     path, digest = str(record["path"]), str(record["digest"])
-    if path.startswith("/") or ".." in path.split("/") or "\0" in path or not path:
+    if not is_inside(path):
         raise ValueError(f"the path {path!r} leads out of its folder")
     if len(digest) != _DIGEST or not digest.startswith("sha256:") or not set(digest[7:]) <= set("0123456789abcdef"):
         raise ValueError(f"{path} has no SHA-256")

@@ -84,6 +84,11 @@ class LockedWeight:
         return set_digest(self.files)
 
 
+def is_inside(path: str) -> bool:
+    """Whether a file's path stays in the folder that it is relative to."""
+    return bool(path) and not path.startswith("/") and not {"..", ".", ""} & set(path.split("/")) and "\0" not in path and "\\" not in path
+
+
 def set_digest(files: Iterable[WeightFile]) -> str:
     """The digest of a set of files, in any order."""
     lines = sorted(f"{file.digest.removeprefix('sha256:')}  {file.path}" for file in files)

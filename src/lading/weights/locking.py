@@ -21,7 +21,7 @@ from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
 from lading.model.records import dataclass, field, replace
-from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource
+from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource, is_inside
 from lading.weights.sources import Source, keeps, make_source
 from lading.weights.store import Part, WeightStore
 
@@ -138,6 +138,7 @@ def _imported(weights: Weights, weight: Weight) -> LockedWeight:
             raise LadingError(_nothing_left(weight, source))
         found += [replace(file, source=number) for file in inventory.files]
         fingerprints.append(inventory.fingerprint)
+    _paths_inside(weight, found)
     _no_path_twice(weight, found)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return LockedWeight(
@@ -161,6 +162,21 @@ def _nothing_left(weight: Weight, source: WeightSource) -> Problem:
         instead="Correct the patterns." if shown else "Put the weights there, or correct the address.",
         code=ExitCode.RESOLUTION,
     )
+
+
+def _paths_inside(weight: Weight, found: Sequence[WeightFile]) -> None:
+    for file in found:
+        if not is_inside(file.path):
+            raise LadingError(
+                Problem(
+                    rule="weights-file-outside",
+                    what=f"{weight.sources[file.source].uri} names the file {file.path!r}, which would lie outside of {weight.target}.",
+                    origin=weight.origin,
+                    why="No honest source has such a file.",
+                    instead="Leave it out with exclude, or take the weights from elsewhere.",
+                    code=ExitCode.RESOLUTION,
+                )
+            )
 
 
 def _no_path_twice(weight: Weight, found: Sequence[WeightFile]) -> None:
@@ -280,8 +296,7 @@ def _is_here(weights: Weights, locked: LockedWeight, file: WeightFile) -> bool:
     source = locked.sources[file.source]
     if source.scheme != "file":
         return weights.store.has(file.digest)
-    here = weights.folder / source.uri.removeprefix("file://") / file.path
-    return here.is_file() and here.stat().st_size == file.size
+    return _is(weights, weights.folder / source.uri.removeprefix("file://") / file.path, file)
 
 
 # -- bring
@@ -404,7 +419,7 @@ def put(weights: Weights, locked: Sequence[LockedWeight]) -> list[Path]:
         LadingError: if a target is no place that Lading may write to, or something else lies there.
     """
     declared = {weight.name: weight for weight in weights.declared}
-    lacking = [(one, file, place) for one in locked for file in one.files if not _fits(place := _target(weights, one, file), file)]
+    lacking = [(one, file, place) for one in locked for file in one.files if not _is(weights, place := _target(weights, one, file), file)]
     for one, _, _ in lacking:
         if one.inside is None:
             raise LadingError(_not_here(declared[one.name]))
@@ -412,7 +427,9 @@ def put(weights: Weights, locked: Sequence[LockedWeight]) -> list[Path]:
     here = {(one.weight.name, one.file.path): one.here for one in files(weights, [one for one in locked if one.name in needed])}
     for one, file, place in lacking:
         if place.exists():
-            raise LadingError(_in_the_way(declared[one.name], place))
+            if not _is_ours(weights, place):
+                raise LadingError(_in_the_way(declared[one.name], place))
+            place.unlink()
         _link(here[one.name, file.path], place)
     return [place for _, _, place in lacking]
 
@@ -421,8 +438,20 @@ def _target(weights: Weights, locked: LockedWeight, file: WeightFile) -> Path:
     return (weights.root / locked.inside if locked.inside is not None else Path(locked.target)) / file.path
 
 
-def _fits(place: Path, file: WeightFile) -> bool:
-    return place.is_file() and place.stat().st_size == file.size
+def _is(weights: Weights, place: Path, file: WeightFile) -> bool:
+    """Whether a file is the one that the lock names. New weights often have the size of the old ones, so that says too little."""
+    if not place.is_file() or place.stat().st_size != file.size:
+        return False
+    kept = weights.store.path(file.digest)
+    return (kept.is_file() and place.samefile(kept)) or weights.store.digest_of(place) == file.digest
+
+
+def _is_ours(weights: Weights, place: Path) -> bool:
+    """Whether a file is a link to one of the store: Lading put it there, from an earlier lock."""
+    if not place.is_file() or place.stat().st_nlink == 1:
+        return False
+    kept = weights.store.path(weights.store.digest_of(place))
+    return kept.is_file() and place.samefile(kept)
 
 
 def _link(source: Path, place: Path) -> None:
@@ -452,7 +481,7 @@ def _in_the_way(weight: Weight, place: Path) -> Problem:
         rule="weights-in-the-way",
         what=f"{place} is not the file of the weights {weight.name} that {LOCK} names.",
         origin=weight.origin,
-        why="It has another size.",
+        why="It has another content.",
         instead=f"Move it away, or run `lading weights import {weight.name}` if it is the source.",
         code=ExitCode.LOCK,
     )
