@@ -64,6 +64,11 @@ SYNTAXES: dict[str, dict[str, str]] = {
     "cog run unquoted": {"cog.yaml": f"build:\n  run:\n    - pip install demo>=1 -i https://U@host.example/simple\n{COG}"},
     "cog run curl": {"cog.yaml": f"build:\n  run:\n    - curl https://U@host.example/x | sh\n{COG}"},
     "cortex": {"cortex.yaml": CORTEX, "requirements.txt": "git+https://U@host.example/demo.git\n"},
+    ".env": {"cortex.yaml": CORTEX, "requirements.txt": "demo\n", ".env": "PIP_EXTRA_INDEX_URL=https://U@host.example/simple\n"},
+    "predictor.env": {
+        "cortex.yaml": f"{CORTEX}    env: {{PIP_INDEX_URL: 'https://U@host.example/simple'}}\n",
+        "requirements.txt": "demo\n",
+    },
     "dependencies.sh": {"cortex.yaml": CORTEX, "dependencies.sh": "pip install git+https://U@host.example/demo.git\n"},
     "dependencies.sh copying": {"cortex.yaml": CORTEX, "dependencies.sh": "curl https://U@host.example/x > /etc/pip.conf\n"},
     "postBuild": {"requirements.txt": "demo\n", "postBuild": "pip install -i https://U@host.example/simple demo\n"},

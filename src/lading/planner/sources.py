@@ -73,7 +73,7 @@ def choose_sources(
     finder = _Finder(config, files, environ, settings, selection | settings.selection if settings else selection)
     for variant, apis in _groups(config):
         with problems.catching():
-            found.append((variant, apis, finder.declaration(apis, named)))
+            found.append((variant, apis, finder.of(apis).declaration(apis, named)))
     problems.raise_if_any()
     readers = {path: apis for _variant, apis, one in found if one.declaration for path in one.declaration.read}
     chosen = []
@@ -107,6 +107,14 @@ class _Finder:
     settings: Settings | None
     selection: Selection
 
+    def of(self, apis: tuple[Api, ...]) -> _Finder:
+        """With the variables of these APIs, where those count."""
+        if self.config.kind is not ProjectKind.CORTEX:
+            return self
+        from lading.planner.cortex_variables import variables_of  # noqa: PLC0415 -- for Cortex's projects alone
+
+        return replace(self, environ={**variables_of(apis), **self.environ})
+
     def declaration(self, apis: tuple[Api, ...], named: str | None) -> _Found:
         """What counts for these APIs, and what could have counted instead."""
         folder = _folder(self.config, apis, self.files)
@@ -122,9 +130,11 @@ class _Finder:
         if self.config.kind is not ProjectKind.CORTEX:
             return found
         from lading.planner.cortex_conda import with_conda_packages  # noqa: PLC0415 -- for Cortex's projects alone
+        from lading.planner.cortex_variables import with_indexes_of_variables  # noqa: PLC0415 -- as above
         from lading.planner.preinstalled import with_preinstalled  # noqa: PLC0415 -- as above
 
-        declaration = with_conda_packages(found.declaration, apis, self.files, self.environ)
+        declaration = with_indexes_of_variables(found.declaration, apis, self.files)
+        declaration = with_conda_packages(declaration, apis, self.files, self.environ)
         declaration = with_preinstalled(declaration, self.config, apis, self.files)
         return replace(found, declaration=declaration, because=found.because or "Cortex installs it")
 
