@@ -141,7 +141,7 @@ def gateway(three: Three, python: str, tmp_path_factory: pytest.TempPathFactory)
     status = three.scale("old", "predict", 4)
     assert status["apis"][0]["replicas"]["ready"] == 4
     urls = [f"http://{host.address}:{HTTP}/old" for host in (three.one, three.two, three.head)]
-    command = [*LADING, "gateway", *urls, "-p", "0", "--patience", "2", "--deadline", "60"]
+    command = [*LADING, "gateway", *urls, "-p", "0", "--patience", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
         found = re.search(r"http://\S+", process.stderr.readline())
@@ -152,14 +152,14 @@ def gateway(three: Three, python: str, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def load(gateway: str, python: str) -> Iterator[Load]:
-    """Idempotent requests, 30 a second; a request is lost that has not its own answer within 70 seconds."""
+    """Idempotent requests, 30 a second; a request is lost that has not its own answer within 125 seconds."""
 
     def send(number: int) -> bool:
         name = f"{uuid.uuid4()}"
         answer = client.put(f"/predictions/{name}", json={"input": {"text": str(number), "sleep": 0.05}})
         return answer.status_code == 200 and answer.json()["output"].split()[1:] == [str(number), "on", python]
 
-    with httpx.Client(base_url=gateway, timeout=70) as client, Load(send, rate=30).running() as running:
+    with httpx.Client(base_url=gateway, timeout=125) as client, Load(send, rate=30).running() as running:
         time.sleep(3)
         yield running
     sys.stdout.write(f"{running.good} answered, {len(running.bad)} lost\n")

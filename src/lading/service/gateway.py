@@ -19,7 +19,8 @@ _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _AGAIN = frozenset((500, 502, 503, 504))
 """Answers that another server may improve on. Ray answers 500 for a replica that died; a predictor's own failure is tried again, too."""
 _WHOLE = 8 << 20  # bytes of an answer that is read to its end before any of it goes on
-_AT_ONCE = 3
+_LONGER = 1.5
+"""By how much each attempt is waited for longer than the one before, so that a long prediction is begun a few times and no more."""
 _LONGEST_PAUSE = 1.0
 _TRIES = 4  # for answers of `_AGAIN`: after so many the answer stands
 
@@ -143,15 +144,14 @@ class Gateway:
         patience, pause, refusals = self.limits.patience, 0.05, 0
         try:
             while True:
-                if len(running) < _AT_ONCE:
-                    upstream = choose(self.upstreams, tried)
-                    tried.append(upstream)
-                    if len(tried) == 2:
-                        self.counts["repeated"] += 1
-                    running.add(asyncio.ensure_future(self._whole(upstream, sent)))
+                upstream = choose(self.upstreams, tried)
+                tried.append(upstream)
+                if len(tried) == 2:
+                    self.counts["repeated"] += 1
+                running.add(asyncio.ensure_future(self._whole(upstream, sent)))
                 done, running = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
-                    patience *= 2  # a long prediction is not begun again and again
+                    patience *= _LONGER
                 for task in done:
                     if task.exception() is not None:
                         continue
