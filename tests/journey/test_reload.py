@@ -241,6 +241,32 @@ def test_the_first_setup_may_fail_and_be_mended(project, served):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_installation_ends_with_the_server(project, served, index, tmp_path, number: int):
+    index.add("shout", "1.0")
+    predictor = (
+        "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return 1\n"
+    )
+    config = "- name: one\n  kind: RealtimeAPI\n  predictor: {type: python, path: one.py}\n"
+    folder = project({"cortex.yaml": config, "one.py": predictor, "requirements.txt": "shout==1.0\n"})
+    with served(folder, "--reload") as service:
+        wait_for_log(service, WATCHING)
+        lock = (folder / "pylock.lading.toml").read_text()
+        index["simple"].delay = 60
+        index.add("late", "1.0")
+        index.arrived.clear()
+        write(folder / "requirements.txt", "shout==1.0\nlate==1.0\n")
+        assert index.arrived.wait(30), service.log
+        assert ask(service, "/one") == 1  # served while packages are looked for
+        began = time.monotonic()
+        assert service.stop(number) == (130 if number == signal.SIGINT else 0)
+        assert time.monotonic() - began < 10, service.log
+        wait_until(lambda: not [pid for pid in service.workers if is_alive(pid)], service)
+        assert (folder / "pylock.lading.toml").read_text() == lock
+        assert "Traceback" not in service.log
+
+
+@pytest.mark.slow
 def test_json_logs_stay_json_and_sigterm_ends_it(project, served):
     folder = project(PROJECT)
     with served(folder, "--reload", LOG_FORMAT="json") as service:
