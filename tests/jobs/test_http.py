@@ -47,6 +47,8 @@ TASK = """
             print("task prints", config)
             if "bad" in config:
                 raise ValueError("bad task")
+            if "exit" in config:
+                raise SystemExit(config["exit"])
 """
 ASYNC = """
     import time
@@ -277,6 +279,15 @@ def test_a_task_runs_once(server, root):
     status = wait_over(server, "once", job["job_id"])
     assert (status["status"], status["error"]) == ("status_worker_error", "bad task")
     assert _refused(server, {"workers": 2}, "/once")[1] == "workers: must be equal to 1 for TaskAPI (got 2)"
+
+
+def test_a_task_that_ends_its_process_has_run_once_and_its_exit_code_says_how(server, root):
+    for code, status in ((0, "status_succeeded"), (3, "status_worker_error")):
+        job = _submit(server, "/once", config={"exit": code})["job_id"]
+        told = wait_over(server, "once", job)
+        assert (told["status"], told["error"]) == (status, "the model's process ended with exit code 3" if code else None)
+        log = root / "jobs" / "logs" / "once" / f"{job}.log"
+        _until(lambda log=log: log.read_text().count("task prints") == 1)
 
 
 def test_an_asynchronous_request_is_kept_worked_off_and_asked_for(server):

@@ -48,7 +48,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     ``output`` is the model's: JSON for Cog style, the answer's body for Cortex style, never decoded. ``detail`` is the JSON list of
     what does not fit the signature, when the status is INVALID. ``http_status`` and ``headers`` are set for Cortex style.
-    ``predict_time`` is in seconds, as the worker measured it.
+    ``predict_time`` is in seconds, as the worker measured it. ``exit_code`` is set where the model ended its process itself.
     """
 
     id: str
@@ -62,6 +62,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     http_status: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
     cause: Cause | None = None
+    exit_code: int | None = None
 
 
 class EventKind(StrEnum):

@@ -56,7 +56,7 @@ class ServiceCrew:
             if error.refusal is Refusal.STOPPING:
                 raise CrewLostError("the server is shutting down") from error
             raise CrewLostError(error.message, memory=_MEMORY in error.message) from error
-        return _done(result, time.monotonic() - began)
+        return _done(result, time.monotonic() - began, task=action == "task")
 
     def _call(self, action: str, item: Leased | None) -> Call:
         head: dict[str, object] = {"do": action}
@@ -86,10 +86,11 @@ def seat_states(taken: int, workers: int) -> dict[str, int]:
     return {**dict.fromkeys(_WORKER_STATES, 0), "running": taken, "pending": max(0, workers - taken)}
 
 
-def _done(result: Result, seconds: float) -> Done:
-    if result.status is Status.SUCCEEDED:
+def _done(result: Result, seconds: float, *, task: bool) -> Done:
+    """A task is a program: it may end its process itself, with 0 when all went well, and is not run again for that."""
+    if result.status is Status.SUCCEEDED or (task and result.exit_code == 0):
         return Done(ok=True, result=result.output, seconds=result.predict_time or seconds)
-    crashed = result.cause in (Cause.CRASH, Cause.REPLACED)
+    crashed = result.cause in (Cause.CRASH, Cause.REPLACED) and not (task and result.exit_code is not None)
     if result.cause is Cause.SHUTDOWN:
         raise CrewLostError("the server is shutting down")
     return Done(ok=False, error=result.error or str(result.status), seconds=result.predict_time or seconds, crashed=crashed)

@@ -520,7 +520,8 @@ class Worker:
         if self.condemned is not None and self.condemned_call not in (None, call):
             cause = Cause.REPLACED
         error = f"the model's process {self.ending()}"
-        return Result(id=call.id, status=Status.FAILED, error=error, logs=call.log_text(), cause=cause)
+        exit_code = self.returncode if self.condemned is None and (self.returncode or 0) >= 0 else None
+        return Result(id=call.id, status=Status.FAILED, error=error, logs=call.log_text(), cause=cause, exit_code=exit_code)
 
     def _close(self) -> None:
         for number in self.child.outputs:
