@@ -8,7 +8,7 @@ from lading.formats._cortex_table import ALLOWED, SECTIONS, Field, json_schema
 
 _INTRODUCTION = """\
 A list of APIs, as Cortex 0.30 to 0.35 reads it. Every problem of the file is shown at once, with its line. Unknown keys are problems;
-keys of older versions (`monitoring`, `networking.api_gateway`, `networking.local_port`, `predictor.model_path`) are read with a note.
+keys of older versions (`monitoring`, `networking.api_gateway`, `networking.local_port`, `predictor.model_path`, `predictor.models` as a list) are read with a note.
 Editors check and complete the file with [cortex.schema.json](cortex.schema.json)."""
 _TITLES = {"": "An API", "paths": "models.paths", "apis": "apis (TrafficSplitter)", "dependencies": "predictor.dependencies"}
 
