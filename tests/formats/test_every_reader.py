@@ -12,14 +12,18 @@ from hypothesis import strategies as st
 
 from lading.formats.known import ENTRIES
 from lading.model.files import MemoryFiles
+from lading.model.origin import Origin
 from lading.model.problems import LadingError
 from lading.model.requirements import Declaration
+from lading.model.selection import Selection
 from lading.model.target import Target
+from lading.planner.candidates import _WITH_PARTS
 from lading.planner.locked import select
 
 PROJECTS = Path(__file__).parent.parent / "projects"
 READERS = {entry.example: entry.reader for entry in ENTRIES if entry.rank is not None or entry.reader == "system_packages"}
 READERS["predict.py"] = "pep723"
+PARTS = Selection(extras=(("x", Origin("--extra")),), groups=(("lading", Origin("--group")), ("dev", Origin("--group"))))
 TARGET = Target(python="3.11.7", platform="x86_64-manylinux_2_36")
 
 TOML_LINES = [
@@ -41,12 +45,19 @@ TOML_LINES = [
     "[tool.uv.sources]\na = [{ index = 'x', marker = 'y' }]", "[tool.uv.sources]\na = 3", "[[tool.uv.index]]\nurl = 'x'\nname = 'x'",
     "[tool.uv]\nno-build-isolation-package = [3]\nextra-build-dependencies = { a = [{ requirement = 'b' }, 3] }", "[project]",
     "dynamic = ['dependencies']", "[tool.setuptools.dynamic]\ndependencies = { file = ['x', 'gone'] }", "[dependency-groups]\nlading = ['a']",
+    "[project.optional-dependencies]\nx = ['a', 'b[x]']", "[project.optional-dependencies]\nx = 3", "[project.optional-dependencies]\nx = [3]",
+    "optional-dependencies = 3", "[tool.poetry.extras]\nx = ['a']", "[tool.poetry.extras]\nx = 3", "[dependency-groups]\ndev = 3",
+    "[tool.pdm.dev-dependencies]\ndev = ['a']", "[tool.pdm]\ndev-dependencies = 3", "[tool.uv]\ndev-dependencies = 3", "[extras]\nx = 3",
+    "[package.dev-dependencies]\ndev = [3]", "[package.dev-dependencies]\ndev = 3", "[package.optional-dependencies]\nx = 3", "extras = ['x']",
+    "extras = 3", "default-groups = 3", "dependency-groups = ['dev', 3]", "[tool.lading]\nextras = 3", "[tool.poetry.dev-dependencies]\na = 3",
+    "[tool.poetry.group.dev.dependencies]\na = 3", "[tool.poetry.group]\ndev = 3",
 ]  # fmt: skip
 OTHER_LINES = [
     "[options]", "install_requires =", "    numpy>=1", "install_requires = file: x", "python_requires = >=3", "[[[", "from setuptools import setup",
     "setup(install_requires=['a', 'b>=1'], python_requires='>=3')", "setup(**x)", "R = ['a']", "R.append(3)", "setup(install_requires=R + [x])",
     "R = R", "setup(install_requires=R)", "def f(:", "# /// script", "# dependencies = ['a']", "# ///", "# /// other", "# ]", "git curl", "x>=1 # c",
-    ":repo:deb http://x", "{", '"default": {"a": {"version": "==1"}}', "}", '{"default": {"a": 3}}', '{"_meta": {"sources": [3]}}', "[]", "null",
+    "[options.extras_require]", "x =", "x = a", "setup(extras_require={'x': ['a']})", "setup(extras_require={**y, 'x': f()})",
+    "setup(extras_require=3, install_requires=[])", ":repo:deb http://x", "{", '"default": {"a": {"version": "==1"}}', "}", '{"default": {"a": 3}}', '{"_meta": {"sources": [3]}}', "[]", "null",
     '{"default": {"a": {"version": "*", "markers": "x"}}}', "dependencies:", "  - python=3.9", "  - pip:", "    - a==1", "channels: [x]",
     "@EXPLICIT", "numpy=1.2=py_0", "https://x/y.conda#abc", "version: 6", "packages: [1]", "-r x", "-e .", "a==1 --hash=sha256:00",
 ]  # fmt: skip
@@ -81,15 +92,17 @@ CONTENTS = st.one_of(
 )
 
 
-def _read(path: str, content: bytes) -> Declaration | None:
-    """The file as its reader reads it, None when it is refused."""
+def _read(path: str, content: bytes, *selection: Selection) -> Declaration | None:
+    """The file as its reader reads it, with the parts that are asked for; None when it is refused."""
     others = {"x": "numpy\n", "setup.py": "", "src/a/__init__.py": "", "a.py": ""}
     files = MemoryFiles({**{name: text for name, text in others.items() if name != path}, path: content})
     module = import_module(f"lading.formats.{READERS[path]}")
     try:
         if hasattr(module, "declares"):
             module.declares(path, files)
-        found: Declaration = module.parse(path, files) if READERS[path] == "system_packages" else module.parse(path, files, {"TOKEN": "x"})
+        found: Declaration = (
+            module.parse(path, files) if READERS[path] == "system_packages" else module.parse(path, files, {"TOKEN": "x"}, *selection)
+        )
     except LadingError as error:
         _must_help(error)
         return None
@@ -103,7 +116,12 @@ def _must_help(error: LadingError) -> None:
 
 
 def _must_answer(path: str, content: bytes) -> None:
-    found = _read(path, content)
+    _must_be_whole(_read(path, content))
+    if READERS[path] in _WITH_PARTS:
+        _must_be_whole(_read(path, content, PARTS))
+
+
+def _must_be_whole(found: Declaration | None) -> None:
     if found is None:
         return
     json.dumps(found.as_json())
