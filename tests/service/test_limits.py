@@ -80,6 +80,16 @@ def test_the_unified_hierarchy_is_used_where_a_folder_above_gives_controllers_on
     assert group.used_up() == 200 << 20
 
 
+def test_a_limit_on_the_server_itself_is_not_left(tmp_path):
+    found = tree(tmp_path)
+    own = tmp_path / "cgroup/user.slice/app.slice/run-1.scope"
+    (own / "memory.max").write_text("max\n")
+    (own / "cpu.max").write_text("max 100000\n")
+    assert found.place_for(MEMORY) is not None
+    (own / "memory.max").write_text("4294967296\n")
+    assert found.place_for(MEMORY) is None
+
+
 def test_nothing_is_limited_where_nothing_gives_controllers_on(tmp_path):
     found = tree(tmp_path, given_on="pids")
     assert found.place_for(MEMORY) is None

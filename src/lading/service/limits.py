@@ -59,12 +59,15 @@ class Hierarchies:
         return cls(unified, mount, older)
 
     def place_for(self, controller: str) -> Place | None:
-        """Where a group with this controller can be made: in the unified hierarchy the nearest folder above that gives it on."""
+        """Where a group with this controller can be made: in the unified hierarchy the nearest folder above that gives it on.
+
+        What is limited itself is not left: whoever limited this process meant its workers, too.
+        """
         folder = self.unified
         while folder is not None and self.unified_mount is not None and folder.is_relative_to(self.unified_mount):
             if _writable(folder) and controller in _words(folder / "cgroup.subtree_control"):
                 return Place(folder, unified=True)
-            folder = folder.parent
+            folder = None if _is_limited(folder) else folder.parent
         older = self.older.get(controller)
         return Place(older, unified=False) if older is not None and _writable(older) else None
 
@@ -85,6 +88,10 @@ def _inside(fields: list[str], path: str | None) -> Path | None:
 
 def _writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK)
+
+
+def _is_limited(folder: Path) -> bool:
+    return any(_words(folder / name)[:1] not in ([], ["max"]) for name in ("memory.max", "memory.high", "cpu.max"))
 
 
 def _words(path: Path) -> list[str]:
