@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lading.model.problems import ExitCode
+from lading.environments.store import list_environments
+from lading.model.problems import ExitCode, LadingError
 from tests.conda.conftest import MINOR, Channels, Project, conda_of
 from tests.support.conda_channel import Served
 
@@ -97,3 +98,16 @@ def test_an_answer_that_is_gone_the_next_moment_is_asked_for_again(project: Proj
         project.write({"environment.yml": ENVIRONMENT, ".condarc": f"channels: ['http://{server.host}']\n"})
         project.install()
         assert {package.name for package in conda_of(project.lock()).packages} == {"python", "six"}
+
+
+@pytest.mark.parametrize(("mute", "says"), [((".json", ".zst"), "it took too long"), ((".conda", ".bz2"), "nothing was received for")])
+def test_a_channel_that_says_nothing_is_not_waited_for_without_end(project: Project, channels: Channels, mute: tuple[str, ...], says: str):
+    with Served(channels.main.folder, mute=mute) as server:
+        condarc = f"channels: ['http://{server.host}']\nremote_read_timeout_secs: 0.3\n"
+        project.write({"environment.yml": ENVIRONMENT, ".condarc": condarc})
+        with pytest.raises(LadingError) as caught:
+            project.install()
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.code) == ("conda-channel-unreachable", ExitCode.NETWORK)
+    assert says in (problem.why or "")
+    assert not list_environments()

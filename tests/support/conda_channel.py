@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import distribution
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any, Self
 
 from tests.support.wheels import core_metadata, normalized
@@ -277,7 +277,7 @@ class Served:
     """A folder with channels over HTTP on loopback. ``token`` must stand as ``/t/TOKEN/`` before the path; ``password`` be sent.
 
     With ``certificate`` (its file and the key's) it speaks HTTPS. It is a proxy for the hosts of any URL as well. ``stumbles`` is how often it
-    answers a request for a path with 503 before it answers it.
+    answers a request for a path with 503 before it answers it; paths that end with ``mute`` it never answers.
     """
 
     def __init__(
@@ -288,8 +288,10 @@ class Served:
         password: tuple[str, str] | None = None,
         certificate: tuple[Path, Path] | None = None,
         stumbles: int = 0,
+        mute: tuple[str, ...] = (),
     ) -> None:
         self.requests: list[str] = []
+        self._over = Event()
         outer, expected = self, None
         if password:
             expected = "Basic " + base64.b64encode(":".join(password).encode()).decode()
@@ -300,6 +302,9 @@ class Served:
 
             def send_head(self) -> Any:
                 outer.requests.append(self.path)
+                if self.path.endswith(mute):
+                    outer._over.wait()
+                    return None
                 if outer.requests.count(self.path) <= stumbles:
                     self.send_error(503)
                     return None
@@ -330,6 +335,7 @@ class Served:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._over.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

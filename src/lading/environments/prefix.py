@@ -13,9 +13,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -24,10 +23,11 @@ from lading.environments.conda_cache import damaged_package, forget_package
 from lading.environments.home import ENVIRONMENTS, home
 from lading.environments.link_scripts import run_scripts
 from lading.environments.prefix_failures import explain
+from lading.environments.prefix_progress import Progress, watched
 from lading.environments.verify import Question, incomplete, installed, same_version
 from lading.explain.text import count as counted
-from lading.model.conda import CondaLock, CondaPackage
-from lading.model.events import Event, Phase, Reporter
+from lading.model.conda import CondaLock, CondaPackage, Network
+from lading.model.events import Phase
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import Interpreter
@@ -37,8 +37,6 @@ from lading.resolvers.places import local_path
 
 if TYPE_CHECKING:
     from lading.environments.build import Work
-
-STEP = "Installing conda packages"
 
 # An interrupted installation is removed until nothing came back for so many looks, this many seconds apart; 2 s at most.
 _TRIES, _QUIET, _PAUSE = 100, 3, 0.02
@@ -99,7 +97,7 @@ class _Early:
 
 
 async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _Early) -> None:
-    progress = _Progress(work.reporter, len(conda.packages), early.ask)
+    progress = Progress(work.reporter, len(conda.packages), early.ask)
     progress.report(Phase.STARTED, counted(len(conda.packages), "package"))
     try:
         await _install(work, conda, place, final, progress)
@@ -112,14 +110,15 @@ async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _
 
 
 async def _install(
-    work: Work, conda: CondaLock, place: Path, final: Path, progress: _Progress, *, mended: frozenset[str] = frozenset()
+    work: Work, conda: CondaLock, place: Path, final: Path, progress: Progress, *, mended: frozenset[str] = frozenset()
 ) -> None:
     """Link the packages. One that is damaged in the cache is fetched once more; ``mended`` are those that were."""
     import rattler  # noqa: PLC0415 -- an optional part
 
     cache = caches(home(), os.environ).packages
+    network = work.plan.conda.network if work.plan.conda else Network()
     try:
-        await rattler.install(
+        installing = rattler.install(
             [record_of(package, work.root) for package in conda.packages],
             target_prefix=place,
             cache_dir=Path(cache),
@@ -131,6 +130,7 @@ async def _install(
             reporter=progress,  # type: ignore[arg-type] # it calls the hooks that are there
             alternative_target_prefix=final,
         )
+        await watched(installing, progress, network.patience)
     except BaseException as error:
         _take_away(place)
         damaged = damaged_package(str(error), cache)
@@ -150,44 +150,6 @@ def _take_away(place: Path) -> None:
             return
         shutil.rmtree(place, ignore_errors=True)
         time.sleep(_PAUSE)
-
-
-class _Progress:
-    """py-rattler's progress as events: bytes while downloading, packages while linking.
-
-    It has those of py-rattler's hooks that something is made of: each that is there costs a call for every package.
-    """
-
-    def __init__(self, reporter: Reporter, total: int, python_is_there: Callable[[], None]) -> None:
-        self._reporter, self._total, self._linked = reporter, total, 0
-        self._bytes: dict[int, tuple[int, int]] = {}
-        self._python_is_there, self._python = python_is_there, -1
-        self._downloads = count()
-
-    def begin_again(self) -> None:
-        """Count the packages from the first one."""
-        self._linked = 0
-
-    def report(self, phase: Phase, message: str, **counts: int | str) -> None:
-        self._reporter(Event(step=STEP, phase=phase, message=message, **counts))  # type: ignore[arg-type] # the counts of an event
-
-    def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:
-        self._bytes[download_idx] = (progress, total or 0)
-        done, whole = (sum(pair[part] for pair in self._bytes.values()) for part in (0, 1))
-        self.report(Phase.PROGRESS, "downloading", done=done, total=max(done, whole), unit="bytes")
-
-    def on_link_start(self, operation: int, package_name: str) -> int:
-        self.report(Phase.PROGRESS, package_name, done=self._linked, total=self._total, unit="packages")
-        self._python = operation if package_name == "python" else self._python
-        return operation
-
-    def on_link_complete(self, index: int) -> None:
-        self._linked += 1
-        if index == self._python:
-            self._python_is_there()
-
-    def on_download_start(self, _cache_entry: int) -> int:
-        return next(self._downloads)
 
 
 def _must_be_reachable(work: Work, conda: CondaLock) -> None:

@@ -28,6 +28,8 @@ class _Said:
 def explain(error: Exception, lock: str) -> Problem:
     """The problem of a failed installation; ``lock`` is the lock's name."""
     text = redact_conda(str(error))
+    if isinstance(error, TimeoutError):
+        return _unreachable(_Said(text, "A conda package", Origin(lock)))
     package = re.search(r"failed to (?:fetch|download|link|extract) (?:'|`)?([\w.+-]+)", text)
     said = _Said(text, package[1] if package else "A conda package", Origin(lock))
     return next((describe for pattern, describe in _KNOWN if re.search(pattern, text)), _unknown)(said)

@@ -31,7 +31,8 @@ class Condarc:
     """conda's configuration. ``paths`` are the files that say something, the strongest first.
 
     ``custom`` are channels by name with the URL above them, ``multichannels`` names that stand for several; ``mirrors`` are places that
-    answer for a channel. ``verify`` is ``yes``, ``no``, a path to certificates, or empty; ``proxies`` are by scheme. ``ignored`` are keys with a say in
+    answer for a channel. ``verify`` is ``yes``, ``no``, a path to certificates, or empty; ``proxies`` are by scheme;
+    ``patience`` is for how many seconds nothing may be received. ``ignored`` are keys with a say in
     what is found, or how, that have no effect here.
     """
 
@@ -45,6 +46,7 @@ class Condarc:
     priority: str | None = None
     verify: str = ""
     proxies: Mapping[str, SecretUrl] = field(default_factory=dict)
+    patience: float | None = None
     ignored: tuple[str, ...] = ()
 
     def over(self, weaker: Condarc) -> Condarc:
@@ -60,6 +62,7 @@ class Condarc:
             priority=self.priority or weaker.priority,
             verify=self.verify or weaker.verify,
             proxies={**weaker.proxies, **self.proxies},
+            patience=weaker.patience if self.patience is None else self.patience,
             ignored=tuple(dict.fromkeys((*self.ignored, *weaker.ignored))),
         )
 
@@ -109,6 +112,7 @@ def read(path: str, files: ProjectFiles, environ: Mapping[str, str] = NO_VARIABL
         mirrors=reading.maps("mirrored_channels"),
         priority={"true": "strict", "false": "disabled"}.get(priority, priority) or None,
         verify=reading.verify(),
+        patience=reading.number("remote_read_timeout_secs"),
         proxies={scheme: url for scheme, url in reading.proxies().items() if scheme in _SCHEMES},
         ignored=(
             *(key for key in _WITHOUT_EFFECT if root.get(key)),
@@ -127,6 +131,12 @@ class _Reading:
         """A text in lower case; empty without one."""
         entry = self.root.get(key)
         return entry.value.text.lower() if entry and isinstance(entry.value, Scalar) else ""
+
+    def number(self, key: str) -> float | None:
+        """A number above zero; None without one."""
+        entry = self.root.get(key)
+        value = entry.value.value if entry and isinstance(entry.value, Scalar) else None
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 else None
 
     def texts(self, key: str) -> tuple[ChannelUrl, ...]:
         """A list of channels, or a single one."""

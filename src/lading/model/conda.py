@@ -332,11 +332,12 @@ class Network:
     """How this machine reaches channels, beyond what the usual variables say.
 
     ``verify`` is `UNVERIFIED`, a path to certificates that are trusted in place of the machine's own, or empty. ``proxies`` are by scheme: ``http``,
-    ``https`` or ``all``. ``path`` is the file that says so.
+    ``https`` or ``all``. ``patience`` is for how many seconds nothing may be received. ``path`` is the file that says so.
     """
 
     verify: str = ""
     proxies: tuple[tuple[str, SecretUrl], ...] = ()
+    patience: float = 60.0
     path: str = ""
 
 

@@ -316,7 +316,13 @@ def _builds_dropped(frozen: list[MatchSpec], conda: CondaDependencies, platform:
 
 def _network(condarc: Condarc) -> Network:
     verify = "" if condarc.verify == "yes" else condarc.verify
-    return Network(verify=verify, proxies=tuple(condarc.proxies.items()), path=", ".join(map(_shortened, condarc.paths)))
+    usual = Network()
+    return Network(
+        verify=verify,
+        proxies=tuple(condarc.proxies.items()),
+        patience=usual.patience if condarc.patience is None else condarc.patience,
+        path=", ".join(map(_shortened, condarc.paths)),
+    )
 
 
 def _unverified(condarc: Condarc) -> tuple[Decision, ...]:

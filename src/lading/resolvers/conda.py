@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from rattler import Gateway, RepoDataRecord
 
 STEP = "Resolving conda packages"
+_REQUESTS = 5
+"""Reading an index takes some requests, for each of which conda's patience may be used up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +140,14 @@ class _Session:
 
         problems = ProblemCollector()
         waiting = list(self.channels)
+        patience = _REQUESTS * self.conda.network.patience  # it is not told how far py-rattler is
 
         async def read(channel: str) -> None:
             try:
                 # No package has this name: the index is read, and no record of it is made into an object.
-                await self.gateway.query([channel], self.platforms, ["_"], recursive=False)  # type: ignore[arg-type] # platforms are texts
-            except GatewayError as error:
+                asked = self.gateway.query([channel], self.platforms, ["_"], recursive=False)  # type: ignore[arg-type] # platforms are texts
+                await asyncio.wait_for(asked, patience)
+            except (GatewayError, TimeoutError) as error:
                 problems.add(unreachable(channel, error, self._channel_origin(channel), offline=self.options.offline))
             waiting.remove(channel)
             self._tell_of_channels(f"{ChannelUrl(channel)} is read", waiting)

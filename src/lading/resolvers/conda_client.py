@@ -175,7 +175,7 @@ def _not_written(told: str) -> Problem:
 
 def unreachable(channel: str, error: Exception, origin: Origin | None, *, offline: bool) -> Problem:
     """A channel that does not answer, or not with a channel."""
-    said = redact_conda(str(error))
+    said = redact_conda(str(error)) or "it took too long (remote_read_timeout_secs in a .condarc)"
     told = re.sub(r"^Request failed after \d+ retries\nCaused by: ", "", said)
     first = told.partition("\n")[0]
     shown = redact_conda(channel)
