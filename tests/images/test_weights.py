@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from lading.images.arrange import LARGE_FILE, MOST_OF_FILES, arrange_files
 from lading.images.folders import Found
@@ -64,6 +66,21 @@ def test_weights_are_layers_of_their_own_and_change_alone(lading: Command, base:
     (project / "cog.yaml").write_text(str(files["cog.yaml"]).replace("/weights/llm", "/weights/other"))
     stale = _build(lading, project, base, "--locked", check=False)
     assert stale.data["problems"][0]["rule"] == "weights-lock-stale"
+
+
+@pytest.mark.slow
+def test_a_container_finds_its_weights(lading: Command, base: Path, tmp_path: Path, podman_environ: dict[str, str]) -> None:
+    predictor = (
+        "import json\nfrom pathlib import Path\nfrom cog import BasePredictor\n\n\nclass Predictor(BasePredictor):\n    def setup(self) -> None:\n"
+        "        self.seen = [Path(path).read_text() for path in ('/weights/llm/config.json', '/src/own/a.bin', 'own/a.bin')]\n"
+        "        self.told = [one['name'] for one in json.loads(Path('/.cog/weights.json').read_text())['weights']]\n\n"
+        "    def predict(self) -> str:\n        return ' '.join([*self.seen, *self.told])\n"
+    )
+    files: dict[str, str | bytes] = {**PROJECT, "requirements.txt": "greeting==1.0\n", "cog.yaml": PROJECT["cog.yaml"] + WEIGHTS}
+    project = write(tmp_path / "weighty", {**files, "own/a.bin": "mine", "predict.py": predictor})
+    with Hub({"org/model": {"main": {"config.json": b"{}", "model.bin": b"m" * 5000}}}) as hub:
+        _build(lading, project, base, HF_ENDPOINT=hub.url)
+    assert lading("predict", "weighty:v1", **cast("Any", podman_environ)).out == "{} mine mine llm own\n"
 
 
 def _large(name: str) -> Found:
