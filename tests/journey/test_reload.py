@@ -160,6 +160,8 @@ def test_the_configuration_is_followed(project, served):
         assert ask(service, "/second")["pid"] == two["pid"]  # another endpoint needs no new workers
         assert service.client.post("/two").status_code != 200
         assert set(service.client.get("/").json()["apis"]) == {"one", "two", "three", "once"}
+        for path in ("/health-check", "/readyz", "/metrics", "/openapi.json"):
+            assert service.client.get(path).status_code == 200
         job = service.client.post("/once", json={}).json()["job_id"]
         wait_for_log(service, f"job {job} of once succeeded")
         write(folder / "cortex.yaml", CORTEX)
@@ -209,6 +211,7 @@ def test_a_cog_project_changes_its_signature_under_load(project, served):
         def load() -> None:
             while not over.is_set():
                 statuses.append(service.client.post("/predictions", json={"input": {"text": "x"}}).status_code)
+                statuses.append(service.client.get("/readyz").status_code)
 
         threads = [threading.Thread(target=load) for _ in range(3)]
         for thread in threads:

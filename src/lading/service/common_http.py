@@ -97,11 +97,12 @@ class CommonRoutes:
 
     async def health_check(self, request: Request) -> None:
         """``GET /health-check``: always 200; what counts is the body."""
-        reports = await asyncio.gather(*(service.health() for service in self.services))
+        services = tuple(self.services)  # which may come and go meanwhile
+        reports = await asyncio.gather(*(service.health() for service in services))
         # A server of nothing but batch and task APIs is ready: their workers come with each job.
         body: dict[str, Any] = _health_body(_worst(reports)) if reports else {"status": str(Health.READY)}
         if len(reports) > 1:
-            body["apis"] = {service.api.name: _health_body(report) for service, report in zip(self.services, reports, strict=True)}
+            body["apis"] = {service.api.name: _health_body(report) for service, report in zip(services, reports, strict=True)}
         await request.respond(200, _encode(body))
 
     async def live(self, request: Request) -> None:
@@ -110,10 +111,11 @@ class CommonRoutes:
 
     async def ready(self, request: Request) -> None:
         """``GET /readyz``: 200 only while every API takes predictions."""
-        reports = await asyncio.gather(*(service.health() for service in self.services))
-        named = [(service.api.name, report) for service, report in zip(self.services, reports, strict=True)]
+        services = tuple(self.services)
+        reports = await asyncio.gather(*(service.health() for service in services))
+        named = [(service.api.name, report) for service, report in zip(services, reports, strict=True)]
         reasons = [_reason(name, report) for name, report in named if report.status not in (Health.READY, Health.BUSY)]
-        reasons += [f"{service.api.name} is shutting down" for service in self.services if service.pool.stopping]
+        reasons += [f"{service.api.name} is shutting down" for service in services if service.pool.stopping]
         body = {"ready": not reasons, "reasons": reasons, "apis": {name: str(report.status) for name, report in named}}
         await request.respond(503 if reasons else 200, _encode(body))
 
