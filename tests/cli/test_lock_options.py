@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 import tomllib
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.resolvers.test_builds import sdist_that_runs
 from tests.support.command import lading, write_files
 from tests.support.index import LocalIndex
 from tests.support.wheels import wheel
@@ -198,3 +200,18 @@ def test_what_is_imported_and_not_declared_is_said_until_it_is(folder: Path):
     assert "[imports-undeclared]" in lading("plan", folder).out
     (folder / "predict.py").write_text(PREDICTOR)
     assert "[imports-undeclared]" not in lading("plan", folder).out
+
+
+def test_the_fix_for_no_build_isolation_does_what_the_option_was_for(tmp_path: Path, index: LocalIndex):
+    index.add("torch", "2.0")
+    index.publish(sdist_that_runs("import torch", "flash-attn", "1.0", ("torch",)))
+    lines = f"--index-url {index.url}\ntorch==2.0\nflash-attn==1.0 --no-build-isolation\n"
+    folder = write_files(tmp_path / "model", {"predict.py": PREDICTOR, "requirements.txt": lines})
+    refused = lading("lock", folder, "--json")
+    assert (refused.code, refused.problem["rule"], refused.problem["origin"]) == (2, "option-unknown", "requirements.txt:3")
+    setting = re.search(r"write (?P<setting>\S+ = \[[^\]]+\]) under \[tool\.uv\]", refused.problem["instead"])
+    assert setting is not None
+    (folder / "requirements.txt").write_text(lines.replace(" --no-build-isolation", ""))
+    (folder / "pyproject.toml").write_text(f"[tool.uv]\n{setting['setting']}\n")
+    assert lading("lock", folder).code == 0
+    assert versions(folder) == {"torch": "2.0", "flash-attn": "1.0"}

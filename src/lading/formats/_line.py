@@ -9,11 +9,12 @@ import posixpath
 import re
 from collections.abc import Mapping
 
+from lading.formats import _line_told as told
 from lading.formats._paths import exists, joined, normal, outside
 from lading.formats._pip_options import Option, OptionError, parse_options, split_line
 from lading.formats._place import Place, expand
 from lading.formats._requirement import read_editable, read_requirement
-from lading.model.decisions import Decision, Kind
+from lading.model.decisions import Decision
 from lading.model.files import ProjectFiles
 from lading.model.names import canonical
 from lading.model.origin import Origin
@@ -26,7 +27,6 @@ from lading.model.secrets import SecretUrl
 _PER_REQUIREMENT = ("hash", "config-settings", "global-option")
 _INDEXES = ("index-url", "extra-index-url")
 _HASH = pattern(r"(sha256|sha384|sha512):([0-9a-fA-F]+)")
-_FIRST_NAME = pattern(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SCHEME = pattern(r"[A-Za-z][A-Za-z0-9+.-]*://|file:", re.IGNORECASE)
 
 
@@ -144,7 +144,7 @@ class Reader:
         if hashes or settings:
             declared = replace(declared, hashes=hashes, options=settings)
         if declared.name == "sklearn":
-            self.options.decisions.append(_sklearn(declared, place))
+            self.options.decisions.append(told.sklearn(declared, place))
         return self._bound(declared, options, place)
 
     def _on_requirement(self, name: str, value: str, declared: Declared, place: Place) -> None:
@@ -158,7 +158,7 @@ class Reader:
                 instead=f'Write --config-settings="--build-option={value}" if the package builds with setuptools.',
             )
         elif name not in ("hash", "config-settings", "find-links", *_INDEXES):
-            raise _two_things(name, declared, place)
+            raise told.two_things(name, declared, place)
 
     def _bound(self, declared: Declared, options: list[Option], place: Place) -> Declared:
         """An index or a find-links place on the requirement's own line serves this requirement alone."""
@@ -180,7 +180,7 @@ class Reader:
                 instead="Keep one on this line; write the others on lines of their own, where they count for all packages.",
             )
         index, link = next(iter(indexes), None), next(iter(links), None)
-        self.options.decisions.append(_bound_decision(declared, index or link, place))
+        self.options.decisions.append(told.bound(declared, index or link, place))
         return replace(declared, index=index, find_links=link)
 
     def _editable(self, editables: list[str], options: list[Option], place: Place) -> Declared:
@@ -200,7 +200,7 @@ class Reader:
         declared = read_editable(editables[0], place)
         settings = tuple((name, _setting(value, place)) for name, value in options if name == "config-settings")
         if declared.via is not Via.PATH:
-            self.options.decisions.append(_not_editable(declared, place))
+            self.options.decisions.append(told.not_editable(declared, place))
         return replace(declared, options=settings) if settings else declared
 
     def _apply(self, options: list[Option], place: Place) -> None:
@@ -225,7 +225,7 @@ class Reader:
     def _without_place(self, name: str, value: str, place: Place) -> None:
         """Options of pip that cannot be kept as they are."""
         if name == "use-feature":
-            self.options.decisions.append(_pip_only(name, value, place))
+            self.options.decisions.append(told.pip_only(name, value, place))
         elif (name, value) == ("all-releases", ":all:"):
             self.options.flags.add("pre")
         elif name in ("all-releases", "only-final"):
@@ -245,9 +245,9 @@ class Reader:
     def _set_index(self, url: SecretUrl, place: Place) -> None:
         before = self.options.index_url
         if before is not None and before != url:
-            self.options.decisions.append(_replaced_index(before, url, place))
+            self.options.decisions.append(told.replaced_index(before, url, place))
         if self.options.extra_index_urls:
-            self.options.decisions.append(_kept_extra(self.options.extra_index_urls, place))
+            self.options.decisions.append(told.kept_extra(self.options.extra_index_urls, place))
         self.options.index_url = url
 
 
@@ -261,7 +261,7 @@ def _options(text: str, place: Place, *, alone: bool) -> list[Option]:
     try:
         options, others = parse_options(text)
     except OptionError as error:
-        raise _option_problem(error, place) from error
+        raise told.option_problem(error, place) from error
     if not others:
         return options
     if alone and others[0] == "-":
@@ -276,44 +276,6 @@ def _options(text: str, place: Place, *, alone: bool) -> list[Option]:
         f"pip would pass over `{place.masked(' '.join(others))}` on this line: {place.shown}",
         why="After the first option, pip reads options only.",
         instead="Write one requirement or option a line, with the requirement before its options.",
-    )
-
-
-def _option_problem(error: OptionError, place: Place) -> LadingError:
-    option = error.word.partition("=")[0]
-    instead = _COMMAND_LINE_ONLY.get(option, "Remove it, or give it on the command line of the tool that it belongs to.")
-    if option == "--no-build-isolation":
-        instead = _without_isolation(place)
-    return place.error(
-        "option-unknown", f"The options of this line cannot be read: {place.shown}", why=place.masked(str(error)), instead=instead
-    )
-
-
-def _without_isolation(place: Place) -> str:
-    """Where a package whose build needs the others is named: pip has this option on its command line alone."""
-    found = _FIRST_NAME.match(place.raw)
-    setting = f'no-build-isolation-package = ["{canonical(found[0])}"]' if found else "no-build-isolation = true"
-    return f"Remove it, and write {setting} under [tool.uv] in a pyproject.toml beside: what needs the other packages is built after them."
-
-
-_COMMAND_LINE_ONLY = {
-    "--no-deps": "Remove it. To keep out one dependency, pin the others in a constraints file (-c).",
-    "--timeout": "Remove it; set UV_HTTP_TIMEOUT instead.",
-    "--default-timeout": "Remove it; set UV_HTTP_TIMEOUT instead.",
-    "--upgrade": "Remove it; `lading lock` resolves anew.",
-    "-U": "Remove it; `lading lock` resolves anew.",
-    "--no-cache-dir": "Remove it; a cache does not change what is installed.",
-    "--user": "Remove it; packages go into the project's own environment.",
-}
-
-
-def _two_things(name: str, declared: Declared, place: Place) -> LadingError:
-    return place.error(
-        "two-things-on-a-line",
-        f"pip passes over --{name} when it stands on a requirement's line: {place.shown}",
-        instead=f"Write --{name} on a line of its own"
-        + (f", or name a pre-release: {declared.name}>=1.0rc1" if name == "pre" else "")
-        + ".",
     )
 
 
@@ -395,81 +357,4 @@ def _find_links(value: str, place: Place) -> SecretUrl:
         instead=f"Create it, or write the page's whole URL: https://{place.masked(value)}"
         if "." in value.partition("/")[0]
         else "Create it.",
-    )
-
-
-def _bound_decision(declared: Declared, url: SecretUrl | None, place: Place) -> Decision:
-    return Decision(
-        rule="index-on-line",
-        kind=Kind.CHOSEN,
-        subject=declared.name or "",
-        asked=place.shown,
-        chose=f"{url} for {declared.name} only",
-        because="pip passes over an index that stands on a requirement's line; there it can only be meant for that requirement",
-        origin=place.origin,
-        instead="the index on a line of its own, to use it for all packages",
-    )
-
-
-def _not_editable(declared: Declared, place: Place) -> Decision:
-    return Decision(
-        rule="git-not-editable",
-        kind=Kind.CHOSEN,
-        subject=declared.name or str(declared.url),
-        asked=place.shown,
-        chose="an ordinary installation of that commit",
-        because="an editable git checkout could change after it was locked",
-        origin=place.origin,
-        instead="a clone inside the project, named with -e ./FOLDER",
-    )
-
-
-def _replaced_index(before: SecretUrl, url: SecretUrl, place: Place) -> Decision:
-    return Decision(
-        rule="index-url-replaced",
-        kind=Kind.KEPT,
-        subject="indexes",
-        asked=f"{before}, then {url}",
-        chose=str(url),
-        because="the last --index-url counts, as in pip",
-        origin=place.origin,
-        instead="--extra-index-url for one of them, to use both",
-    )
-
-
-def _kept_extra(extra: list[SecretUrl], place: Place) -> Decision:
-    return Decision(
-        rule="extra-index-kept",
-        kind=Kind.CHOSEN,
-        subject="indexes",
-        asked=place.shown,
-        chose=f"that index, and {', '.join(str(url) for url in extra)} as well",
-        because="pip forgets every --extra-index-url that stands before --index-url; the order of lines should not matter",
-        origin=place.origin,
-        instead="the file without the extra index, if it is not wanted",
-    )
-
-
-def _pip_only(name: str, value: str, place: Place) -> Decision:
-    return Decision(
-        rule="pip-option-without-effect",
-        kind=Kind.ADVICE,
-        subject=f"--{name}",
-        asked=f"--{name}={value}",
-        chose="no effect",
-        because="it switches on a feature of pip's own, and Lading installs with uv",
-        origin=place.origin,
-    )
-
-
-def _sklearn(declared: Declared, place: Place) -> Decision:
-    return Decision(
-        rule="sklearn-is-scikit-learn",
-        kind=Kind.ADVICE,
-        subject="sklearn",
-        asked=declared.pep508,
-        chose=declared.pep508,
-        because="`sklearn` is a placeholder on the index, and its newer versions refuse to install; the package is called scikit-learn",
-        origin=place.origin,
-        instead="scikit-learn",
     )
