@@ -87,7 +87,12 @@ class Call:
 
 
 class Slot:
-    """A place where one prediction runs at a time, with its socket, and the memory through which large bodies come, or None."""
+    """A place where one prediction runs at a time, with its socket, and the memory through which large bodies come, or None.
+
+    ``views``: whether such a body may be looked at where it lies.
+    """
+
+    views = False
 
     def __init__(self, channel, region=None):
         self.channel, self.region = channel, region
@@ -107,7 +112,8 @@ class Slot:
         """The call of a frame, which nothing runs yet."""
         kind, number, head, body = frame
         if kind == SHARED:
-            body = self.region.take(int.from_bytes(body, "big"))
+            size = int.from_bytes(body, "big")
+            body = self.region.view(size) if self.views else self.region.take(size)
         return Call(self.channel, self.guard, number, loads(head.decode()), body)
 
     def finish(self):

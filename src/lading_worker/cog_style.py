@@ -87,16 +87,16 @@ class CogStyle:
         """
         files = InputFiles(call.head.get("scratch"))
         try:
-            try:
-                arguments = self._bind(call, files)
-                call.began = perf_counter()
-                body = self._run(call, arguments)
-            finally:
-                files.close()
+            arguments = self._bind(call, files)
+            call.began = perf_counter()
+            body = self._run(call, arguments)
         except BaseException as error:
+            files.close()
             _tell(call, error)
         else:
             call.succeeded(body)
+            # After the answer: who waits for it need not wait for the disk.
+            files.close()
 
     def _bind(self, call, files):
         value = _parse(call.body, self._quick.loads)

@@ -86,6 +86,8 @@ class Engine:
                 self._tracing = tracing.start(root, self._report)
             target = loading.load(root, self.load["file"], self.load["object"])
             self.style = make_style(self.load, target)
+            for slot in self.slots:
+                slot.views = self.load["style"] == "cog"
             phase = "setup"
             if self.style.asynchronous:
                 self._make_loop()

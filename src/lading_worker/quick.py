@@ -71,7 +71,7 @@ def _dumps(module):
 
 
 def read(text):
-    """`json.loads` of bytes; long texts, such as files in base64, are taken out first, which is ten times as fast.
+    """`json.loads` of bytes, or of a view of shared memory from its beginning; long texts, such as files in base64, are taken out first, which is ten times as fast.
 
     Raises:
         ValueError, RecursionError: as `json.loads`.
@@ -81,30 +81,30 @@ def read(text):
         rest, texts = pieces
         try:
             # A constant that JSON does not know stands where a text was; they are met again in their order.
-            return loads(rest.decode(), parse_constant=lambda _name: next(texts).decode())
+            return loads(rest.decode(), parse_constant=lambda _name: str(next(texts), "utf-8"))
         except ValueError:  # a long name, where no constant may stand; or it is no JSON at all
             pass
-    return loads(text.decode())
+    return loads(str(text, "utf-8"))
 
 
 def _take_out(text):
     """``(rest, texts)``: the JSON with ``NaN`` in the place of each long text, and these; None where that cannot be done."""
     rest, texts, position = [], [], 0
-    start = text.find(b'"')
+    source, size, view = getattr(text, "obj", text), len(text), memoryview(text)
+    start = source.find(b'"', 0, size)
     for _ in range(_QUOTES):
         if start < 0:
-            return _put_together(rest, texts, text[position:])
-        end = text.find(b'"', start + 1)
-        if end < 0 or text[end - 1] == 0x5C:  # a backslash: what a text is, only a parser knows
+            return _put_together(rest, texts, bytes(view[position:]))
+        end = source.find(b'"', start + 1, size)
+        if end < 0 or source[end - 1] == 0x5C:  # a backslash: what a text is, only a parser knows
             return None
         if end - start > _LONG:
-            found = text[start + 1 : end]
-            if b"\\" in found:
+            if source.find(b"\\", start + 1, end) >= 0:
                 return None
-            rest.append(text[position:start])
-            texts.append(found)
+            rest.append(bytes(view[position:start]))
+            texts.append(view[start + 1 : end])
             position = end + 1
-        start = text.find(b'"', end + 1)
+        start = source.find(b'"', end + 1, size)
     return None
 
 

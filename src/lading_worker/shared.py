@@ -17,13 +17,17 @@ class Region:
 
     def take(self, size):
         """The body that lies at its beginning, as bytes."""
+        return bytes(self.view(size))
+
+    def view(self, size):
+        """The same without a copy: it is this call's until its answer is sent."""
         if self._map is None or len(self._map) < size:
             import mmap
 
             if self._map is None:
                 keep_memory()
             self._map = mmap.mmap(self._number, os.fstat(self._number).st_size, access=mmap.ACCESS_READ)
-        return self._map[:size]
+        return memoryview(self._map)[:size]
 
 
 def keep_memory():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from typing import Any
 
 import pytest
@@ -215,3 +216,23 @@ def test_constants_beside_long_texts(body: bytes):
 def test_broken_json_with_long_texts_is_refused(body: bytes):
     with pytest.raises(ValueError):
         read(body.replace(b"%b", b"z" * 80_000))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": "x" * 80_000},
+        {"a": "x" * 80_000, "b": ["y" * 20_000, "z"], "c": None},
+        {"a": "\\" * 80_000},
+        {"a": [0.5] * 40_000},
+        {"a": "é" * 50_000},
+    ],
+)
+def test_what_lies_in_shared_memory_is_read_as_if_it_were_a_copy(value: object):
+    body = json.dumps(value, ensure_ascii=False).encode()
+    with mmap.mmap(-1, len(body) + 100_000) as memory:
+        memory[:] = b'"' * len(memory)  # what an earlier, longer body has left
+        memory[: len(body)] = body
+        view = memoryview(memory)[: len(body)]
+        assert read(view) == value
+        view.release()
