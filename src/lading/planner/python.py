@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lading.frameworks.suited import Suited
 
 _CANDIDATES = tuple(f"3.{minor}.{patch}" for minor in range(30) for patch in range(40))
-_LOCK = "pylock.lading.toml"
+_LOCKS = "pylock.lading"
 _PREFIX = pattern(r"^(?:cpython|python)-?(?=\d)")  # as uv and shells name interpreters: cpython-3.11, python3.11
 AUTO = "auto"
 """In place of a version: the newest Python that fits everything."""
@@ -52,7 +52,7 @@ class PythonChoice:
 
     def decide(self, version: str) -> Decision:
         """The record of the interpreter that was chosen. It goes into the lock, so it names no place on this machine."""
-        of_lock = self.request.origin.path == _LOCK
+        of_lock = self.request.origin.path.startswith(_LOCKS)
         asked = f"Python {self.request.text.strip()}"
         because = f"{self.request.origin} {'was made for' if of_lock else 'asks for'} it"
         if self.path:
@@ -88,6 +88,7 @@ def choose_python(
     *,
     asked: str | None = None,
     locked: str | None = None,
+    lock_path: str = "pylock.lading.toml",
 ) -> PythonChoice:
     """Find every request for a Python and put the strongest first.
 
@@ -101,6 +102,7 @@ def choose_python(
         files: The project.
         asked: ``--python`` as given: a version, a specifier, an interpreter's path, or `AUTO`.
         locked: The Python of the existing lock, a full version.
+        lock_path: That lock.
 
     Raises:
         LadingError: if two requests contradict each other, or one cannot be understood.
@@ -120,7 +122,7 @@ def choose_python(
         _from_command_line(asked) if asked else None,
         config.python,
         _from_file(files, ".python-version"),
-        _from_lock(locked, declared, declaration),
+        _from_lock(locked, lock_path, declared, declaration),
         *(_from_ignored(files, declaration) if declared is None else ()),
         _from_file(files, "runtime.txt"),
     ]
@@ -207,7 +209,7 @@ def _from_ignored(files: ProjectFiles, declaration: Declaration | None) -> list[
     return [request for request in found if request is not None]
 
 
-def _from_lock(version: str | None, declared: PythonRequest | None, declaration: Declaration | None) -> PythonRequest | None:
+def _from_lock(version: str | None, path: str, declared: PythonRequest | None, declaration: Declaration | None) -> PythonRequest | None:
     """The lock's Python, unless it is out of date: what is declared now asks for another, or has no wheels for it."""
     if version is None or (declared and not allows(declared.specifier, version)):
         return None
@@ -215,7 +217,7 @@ def _from_lock(version: str | None, declared: PythonRequest | None, declaration:
     if suited is not None and not allows(suited.specifier, version):
         return None
     minor = ".".join(version.split(".")[:2])
-    return PythonRequest(specifier=f"=={minor}.*", text=version, origin=Origin(_LOCK))
+    return PythonRequest(specifier=f"=={minor}.*", text=version, origin=Origin(path))
 
 
 def _must_agree(first: PythonRequest, other: PythonRequest) -> None:

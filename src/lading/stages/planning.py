@@ -48,6 +48,7 @@ def plan_one(project: Project, chosen: Chosen, options: Options, reporter: Repor
         project.files,
         asked=options.python,
         locked=existing.target.get("python") if existing and not by_conda else None,
+        lock_path=_lock_path(variant),
     )
     if options.python == AUTO and not by_conda and (existing is None or options.upgrade):
         python = _newest_that_fits(python, project, chosen, options, reporter)
@@ -292,9 +293,13 @@ def read_lock(project: Project, variant: str) -> Lock | None:
     """
     from lading.locks.lockfile import read as read_lock_text
 
-    path = f"pylock.lading-{variant}.toml" if variant else "pylock.lading.toml"
+    path = _lock_path(variant)
     content = project.files.read(path)
     return None if content is None else read_lock_text(content.decode("utf-8", "replace"), path)
+
+
+def _lock_path(variant: str) -> str:
+    return f"pylock.lading-{variant}.toml" if variant else "pylock.lading.toml"
 
 
 def as_reached(plan: Plan, project: Project, options: Options) -> Plan:
