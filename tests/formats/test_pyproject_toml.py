@@ -54,6 +54,14 @@ dependencies = [
     assert found.read == (PATH,)
 
 
+def test_tables_of_pixi_are_told_to_have_no_effect():
+    text = "[project]\nname = 'x'\n\n[tool.pixi.workspace]\nchannels = []\n\n[tool.pixi.dependencies]\nrdkit = '*'\n"
+    (decision,) = read(text).decisions
+    assert (decision.rule, decision.asked) == ("pixi-tables-not-used", "tool.pixi.dependencies")
+    assert str(decision.origin) == "pyproject.toml:7"
+    assert not read("[project]\nname = 'x'\n[tool.pixi.tasks]\na = 'b'\n").decisions
+
+
 def test_the_group_named_lading_joins_with_what_it_includes():
     text = """
 [project]

@@ -131,6 +131,25 @@ def with_uv_settings(declaration: Declaration, path: str, files: ProjectFiles, e
     )
 
 
+def _of_pixi(reader: TomlReader) -> tuple[Decision, ...]:
+    """What pixi would install beside the project's own dependencies, which is not read here: its lock and its own file are."""
+    tables = [key for key in ("dependencies", "pypi-dependencies", "target", "feature") if reader.table("tool", "pixi", key)]
+    if not tables:
+        return ()
+    return (
+        Decision(
+            rule="pixi-tables-not-used",
+            kind=Kind.ADVICE,
+            subject=name,
+            asked=", ".join(f"tool.pixi.{key}" for key in tables),
+            chose="no effect",
+            because="pixi's dependencies are read in a pixi.lock and in a pixi.toml",
+            origin=reader.toml.origin("tool", "pixi", tables[0]),
+            instead="the pixi.lock beside it, which `pixi lock` writes, or a pixi.toml with the same tables",
+        ),
+    )
+
+
 def _settings_used(declaration: Declaration, reader: TomlReader) -> Decision:
     keys = sorted(reader.table("tool", "uv"))
     return Decision(
@@ -201,7 +220,7 @@ class _Reading:
             exclude_newer=uv.exclude_newer,
             python=self.python(),
             dynamic=self.dynamic,
-            decisions=(*self.decisions, *poetry.decisions, *uv.decisions),
+            decisions=(*self.decisions, *poetry.decisions, *uv.decisions, *_of_pixi(self.reader)),
         )
 
     def _extras(self) -> list[str]:
