@@ -97,13 +97,19 @@ class CommonRoutes:
 
     async def health_check(self, request: Request) -> None:
         """``GET /health-check``: always 200; what counts is the body."""
-        services = tuple(self.services)  # which may come and go meanwhile
-        reports = await asyncio.gather(*(service.health() for service in services))
+        services, reports = await self._health()
         # A server of nothing but batch and task APIs is ready: their workers come with each job.
         body: dict[str, Any] = _health_body(_worst(reports)) if reports else {"status": str(Health.READY)}
         if len(reports) > 1:
             body["apis"] = {service.api.name: _health_body(report) for service, report in zip(services, reports, strict=True)}
         await request.respond(200, _encode(body))
+
+    async def _health(self) -> tuple[list[PredictionService], list[HealthReport]]:
+        """How each predictor is. One that was replaced or taken away while it was asked does not count."""
+        asked = tuple(self.services)
+        reports = await asyncio.gather(*(service.health() for service in asked))
+        pairs = [(service, report) for service, report in zip(asked, reports, strict=True) if service in self.services]
+        return [service for service, _ in pairs], [report for _, report in pairs]
 
     async def live(self, request: Request) -> None:
         """``GET /livez``: the server answers, so it lives."""
@@ -111,8 +117,7 @@ class CommonRoutes:
 
     async def ready(self, request: Request) -> None:
         """``GET /readyz``: 200 only while every API takes predictions."""
-        services = tuple(self.services)
-        reports = await asyncio.gather(*(service.health() for service in services))
+        services, reports = await self._health()
         named = [(service.api.name, report) for service, report in zip(services, reports, strict=True)]
         reasons = [_reason(name, report) for name, report in named if report.status not in (Health.READY, Health.BUSY)]
         reasons += [f"{service.api.name} is shutting down" for service in services if service.pool.stopping]
