@@ -181,7 +181,7 @@ def test_that_certificates_are_not_checked_is_told_and_no_part_of_what_is_locked
         "numpy\n", path="conda-packages.txt", files={"/home/me/.condarc": "ssl_verify: false\nproxy_servers: {http: 'http://me:pw@p:1'}\n"},
         environ={"HOME": "/home/me"},
     )  # fmt: skip
-    assert decisions["conda-certificates-not-checked"].because.startswith("~/.condarc says so; ")
+    assert decisions["conda-certificates-not-checked"].because.startswith("a .condarc says so; ")
     assert plan.facts() == plain.facts()
     assert "pw" not in str(plan.as_json()) + repr(plan)
     assert [secret.reveal() for secret in plan.secrets()] == ["http://me:pw@p:1"]

@@ -336,7 +336,7 @@ def _unverified(condarc: Condarc) -> tuple[Decision, ...]:
             subject="condarc",
             asked="ssl_verify: false",
             chose="the certificates of channels are not checked",
-            because=f"{', '.join(map(_shortened, condarc.paths))} says so; whoever stands between may read credentials and answer for a channel",
+            because="a .condarc says so; whoever stands between may read credentials and answer for a channel",
             instead="ssl_verify: with the path of the certificates to trust",
         ),
     )
