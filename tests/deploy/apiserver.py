@@ -60,7 +60,7 @@ class Request:
 
 @dataclass
 class ApiServer:
-    """The server. ``denied`` are (method, plural) that are forbidden; the next ``cut`` requests end without an answer."""
+    """The server. ``denied`` are (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer."""
 
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
@@ -101,14 +101,14 @@ class ApiServer:
         namespace, plural, *more = rest.split("/")
         if plural not in _KINDS:
             return 404, "404 page not found"
-        if (method, plural) in self.denied:
+        name, *sub = more or [""]
+        if (method, "/".join([plural, *sub])) in self.denied:
             verb = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}[method]
             return _failure(
                 403, "Forbidden", f'{plural} is forbidden: User "ci" cannot {verb} resource "{plural}" in namespace "{namespace}"'
             )
         if namespace != "models":
             return _failure(404, "NotFound", f'namespaces "{namespace}" not found')
-        name, *sub = more or [""]
         key = (namespace, plural, name)
         if method == "GET":
             return self._log(key) if sub else self._get(key) if name else self._list(namespace, plural, query)

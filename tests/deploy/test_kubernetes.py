@@ -264,6 +264,15 @@ def test_logs_of_one_and_of_several_pods(api: ApiServer, engine: KubernetesEngin
     assert all(line.startswith("[shop-") for line in lines)
 
 
+def test_logs_that_may_not_be_read_are_told_and_hide_no_failure(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
+    api.behaviours[BROKEN] = Behaviour(ready_after=None, waiting="InvalidImageName")
+    deploy(engine, cog)
+    api.denied = {("GET", "pods/log")}
+    assert problem_of(lambda: list(engine.logs("shop", None, follow=False))).rule == "cluster-forbidden"
+    found = problem_of(lambda: deploy(engine, replace(cog, image=BROKEN)))
+    assert (found.rule, "read the log" in str(found.detail)) == ("deployment-failed", True)
+
+
 def test_what_is_not_deployed_is_said_to_be_absent(engine: KubernetesEngine) -> None:
     assert engine.status("shop").state is State.ABSENT
     for call in (lambda: engine.delete("shop", None, silent), lambda: engine.rollback("shop", None, silent)):

@@ -188,7 +188,10 @@ class KubernetesEngine:
         for pod in pods:
             statuses = (pod.get("status") or {}).get("containerStatuses") or ()
             if statuses and not all(one.get("ready") for one in statuses):
-                lines = list(self.cluster.lines(pod["metadata"]["name"], statuses[0]["name"], follow=False, tail=_TAIL))
+                try:
+                    lines = list(self.cluster.lines(pod["metadata"]["name"], statuses[0]["name"], follow=False, tail=_TAIL))
+                except LadingError as error:
+                    return str(error)  # what went wrong is told all the same
                 if lines:
                     return "\n".join(lines)
         return ""

@@ -107,12 +107,16 @@ class Cluster:
             self.checked(answer, f"delete {kind} {name}")
 
     def lines(self, pod: str, container: str, *, follow: bool, tail: int | None = None) -> Iterator[str]:
-        """The log of a container, line by line."""
+        """The log of a container, line by line.
+
+        Raises:
+            LadingError: if it cannot be had.
+        """
         query = {"container": container, "follow": "true" if follow else "false", **({"tailLines": str(tail)} if tail else {})}
         response = self._send("GET", self.path("Pod", pod) + "/log", query, None, None, stream=True)
         if response.status != 200:
-            response.drain_conn()
-            return
+            refused = Answer(status=response.status, body=_body(response.read()))
+            raise LadingError(self.problem(refused, f"read the log of Pod {pod}"))
         rest = b""
         try:
             for piece in response.stream(1 << 16):
