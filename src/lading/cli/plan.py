@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         output.data("")
         for text in (*_scripts(one, output), *_system_packages(one, output), *_origins(one, output)):
             output.data(f"{text}\n")
-        output.data(wrap(f"{one.plan.lock_path}: {_state_text(one)}", output.out_style))
+        output.data(wrap(f"{one.plan.lock_path}: {_state_text(one, options)}", output.out_style))
     return 0
 
 
@@ -82,7 +82,8 @@ def _state(planned: pipeline.Planned) -> dict[str, object]:
     return {"state": "stale", "because": list(planned.stale)} if planned.stale else {"state": "fresh"}
 
 
-def _state_text(planned: pipeline.Planned) -> str:
+def _state_text(planned: pipeline.Planned, options: pipeline.Options) -> str:
     if planned.existing is None:
-        return "not made yet; `lading lock` makes it"
+        asked = bool(options.selection or options.platform or options.python or options.accelerator != "auto")
+        return f"not made yet; `lading lock`{' with these options' if asked else ''} makes it"
     return "out of date: " + "; ".join(planned.stale) if planned.stale else "up to date"
