@@ -61,8 +61,17 @@ class Three:
 
     def start_worker(self, host: hosts.Host) -> None:
         where = ["--address", f"{self.head.address}:{PORT}", "--node-ip-address", host.address, "--num-cpus", "4"]
-        host.start([*RAY, *where, "--temp-dir", str(host.folder / "r")], self.of(host))
-        host.wait_for("Ray runtime started")
+        for last in (False, False, True):
+            host.start([*RAY, *where, "--temp-dir", str(host.folder / "r")], self.of(host))
+            try:
+                host.wait_for("Ray runtime started")
+            except AssertionError:
+                # On a busy machine Ray gives up the start of a node after 30 seconds.
+                if last:
+                    raise
+                host.kill()
+            else:
+                return
 
     def lading(self, *words: str | Path, code: int = 0) -> Any:
         """Run ``lading WORDS --json`` on the head."""

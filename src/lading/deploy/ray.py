@@ -29,7 +29,7 @@ from lading.deploy.engine import (
     not_deployed,
 )
 from lading.deploy.ray_plan import HOST, Application, applications, from_json, scaled
-from lading.deploy.ray_session import nodes, problems_of, session, slow_ingress, warnings_of
+from lading.deploy.ray_session import nodes, patiently, problems_of, session, slow_ingress, warnings_of
 from lading.jobs.opening import VARIABLE, is_database
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
@@ -119,7 +119,7 @@ class RayEngine:
             if key is not None:
                 kept.write_secrets(key, secrets)
             made = applications(deployment, digest, number, key)
-            _start_serve(deployment)
+            patiently(lambda: _start_serve(deployment))
             return self._begin(deployment.name, record, made, digest)
 
     def _begin(self, name: str, record: dict[str, Any], made: tuple[Application, ...], digest: str) -> Revision:
@@ -139,8 +139,9 @@ class RayEngine:
         old = {one["name"] for revision in record["revisions"] for one in revision["applications"]}
         dropped, record["revisions"] = record["revisions"][:-_KEPT], record["revisions"][-_KEPT:]
         kept.write_record(name, record)
-        serve.run_many([_target(one) for one in made], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
-        running = serve.status().applications
+        targets = [_target(one) for one in made]
+        patiently(lambda: serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False))
+        running = patiently(serve.status).applications
         for gone in sorted((old - {one.name for one in made}) & set(running)):
             serve.delete(gone, _blocking=False)
         _forget(record, dropped)
@@ -155,7 +156,7 @@ class RayEngine:
             names = [one.name for one in _applications(_revision(record, revision.number))]
             told = ""
             while True:
-                running = serve.status().applications
+                running = patiently(serve.status).applications
                 states = {name: str(running[name].status.value) if name in running else "NOT_STARTED" for name in names}
                 bad = next((name for name in names if states[name] in _FAILED), None)
                 if bad is not None:
@@ -340,10 +341,10 @@ def _applications(revision: Mapping[str, Any]) -> tuple[Application, ...]:
 
 
 def _target(application: Application) -> Any:
-    from ray import serve  # noqa: PLC0415 -- an extra
     from ray.serve.api import RunTarget  # noqa: PLC0415 -- as above
 
     from lading.deploy.ray_host import Host  # noqa: PLC0415 -- it brings the server with it
+    from ray import serve  # noqa: PLC0415 -- an extra
 
     # By its version Serve knows that the replicas there are do, where their number alone changes.
     version = f"{application.plan.revision}-{application.plan.digest[:12]}"
@@ -365,7 +366,7 @@ def _details() -> dict[str, Any]:
     from ray.serve.context import _get_global_client  # noqa: PLC0415 -- an extra, and no public name for it
 
     client: Any = _get_global_client()
-    found: dict[str, Any] = client.get_serve_details()
+    found: dict[str, Any] = patiently(client.get_serve_details)
     return found
 
 

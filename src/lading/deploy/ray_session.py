@@ -7,15 +7,17 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import lading
 from lading.deploy.engine import Place, missing_package
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 
+T = TypeVar("T")
 HA_PROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 """Ray's variable for its fast ingress; read where Serve's controller starts."""
 NAMESPACE = "lading"
@@ -45,8 +47,9 @@ def import_ray() -> Any:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray  # noqa: PLC0415 -- an extra, and half a second
         import ray.serve  # noqa: PLC0415 -- as above
+
+        import ray  # noqa: PLC0415 -- an extra, and half a second
     except ImportError as error:
         raise missing_package("ray", "ray[serve]") from error
     return ray
@@ -72,7 +75,33 @@ def session(place: Place, environ: Mapping[str, str]) -> Iterator[Any]:
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
     except Exception as error:
         raise LadingError(_not_connected(address, error)) from error
-    yield ray
+    try:
+        yield ray
+    except ray.exceptions.RayError as error:
+        raise LadingError(_failed(error)) from error
+
+
+def patiently(work: Callable[[], T], seconds: float = 30.0) -> T:
+    """Ask Serve's controller, again while it is being restarted: Ray starts it anew when it or its node ends."""
+    import ray  # noqa: PLC0415 -- an extra
+
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return work()
+        except ray.exceptions.RayActorError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1.0)
+
+
+def _failed(error: Exception) -> Problem:
+    return Problem(
+        rule="ray-failed",
+        what=f"The Ray cluster did not do what it was asked to: {' '.join(str(error).split())[:400]}",
+        instead="Look at `ray status` and at the dashboard, and try again.",
+        code=ExitCode.DEPLOY,
+    )
 
 
 @contextlib.contextmanager
