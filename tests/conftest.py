@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.index import LocalIndex
+
+# How long an example takes depends on what else the machine does; a test that hangs meets pytest's own timeout.
+settings.register_profile("lading", deadline=None)
+settings.load_profile("lading")
 
 _LEAKS = ("UV_", "PIP_", "LADING_", "VIRTUAL_ENV", "CONDA_", "NETRC", "PYTHONPATH", "XDG_")
 
