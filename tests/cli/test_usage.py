@@ -133,10 +133,10 @@ def test_several_problems_are_shown_at_once(tmp_path: Path):
     assert len(run_lading("plan", "--json", cwd=tmp_path).data["problems"]) == 2
 
 
-@pytest.mark.parametrize(("words", "variable"), [((), ""), (("--no-color",), ""), ((), "1")])
+@pytest.mark.parametrize(("words", "variable"), [((), ""), (("--no-color",), ""), ((), "NO_COLOR"), ((), "COG_NO_COLOR")])
 def test_colour_is_for_terminals_that_want_it(project: Path, words: tuple[str, ...], variable: str):
     controller, terminal = pty.openpty()
-    environ = {**os.environ, "TERM": "xterm", "NO_COLOR": variable}
+    environ = {**os.environ, "TERM": "xterm", "NO_COLOR": "", **({variable: "1"} if variable else {})}
     with subprocess.Popen(
         [sys.executable, "-m", "lading", "plan", *words], cwd=project, env=environ, stdout=terminal, stderr=subprocess.DEVNULL
     ) as process:

@@ -42,8 +42,9 @@ def columns_of_terminal(environ: Mapping[str, str]) -> int | None:
 
 
 def style_for(stream: TextIO, environ: Mapping[str, str], *, no_color: bool = False, columns: int | None = None) -> Style:
-    """The style of a stream: no colour off a terminal, with ``--no-color``, ``NO_COLOR`` (any value) or ``TERM=dumb``."""
+    """The style of a stream: no colour off a terminal, with ``--no-color``, ``NO_COLOR`` or ``COG_NO_COLOR`` (any value), or ``TERM=dumb``."""
     terminal = stream.isatty()
-    colour = terminal and not no_color and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    unwanted = no_color or environ.get("NO_COLOR") or environ.get("COG_NO_COLOR")
+    colour = terminal and not unwanted and environ.get("TERM") != "dumb"
     width = columns or (int(environ["COLUMNS"]) if environ.get("COLUMNS", "").isdigit() else 0) or 100
     return Style(colour=colour, width=max(30, min(width, 120)))
