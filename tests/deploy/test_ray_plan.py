@@ -83,6 +83,15 @@ def test_what_serve_cannot_do_is_refused_before_anything_is_sent(tmp_path):
     assert problem.why == "Serve's routes have one application each."
 
 
+def test_apis_that_are_called_by_grpc_are_refused_too(tmp_path):
+    deployment = deployment_of(tmp_path, COG, "m")
+    (api,) = deployment.service.apis
+    called = replace(api, worker=replace(api.worker, cortex={"grpc": {"path": "a.proto"}}))
+    with pytest.raises(LadingError) as refused:
+        require(replace(deployment, service=replace(deployment.service, apis=(called,))), CAPABILITIES, Place(engine="ray"))
+    assert [problem.what for problem in refused.value.problems] == ["m needs gRPC, which ray does not do."]
+
+
 def test_what_is_shown_has_no_secret(cortex, tmp_path):
     deployment = replace(cortex, bundled=bundled(tmp_path / "one", COG), secrets={"LADING_JOBS": Secret("postgresql://u:geheim@h/d")})
     rendered = RayEngine(Place(engine="ray"), {}).render(deployment)

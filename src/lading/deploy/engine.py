@@ -44,6 +44,7 @@ class Feature(StrEnum):
     JOBS = "jobs"
     SCHEDULE = "scheduled jobs"
     LOGS = "logs"
+    GRPC = "gRPC"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,7 @@ class Deployment:
             Feature.GPU: any(api.cluster.compute.gpu for api in self.apis),
             Feature.SPLIT: bool(self.service.splitters),
             Feature.JOBS: bool(self.service.job_apis),
+            Feature.GRPC: any(api.worker.cortex.get("grpc") for api in self.apis),
         }
         return frozenset(one for one, needed in found.items() if needed)
 

@@ -46,7 +46,7 @@ OPTIONS = (
 )
 CAPABILITIES = Capabilities(
     image=False,
-    features=frozenset((Feature.SCALE, Feature.GPU, Feature.ROLLBACK, Feature.SPLIT, Feature.JOBS, Feature.LOGS)),
+    features=frozenset((Feature.SCALE, Feature.GPU, Feature.ROLLBACK, Feature.SPLIT, Feature.JOBS, Feature.LOGS, Feature.GRPC)),
     remarks={
         Feature.ROLLING: "The old server ends before the new one begins, so requests are refused while the model loads.",
         Feature.AUTOSCALE: "There is one machine; the number of processes is fixed.",

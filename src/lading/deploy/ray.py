@@ -46,6 +46,7 @@ CAPABILITIES = Capabilities(
     ),
     remarks={
         Feature.SPLIT: "Serve's routes have one application each.",
+        Feature.GRPC: "Replicas are asked by way of Serve's HTTP proxy.",
         Feature.JOBS: "Jobs need a database that every node reaches: --secret-env LADING_JOBS=postgresql://...",
         Feature.AUTOSCALE: "Serve has no tolerances, and no factors that bound one change: those of cortex.yaml are left out.",
     },
