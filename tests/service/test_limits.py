@@ -18,7 +18,7 @@ from lading.model.project import ProjectKind
 from lading.model.service import ServedApi, ServiceSpec, WorkerSpec
 from lading.service.limits import CPU, MEMORY, Hierarchies, LimitGroup, keep_to_processors
 from lading.service.process import environment_of
-from lading.service.resources import share_gpus, told, with_processes, without_limits
+from lading.service.resources import share_gpus, told, without_limits
 from tests.worker.test_whole_server import predict, serving
 
 EATER = """
@@ -148,7 +148,8 @@ def test_processors_stand_in_for_a_limit():
 def served(name: str, processes: int = 1, env: dict[str, str] | None = None, **compute) -> ServedApi:
     cluster = ClusterSettings(compute=Compute(**compute))
     worker = WorkerSpec(python="python", root="/", style="cortex", file="p.py", object="P", env=env or {})
-    return with_processes(ServedApi(name=name, worker=worker, cluster=cluster), processes)
+    worker = replace(worker, limits=cluster.compute.limits(processes))
+    return ServedApi(name=name, worker=worker, cluster=cluster, processes=processes)
 
 
 def spec(*apis: ServedApi) -> ServiceSpec:

@@ -110,10 +110,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     put_in_place(options, ready.config, output)
     spec = _service(ready, arguments, port)
     from lading.environments.claims import hold
-    from lading.service.resources import told
     from lading.service.server import serve
 
-    output.decisions(told(spec))
+    _tell_limits(spec, output)
 
     with hold(*ready.environments.values()):
         if not arguments.reload:
@@ -149,7 +148,20 @@ def _service(ready: pipeline.Ready, arguments: argparse.Namespace, port: int) ->
     return _within_limits(spec, arguments)
 
 
+def _asks(spec: ServiceSpec) -> bool:
+    return any(api.cluster.compute.asks for api in (*spec.apis, *spec.job_apis))
+
+
+def _tell_limits(spec: ServiceSpec, output: Output) -> None:
+    if _asks(spec):
+        from lading.service.resources import told
+
+        output.decisions(told(spec))
+
+
 def _within_limits(spec: ServiceSpec, arguments: argparse.Namespace) -> ServiceSpec:
+    if not _asks(spec):
+        return spec
     from lading.environments.host import find_machine
     from lading.service.resources import share_gpus, without_limits
 
@@ -180,13 +192,13 @@ def _allowed(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _adjusted(spec: ServiceSpec, arguments: argparse.Namespace) -> ServiceSpec:
     """The service with what the command line and Cog's variables say of processes, threads and uploads."""
-    from lading.service.resources import with_processes
     from lading.service.variables import with_cog_variables, with_threads
 
     def adjusted(api: ServedApi) -> ServedApi:
         worker = with_threads(api.worker, arguments.threads) if arguments.threads else api.worker
         worker = replace(worker, upload_url=arguments.upload_url)
-        return with_processes(replace(api, worker=worker), arguments.workers or api.processes)
+        processes = arguments.workers or api.processes
+        return replace(api, worker=replace(worker, limits=api.cluster.compute.limits(processes)), processes=processes)
 
     training = spec.training and replace(spec.training, worker=replace(spec.training.worker, upload_url=arguments.upload_url))
     spec = with_cog_variables(spec, os.environ)

@@ -19,6 +19,11 @@ class Compute:
     shared_memory: int | None = None
     written: tuple[str, ...] = ()
 
+    @property
+    def asks(self) -> bool:
+        """Whether the project says something that counts on one machine."""
+        return bool(self.written) or self.shared_memory is not None
+
     def limits(self, processes: int) -> Limits:
         """What each of so many processes of a replica may use: an equal share."""
         cpu = self.cpu if "cpu" in self.written else None

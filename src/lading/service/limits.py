@@ -10,10 +10,10 @@ import contextlib
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from lading.model.cluster import Limits
+from lading.model.records import dataclass
 from lading.service.descendants import ControlGroup
 
 MEMORY, CPU = "memory", "cpu"

@@ -27,11 +27,6 @@ def without_limits(spec: ServiceSpec) -> ServiceSpec:
     return _each(spec, free)
 
 
-def with_processes(api: ServedApi, processes: int) -> ServedApi:
-    """An API run by another number of processes, each with its share of what the API may use."""
-    return replace(api, processes=processes, worker=replace(api.worker, limits=api.cluster.compute.limits(processes)))
-
-
 def share_gpus(spec: ServiceSpec, environ: Mapping[str, str], count: Callable[[], int]) -> ServiceSpec:
     """Let each API that asks for GPUs see as many, others than its neighbours' while there are some.
 
@@ -65,8 +60,9 @@ def _each(spec: ServiceSpec, change: Callable[[ServedApi], ServedApi]) -> Servic
 
 def told(spec: ServiceSpec, hierarchies: Hierarchies | None = None, shared: Path = _SHARED) -> list[Decision]:
     """What becomes of the ``compute`` and ``shm_size`` of each API on this machine."""
-    found = hierarchies or Hierarchies.read()
-    return [decision for api in (*spec.apis, *spec.job_apis) for decision in _told(api, found, shared)]
+    asking = [api for api in (*spec.apis, *spec.job_apis) if api.cluster.compute.asks]
+    found = hierarchies or Hierarchies.read() if asking else Hierarchies(None, None, {})
+    return [decision for api in asking for decision in _told(api, found, shared)]
 
 
 def _told(api: ServedApi, found: Hierarchies, shared: Path) -> Iterator[Decision]:
