@@ -25,7 +25,8 @@ class PythonPredictor:
 
 
 @pytest.mark.slow
-def test_what_is_limited_is_told_and_may_be_left_out(project, served):
+def test_what_is_limited_is_told_and_may_be_left_out(project, served, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     folder = project(PROJECT)
     with served(folder) as service:
         assert "a: compute: mem 512 MiB, cpu 1.5" in service.log

@@ -193,7 +193,7 @@ def test_gpus_are_shared_out():
 def test_a_container_gets_the_limits_of_all_its_apis():
     import json
 
-    from lading.service.container import as_json
+    from lading.service.container import _with_environment, as_json
 
     def limits(*apis: ServedApi) -> dict[str, Any]:
         return container_limits({"run.lading.service": json.dumps(as_json(spec(*apis)))})
@@ -201,6 +201,7 @@ def test_a_container_gets_the_limits_of_all_its_apis():
     a = served("a", cpu=0.5, memory=1 << 30, shared_memory=64 << 20, written=("cpu", "mem"))
     b = served("b", cpu=0.25, memory=2 << 30, written=("cpu", "mem"))
     assert limits(a, b) == {"cpus": 0.75, "memory": (3 << 30) + (256 << 20), "shared_memory": 64 << 20}
+    assert [api.worker.limits for api in _with_environment(spec(a, b), {}).apis] == [Limits(), Limits()]  # the container's own hold
     assert limits(a, served("c")) == {"shared_memory": 64 << 20}
     from lading.images.engines import Engine
     from lading.images.running import RunOptions, _engine_flags

@@ -14,9 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lading.model.cluster import Limits
 from lading.model.events import Event, Phase
 from lading.model.problems import LadingError, Problem
-from lading.model.service import ServiceSpec
+from lading.model.service import ServedApi, ServiceSpec
 from lading.service.variables import with_cog_variables, with_options
 
 DEFAULT_PORT = 5000
@@ -61,9 +62,9 @@ def _with_environment(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceS
     """Where to listen, and variables of the container, which win over those that the project's configuration sets."""
     text = environ.get("PORT") or str(DEFAULT_PORT)
     port = int(text) if text.isascii() and text.isdigit() and int(text) < 65536 else DEFAULT_PORT
-    apis = tuple(replace(api, worker=replace(api.worker, env=_unset(api.worker.env, environ))) for api in spec.apis)
-    training = spec.training and replace(spec.training, worker=replace(spec.training.worker, env=_unset(spec.training.worker.env, environ)))
-    later = tuple(replace(api, worker=replace(api.worker, env=_unset(api.worker.env, environ))) for api in spec.job_apis)
+    apis = tuple(_inside(api, environ) for api in spec.apis)
+    training = spec.training and _inside(spec.training, environ)
+    later = tuple(_inside(api, environ) for api in spec.job_apis)
     spec = with_options(with_cog_variables(replace(spec, apis=apis, job_apis=later, training=training), environ), environ)
     spec = _chosen(spec, environ.get(APIS) or "")
     named = environ.get("LADING_JOBS") or ""
@@ -93,6 +94,11 @@ def _chosen(spec: ServiceSpec, names: str) -> ServiceSpec:
         splitters=tuple(one for one in spec.splitters if one.name in wanted),
         training=spec.training if wanted == there else None,
     )
+
+
+def _inside(api: ServedApi, environ: Mapping[str, str]) -> ServedApi:
+    """An API as it runs in a container, whose own limits hold instead of the workers'."""
+    return replace(api, worker=replace(api.worker, env=_unset(api.worker.env, environ), limits=Limits()))
 
 
 def _unset(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
