@@ -16,6 +16,7 @@ import pytest
 
 from tests.deploy import conformance
 from tests.deploy.support import COG
+from tests.deploy.test_container import JOBS
 from tests.support.command import lading, write_files
 from tests.support.index import LocalIndex
 
@@ -103,6 +104,16 @@ def test_a_server_that_was_killed_is_shown_as_stopped(project: Path, port: int, 
         time.sleep(0.05)
     assert lading("status", "-C", project).code == 7
     assert "hush-hush" not in lading("logs", "--to", "local", "-C", project).out
+
+
+@pytest.mark.slow
+def test_the_verbs_of_a_running_server_find_a_deployment_of_its_folder(project: Path, port: int) -> None:
+    (project / "cog.yaml").unlink()
+    write_files(project, JOBS)
+    assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
+    assert "nightly" in lading("get", "-C", project).out
+    done = lading("batch", "submit", "nightly", "-C", project, "--watch")
+    assert (done.code, "succeeded" in done.out) == (0, True), done.err
 
 
 def test_a_port_that_is_taken_is_told_before_anything_stops(project: Path, port: int) -> None:

@@ -297,7 +297,7 @@ def test_names_of_objects_are_names_and_differ(parts: list[str]) -> None:
     window=st.integers(1, 500).map(lambda tens: tens * 10.0),
     factors=st.tuples(st.floats(0, 0.99), st.floats(1.01, 10)),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_any_settings_give_valid_manifests(
     tmp_path_factory: pytest.TempPathFactory,
     least: int,

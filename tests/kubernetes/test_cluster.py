@@ -6,6 +6,7 @@ import json
 import shlex
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -36,6 +37,21 @@ JOBS = {
     "cortex.yaml": "- name: nightly\n  kind: TaskAPI\n  definition: {path: task.py}\n",
     "requirements.txt": "",
     "task.py": "class Task:\n    def __call__(self, config):\n        print('began')\n        if config.get('fail'):\n            raise ValueError('no rows')\n",
+}
+SPLIT = {
+    "cortex.yaml": """\
+- name: a
+  kind: RealtimeAPI
+  predictor: {type: python, path: predictor.py, config: {name: a}}
+- name: b
+  kind: RealtimeAPI
+  predictor: {type: python, path: predictor.py, config: {name: b}}
+- name: both
+  kind: TrafficSplitter
+  apis: [{name: a, weight: 90}, {name: b, weight: 10}]
+""",
+    "requirements.txt": "",
+    "predictor.py": "class PythonPredictor:\n    def __init__(self, config):\n        self.name = config['name']\n\n    def predict(self, payload):\n        return self.name\n",
 }
 BROKEN = conformance.PROJECT["predict.py"].replace('self.version = "v1"', "raise ValueError('no weights')")
 
@@ -113,6 +129,7 @@ def under_load(url: str) -> Iterator[Load]:
         sender.join()
         for thread in threads:
             thread.join()
+        sys.stderr.write(f"lost {len(load.lost)} of {load.answered + len(load.lost)}: {sorted(set(load.lost))}\n")
 
 
 def url_of(engine: OfThisVersion, name: str, node: str) -> str:
@@ -170,6 +187,17 @@ def test_a_model_that_does_not_load_is_taken_back(engine: OfThisVersion, name: s
         engine.wait(engine.apply(broken, silent), silent, 30)
     assert "no weights" in str(caught.value.problems[0].detail)
     conformance.check(url_of(engine, name, node))
+
+
+def test_a_splitter_shares_requests_out_by_weight(engine: OfThisVersion, name: str, node: str, loaded: Callable[..., Deployment]) -> None:
+    deploy(engine, loaded(name, SPLIT))
+    url = url_of(engine, name, node)
+    answers = []
+    for _ in range(100):
+        request = urllib.request.Request(f"{url}/both", b"1", {"content-type": "application/json"})
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            answers.append(json.loads(answer.read()))
+    assert {which: answers.count(which) for which in ("a", "b")} == {"a": 90, "b": 10}
 
 
 @pytest.mark.parametrize(("config", "condition"), [({}, "Complete"), ({"fail": True}, "Failed")])
