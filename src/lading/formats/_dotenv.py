@@ -7,6 +7,7 @@ file mean what they mean to bash, and what would run a command is refused.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from lading.formats._text import read_text
 from lading.model.files import ProjectFiles
@@ -17,6 +18,8 @@ _LINE = re.compile(r"(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*
 _PART = re.compile(r"""'(?P<single>[^']*)'|"(?P<double>(?:[^"\\]|\\.)*)"|\\(?P<escaped>.)|(?P<plain>[^\s'"\\]+)""", re.DOTALL)
 _REFERENCE = re.compile(r"\$(?:\{(?P<braces>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<bare>[A-Za-z_][A-Za-z0-9_]*))")
 _RUNS = re.compile(r"\$\(|`|\$\{[^}]*[^A-Za-z0-9_}]")
+_LONGEST = 200
+"""Lines that one value may have: a key or a certificate has fewer."""
 _ESCAPES = re.compile(r'\\(["\\$`])')
 
 
@@ -25,10 +28,7 @@ def read_dotenv(path: str, files: ProjectFiles, problems: ProblemCollector) -> d
     if files.read(path) is None:
         return {}
     variables: dict[str, str] = {}
-    for number, line in enumerate(read_text(path, files).splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
+    for number, text in _statements(read_text(path, files).splitlines()):
         found = _LINE.fullmatch(text)
         value = _value(found["value"], variables) if found else None
         if found is None or value is None:
@@ -36,6 +36,40 @@ def read_dotenv(path: str, files: ProjectFiles, problems: ProblemCollector) -> d
         else:
             variables[found["name"]] = value
     return variables
+
+
+def _statements(lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Each statement with the number of its first line: one line, or as many as its quotes hold."""
+    number = 0
+    while number < len(lines):
+        first, text = number, lines[number].strip()
+        number += 1
+        if not text or text.startswith("#"):
+            continue
+        last = next(
+            (end for end in range(number, min(len(lines), number + _LONGEST) + 1) if not _is_open("\n".join(lines[first:end]))), None
+        )
+        if last is not None and last > number:
+            text, number = "\n".join(lines[first:last]).strip(), last
+        yield first + 1, text
+
+
+def _is_open(text: str) -> bool:
+    """Whether a quote is not closed at a text's end."""
+    quote, escaped, before = "", False, " "
+    for character in text:
+        if escaped:
+            escaped = False
+        elif character == "\\" and quote != "'":
+            escaped = True
+        elif quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        elif character == "#" and before.isspace():
+            return False
+        before = character
+    return bool(quote)
 
 
 def _value(written: str, variables: dict[str, str]) -> str | None:
@@ -47,8 +81,8 @@ def _value(written: str, variables: dict[str, str]) -> str | None:
         if found is None:
             return None
         part = _part(found, variables)
-        if part is None:
-            return None
+        if part is None or ((found["plain"] or "").endswith("$") and rest[found.end() :][:1] in ("'", '"')):
+            return None  # $'...' means something else to bash
         parts.append(part)
         rest = rest[found.end() :]
     return None if rest.strip() and not rest.strip().startswith("#") else "".join(parts)
