@@ -49,13 +49,39 @@ def test_the_bases_own_python_is_used(debian: Path, lading: Command, tmp_path: P
     assert lading("predict", "on-debian:v1", "-i", "name=ant", **cast("Any", podman_environ)).out == "hello ant 1.0 \n"
 
 
-@pytest.mark.parametrize("example", ["iris", "blur", "sentiment"])
+_NEEDED = {
+    "iris": ("numpy", "scipy", "joblib", "cloudpickle", "threadpoolctl", "scikit-learn"),
+    "blur": ("pillow",),
+    "sentiment": ("vadersentiment", "requests", "urllib3", "idna", "certifi", "charset-normalizer"),
+    "torch-mnist": (
+        "torch",
+        "numpy",
+        "pillow",
+        "filelock",
+        "typing-extensions",
+        "sympy",
+        "mpmath",
+        "networkx",
+        "jinja2",
+        "markupsafe",
+        "fsspec",
+    ),
+}
+_WITH_CONDA = ("molecules",)
+"""Examples whose packages are conda's: `test_conda` makes such an image."""
+
+
+def test_every_example_is_made_into_an_image() -> None:
+    folders = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
+    assert {*_NEEDED, *_WITH_CONDA} == folders
+
+
+@pytest.mark.parametrize("example", _NEEDED)
 def test_an_example_runs_as_an_image(
     example: str, debian: Path, lading: Command, market: LocalIndex, tmp_path: Path, podman_environ: dict[str, str]
 ) -> None:
     """Built from the packages that are installed beside these tests, where they are; the lock is made for those versions."""
-    needed = {"iris": ("numpy", "scipy", "joblib", "threadpoolctl", "scikit-learn"), "blur": ("pillow",), "sentiment": ()}[example]
-    for name in needed:
+    for name in _NEEDED[example]:
         try:
             market.publish(repack(name))
         except ModuleNotFoundError:

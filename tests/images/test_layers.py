@@ -180,6 +180,7 @@ def test_a_wheel_whose_directory_lies_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
     """gzip's own size field holds 32 bits; readers of chained members must not care, and tar's field holds 8 GiB."""
     size = (4 << 30) + 12_345
