@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lading.environments.home import ENVIRONMENTS
@@ -49,21 +49,29 @@ def remove_packages(unused: tuple[Cached, ...]) -> tuple[Cached, ...]:
     return tuple(one for one in unused if _remove(one))
 
 
-def damaged_package(said: str, packages: str) -> str | None:
-    """The package that could not be linked because a file of it is gone from the cache ``packages``; None where something else failed.
+def mend(packages: str, names: Iterable[str]) -> bool:
+    """Remove those of the packages from the cache that lack a file, so that they are fetched again; whether there were any.
 
     py-rattler takes a package that it has unpacked once for whole; a program that cleans up may have taken files of it.
     """
-    found = re.search(rf"from {re.escape(packages)}/([^/\n]+)/[^\n]*No such file or directory", said)
-    return found[1] if found else None
+    damaged = [place for name in names if not _is_whole(place := os.path.join(packages, name))]
+    for place in damaged:
+        shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.unlink(f"{place}.lock")
+    return bool(damaged)
 
 
-def forget_package(packages: str, name: str) -> None:
-    """Remove an unpacked package from the cache, so that it is fetched when it is needed next."""
-    place = os.path.join(packages, name)
-    shutil.rmtree(place, ignore_errors=True)
-    with contextlib.suppress(OSError):
-        os.unlink(f"{place}.lock")
+def _is_whole(place: str) -> bool:
+    """Whether a package in the cache has every file that it lists; one that is not there lacks none."""
+    if not os.path.isdir(place):
+        return True
+    try:
+        with open(os.path.join(place, "info", "paths.json"), encoding="utf-8") as stream:
+            listed = [str(one["_path"]) for one in json.load(stream)["paths"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return all(os.path.lexists(os.path.join(place, path)) for path in listed)
 
 
 def _remove(cached: Cached) -> bool:

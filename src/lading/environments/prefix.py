@@ -6,40 +6,32 @@ used before. uv, which needs its Python to run, sees it there by a symbolic link
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
 import re
-import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lading.environments.ahead import ENVIRONMENT
-from lading.environments.conda_cache import damaged_package, forget_package
 from lading.environments.home import ENVIRONMENTS, home
 from lading.environments.link_scripts import run_scripts
-from lading.environments.prefix_failures import explain
-from lading.environments.prefix_progress import Progress, watched
+from lading.environments.prefix_link import Linking, link_packages
+from lading.environments.prefix_progress import Progress
 from lading.environments.verify import Question, incomplete, installed, same_version
 from lading.explain.text import count as counted
-from lading.model.conda import CondaLock, CondaPackage, Network
+from lading.model.conda import CondaLock, CondaPackage
 from lading.model.events import Phase
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import Interpreter
-from lading.resolvers.conda import record_of
-from lading.resolvers.conda_client import caches, client, require_rattler
+from lading.resolvers.conda_client import caches, require_rattler
 from lading.resolvers.places import local_path
 
 if TYPE_CHECKING:
     from lading.environments.build import Work
-
-# An interrupted installation is removed until nothing came back for so many looks, this many seconds apart; 2 s at most.
-_TRIES, _QUIET, _PAUSE = 100, 3, 0.02
 
 
 def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
@@ -54,7 +46,7 @@ def build_prefix(work: Work, folder: Path, conda: CondaLock) -> Path:
     _must_be_reachable(work, conda)
     _check_local_files(work, conda)
     with _Early(place) as early:
-        asyncio.run(_link(work, conda, place, final, early))
+        _link(work, conda, place, final, early.ask)
         _write_variables(work, place)
         with _seen_as(place, final):
             run_scripts(place, final, conda, work.plan.lock_path, work.scripts)
@@ -96,60 +88,16 @@ class _Early:
         return self._questions.enter_context(Question(self._place, "-V")).differences(interpreter)
 
 
-async def _link(work: Work, conda: CondaLock, place: Path, final: Path, early: _Early) -> None:
-    progress = Progress(work.reporter, len(conda.packages), early.ask)
-    progress.report(Phase.STARTED, counted(len(conda.packages), "package"))
+def _link(work: Work, conda: CondaLock, place: Path, final: Path, python_is_there: Callable[[], None]) -> None:
+    progress = Progress(work.reporter, len(conda.packages), python_is_there)
+    packages = counted(len(conda.packages), "package")
+    progress.report(Phase.STARTED, packages)
     try:
-        await _install(work, conda, place, final, progress)
+        link_packages(Linking(conda, work.plan, work.root, place, final), progress)
     except LadingError:
-        raise
-    except Exception as error:  # py-rattler has no common class for its errors
         progress.report(Phase.FAILED, "")
-        raise LadingError(explain(error, work.plan.lock_path)) from error
-    progress.report(Phase.FINISHED, counted(len(conda.packages), "package"))
-
-
-async def _install(
-    work: Work, conda: CondaLock, place: Path, final: Path, progress: Progress, *, mended: frozenset[str] = frozenset()
-) -> None:
-    """Link the packages. One that is damaged in the cache is fetched once more; ``mended`` are those that were."""
-    import rattler  # noqa: PLC0415 -- an optional part
-
-    cache = caches(home(), os.environ).packages
-    network = work.plan.conda.network if work.plan.conda else Network()
-    try:
-        installing = rattler.install(
-            [record_of(package, work.root) for package in conda.packages],
-            target_prefix=place,
-            cache_dir=Path(cache),
-            installed_packages=[],
-            platform=rattler.Subdir(conda.platform),
-            execute_link_scripts=False,
-            show_progress=False,
-            client=client(work.plan.conda),
-            reporter=progress,  # type: ignore[arg-type] # it calls the hooks that are there
-            alternative_target_prefix=final,
-        )
-        await watched(installing, progress, network.patience)
-    except BaseException as error:
-        _take_away(place)
-        damaged = damaged_package(str(error), cache)
-        if damaged is None or damaged in mended:
-            raise
-        forget_package(cache, damaged)
-        progress.begin_again()
-        await _install(work, conda, place, final, progress, mended=mended | {damaged})
-
-
-def _take_away(place: Path) -> None:
-    """Remove what an installation that was ended has linked; py-rattler's threads end what they are at before they stop."""
-    quiet = 0
-    for _ in range(_TRIES):
-        quiet = 0 if place.exists() else quiet + 1
-        if quiet == _QUIET:
-            return
-        shutil.rmtree(place, ignore_errors=True)
-        time.sleep(_PAUSE)
+        raise
+    progress.report(Phase.FINISHED, packages)
 
 
 def _must_be_reachable(work: Work, conda: CondaLock) -> None:

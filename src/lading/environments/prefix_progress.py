@@ -40,8 +40,8 @@ class Progress:
     It has those of py-rattler's hooks that something is made of: each that is there costs a call for every package.
     """
 
-    def __init__(self, reporter: Reporter, total: int, python_is_there: Callable[[], None]) -> None:
-        self._reporter, self._total, self._linked = reporter, total, 0
+    def __init__(self, reporter: Reporter, total: int, python_is_there: Callable[[], None], *, step: str = STEP) -> None:
+        self._reporter, self._total, self._linked, self._step = reporter, total, 0, step
         self._bytes: dict[int, tuple[int, int]] = {}
         self._python_is_there, self._python = python_is_there, -1
         self._downloads = count()
@@ -59,7 +59,7 @@ class Progress:
 
     def report(self, phase: Phase, message: str, **counts: int | str) -> None:
         """Tell of the step."""
-        self._reporter(Event(step=STEP, phase=phase, message=message, **counts))  # type: ignore[arg-type] # the counts of an event
+        self._reporter(Event(step=self._step, phase=phase, message=message, **counts))  # type: ignore[arg-type] # the counts of an event
 
     def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:
         """A part of a file has come."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tempfile
@@ -10,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lading.environments.activation import activation
-from lading.environments.home import home
 from lading.environments.link_scripts import find_scripts
-from lading.environments.prefix_failures import explain
+from lading.environments.prefix_link import Linking, link_packages
+from lading.environments.prefix_progress import Progress
 from lading.images.bytecode import compile_sources, file_sources
 from lading.images.folders import walk, write_found
 from lading.images.layers import LayerWriter
@@ -26,10 +25,8 @@ from lading.model.decisions import Kind as DecisionKind
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.plan import Plan
-from lading.model.problems import LadingError
 from lading.model.records import dataclass
-from lading.resolvers.conda import record_of
-from lading.resolvers.conda_client import caches, client, require_rattler
+from lading.resolvers.conda_client import require_rattler
 
 STEP = "Linking conda packages"
 _OF_MACHINE = ("extracted_package_dir", "package_tarball_full_path", "link")
@@ -68,7 +65,8 @@ def prefix_layers(
         reporter(Event(step=STEP, phase=Phase.STARTED, message=title))
         with tempfile.TemporaryDirectory(prefix="lading-conda-") as folder:
             linked = Path(folder) / "prefix"
-            asyncio.run(_link(conda, plan, linked, place, root))
+            linking = Linking(conda, plan, root, linked, Path("/") / place.prefix)
+            link_packages(linking, Progress(reporter, len(packages), lambda: None, step=STEP))
             scripts = [one.package.name for one in find_scripts(linked, Path("/") / place.prefix, conda, plan.lock_path)]
             _settle(linked)
             variables = _activated(linked, place)
@@ -79,27 +77,6 @@ def prefix_layers(
     own, decisions = _declared(plan)
     layers = tuple(layer for layer in known if layer is not None)
     return Prefix(layers, {**variables, **own}, (*decisions, *([_not_run(scripts)] if scripts else [])))
-
-
-async def _link(conda: CondaLock, plan: Plan, linked: Path, place: Place, root: Path) -> None:
-    import rattler  # noqa: PLC0415 -- an optional part
-
-    try:
-        await rattler.install(
-            [record_of(package, root) for package in conda.packages],
-            target_prefix=linked,
-            cache_dir=Path(caches(home(), os.environ).packages),
-            installed_packages=[],
-            platform=rattler.Subdir(conda.platform),
-            execute_link_scripts=False,
-            show_progress=False,
-            client=client(plan.conda),
-            alternative_target_prefix=Path("/") / place.prefix,
-        )
-    except (LadingError, KeyboardInterrupt):
-        raise
-    except Exception as error:  # py-rattler has no common class for its errors
-        raise LadingError(explain(error, plan.lock_path)) from error
 
 
 def _settle(linked: Path) -> None:
