@@ -30,6 +30,7 @@ from lading.model.environment import Environment
 from lading.model.events import Reporter, silent
 from lading.model.files import content_hash, fold_hashes
 from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
+from lading.model.project import ProjectKind
 from lading.model.secrets import Secret
 from lading.model.service import ServedApi, ServiceSpec
 
@@ -106,7 +107,7 @@ def make_bundle(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
         LadingError: if a signature cannot be read.
         OSError: if a file cannot be read.
     """
-    found = find_files(project.root)
+    found = find_files(project.root, cortex=project.config.kind is ProjectKind.CORTEX)
     files = _with_locks(found.files, locked, project)
     service, secrets = without_secrets(portable(project), project)
     bundle = Bundle(

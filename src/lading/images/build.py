@@ -37,6 +37,7 @@ from lading.model.decisions import Kind as DecisionKind
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.files import fold_hashes
 from lading.model.plan import Role
+from lading.model.project import ProjectKind
 from lading.model.records import dataclass, field, replace
 from lading.model.secrets import Redactor, Secret, redact_urls
 from lading.model.target import Interpreter, Target
@@ -235,7 +236,8 @@ class _Build:
     def _project_files(self) -> ProjectFilesFound:
         paths = {source.path for one in self.recipe.environments for source in one.plan.sources if source.role is Role.USED}
         paths |= {source.path for one in self.recipe.environments for source in one.plan.sources if source.role is Role.IGNORED}
-        found = find_files(self.recipe.root, files_with_secrets(self.recipe.root, sorted(paths), self.values))
+        secret = files_with_secrets(self.recipe.root, sorted(paths), self.values)
+        found = find_files(self.recipe.root, secret, cortex=self.recipe.service.get("kind") == ProjectKind.CORTEX)
         self.decisions += found.decisions
         # Weights that lie where containers have them come with their own layers.
         elsewhere = {one.path for weights in self.recipe.weights for one in weights.files}

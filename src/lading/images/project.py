@@ -26,6 +26,7 @@ _SECRET_FILES = (
 )  # fmt: skip
 _HARMLESS = ("*.env.example", ".env.example", ".env.template", ".env.sample", "cacert.pem", "ca-bundle.pem")
 _SHOWN = 3
+_DOTFILES = "dotfiles"
 
 
 @dataclass(slots=True)
@@ -36,8 +37,10 @@ class ProjectFilesFound:
     decisions: list[Decision] = field(default_factory=list)
 
 
-def find_files(root: Path, without: Iterable[str] = ()) -> ProjectFilesFound:
+def find_files(root: Path, without: Iterable[str] = (), *, cortex: bool = False) -> ProjectFilesFound:
     """The project's files for an image. ``without`` are further paths that must stay out: they hold secrets.
+
+    ``cortex``: it is a project of Cortex, to which no file belongs whose name begins with a dot (cli/cmd/deploy.go of 0.32.0).
 
     Raises:
         OSError: if the folder cannot be read.
@@ -52,6 +55,8 @@ def find_files(root: Path, without: Iterable[str] = ()) -> ProjectFilesFound:
         if name in _FOLDERS if is_folder else any(fnmatch.fnmatchcase(name, pattern) for pattern in _FILES):
             return False
         said = ignored.named_by(f"{path}/" if is_folder else path)
+        if cortex and name.startswith(".") and not is_secret_name(name):
+            said = said or _DOTFILES
         if said is not None and not (is_folder and ignored.may_hold(path)):
             left_out.setdefault(said, []).append(f"{path}/" if is_folder else path)
             return False
@@ -76,15 +81,16 @@ def is_secret_name(name: str) -> bool:
 
 def _ignored(name: str, paths: list[str]) -> Decision:
     shown = ", ".join(sorted(paths)[:_SHOWN]) + (f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else "")
+    named = f"{name} names {'it' if len(paths) == 1 else 'them'}"
     return Decision(
         rule="files-ignored",
         kind=Kind.CHOSEN,
         subject=name,
         asked=shown,
         chose="not in the image",
-        because=f"{name} names {'it' if len(paths) == 1 else 'them'}",
-        origin=Origin(name),
-        instead=f"an exception in {name}: !PATH",
+        because="no file whose name begins with a dot belongs to a project of Cortex" if name == _DOTFILES else named,
+        origin=None if name == _DOTFILES else Origin(name),
+        instead="another name" if name == _DOTFILES else f"an exception in {name}: !PATH",
     )
 
 
