@@ -66,6 +66,7 @@ class Cluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
+            "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "120",
         }
         self.command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
         self.command += ["--node-ip-address", own_address(), "--port", str(self.port), "--dashboard-port", str(self.dashboard)]

@@ -46,6 +46,7 @@ class Three:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(network.folder / "token"),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
+            "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "120",
         }
         self.head_environ = {**self.environ, "RAY_REDIS_ADDRESS": f"{network.address}:{PORT}"}
 

@@ -54,6 +54,7 @@ CAPABILITIES = Capabilities(
 _KEPT = 10
 """Revisions that are kept."""
 _POLL_SECONDS = 0.25
+_START_SECONDS = 120.0
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 _TAIL = 1500
 
@@ -120,7 +121,7 @@ class RayEngine:
             if key is not None:
                 kept.write_secrets(key, secrets)
             made = applications(deployment, digest, number, key)
-            patiently(lambda: _start_serve(deployment))
+            patiently(lambda: _start_serve(deployment), _START_SECONDS)
             return self._begin(deployment.name, record, made, digest)
 
     def _begin(self, name: str, record: dict[str, Any], made: tuple[Application, ...], digest: str) -> Revision:

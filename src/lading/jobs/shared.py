@@ -87,9 +87,11 @@ class SharedEngine(JobEngine):
     async def resume(self, apis: Collection[str]) -> int:
         """Take part in the jobs of these APIs from now on; returns how many there are. ``apis`` may change later."""
         self._apis = apis
-        jobs = await self._open_jobs()
         self._tending = asyncio.create_task(self._tend(), name="jobs-tend")
-        return len(jobs)
+        try:
+            return len(await self._open_jobs())
+        except StoreLostError:
+            return 0  # told by the other one, which tries again
 
     def begin(self, job: Job) -> None:
         """Look for work now: the store has a new job."""
