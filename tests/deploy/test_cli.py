@@ -98,6 +98,15 @@ def test_settings_of_the_cluster_come_from_the_project_not_from_the_image(tmp_pa
     assert scaler["spec"]["maxReplicas"] == 5
 
 
+def test_variables_of_a_dotenv_are_secrets(tmp_path: Path) -> None:
+    keep_image(tmp_path / "built", files=CORTEX)
+    project = write_files(tmp_path / "shop", {**CORTEX, ".env": "TOKEN=hush-hush\n"})
+    done = lading("deploy", project, "--to", "kubernetes", "--image", NAME, "--dry-run", "--json")
+    (secret,) = [one for one in done.data if one["kind"] == "Secret"]
+    assert secret["stringData"] == {"TOKEN": "****"}
+    assert "hush-hush" not in done.out
+
+
 def test_an_image_alone_can_be_deployed(tmp_path: Path) -> None:
     keep_image(tmp_path / "built")
     done = lading("deploy", NAME, "-C", tmp_path, "--to", "kubernetes", "--dry-run", "--json")

@@ -83,12 +83,15 @@ def _deployment(arguments: argparse.Namespace, place: Place, output: Output) -> 
     given = variables(arguments.env)
     secrets = {name: Secret(value) for name, value in variables(arguments.secret_env).items()}
     folder, deployment = (_of_image if takes_image else _of_project)(arguments, place, output)
-    return folder, replace(deployment, variables=given, secrets=secrets, options={**deployment.options, **options})
+    return folder, replace(
+        deployment, variables=given, secrets={**deployment.secrets, **secrets}, options={**deployment.options, **options}
+    )
 
 
 def _of_image(arguments: argparse.Namespace, place: Place, output: Output) -> tuple[Path, Deployment]:
     """An image: the one that PROJECT names, or a project's, which then says how it is scaled."""
     from lading.cli.images import names_image
+    from lading.deploy.bundle import without_secrets
     from lading.deploy.engine import Deployment
     from lading.deploy.imaged import read_image, with_settings_of
 
@@ -102,8 +105,9 @@ def _of_image(arguments: argparse.Namespace, place: Place, output: Output) -> tu
     if not project.config.apis:
         raise LadingError(no_predictor(project.config.path))
     imaged = read_image(arguments.image or imaging.default_name(project), side_loaded=side_loaded)
-    service = with_settings_of(imaged, project)
-    return options.directory, Deployment(name=name_of(arguments, options.directory), service=service, image=imaged.reference)
+    service, secrets = without_secrets(with_settings_of(imaged, project), project)
+    name = name_of(arguments, options.directory)
+    return options.directory, Deployment(name=name, service=service, image=imaged.reference, secrets=secrets)
 
 
 def _of_project(arguments: argparse.Namespace, _place: Place, output: Output) -> tuple[Path, Deployment]:
