@@ -372,6 +372,27 @@ def test_threads_take_streams_side_by_side(tmp_path):
         client.channel.close()
 
 
+def test_messages_that_there_is_no_room_for_are_refused(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path)], max_held_bytes=10_000, max_queue=2) as server:
+        server.wait_for("READY")
+        client = Client(server.port)
+        for method, kind in (("Predict", "unary_unary"), ("Spell", "unary_stream")):
+            with pytest.raises(grpc.RpcError) as raised:
+                list(client.call(method, kind)(client.ask("x" * 20_000), timeout=10))
+            assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "10000 bytes" in raised.value.details()
+        slow = client.ask("abc", pause={"nanos": 300_000_000})
+        open_ones = [client.call("Spell", "unary_stream")(slow) for _ in range(3)]
+        assert next(open_ones[0]).text == "a"
+        with pytest.raises(grpc.RpcError) as raised:
+            client.call("Predict")(client.ask("one too many"), timeout=10)
+        assert raised.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "the queue is full" in raised.value.details()
+        assert [[one.text for one in stream] for stream in open_ones] == [["b", "c"], ["a", "b", "c"], ["a", "b", "c"]]
+        client.channel.close()
+
+
 def test_a_prediction_that_takes_too_long_is_told_so(tmp_path):
     _project(tmp_path)
     with running(tmp_path, apis=[_texts(tmp_path)], predict_timeout=0.5) as server:

@@ -84,11 +84,12 @@ class GrpcRoutes:
         call = self._call(rpc, message, context)
         early: list[bytes] = []
         call.watchers.append(lambda event: early.append(event.data) if event.kind is EventKind.OUTPUT else None)
-        with self._held(len(message)):
-            try:
-                result: Result | Exception = await self.service.submit(call)
-            except (RefusedError, NoRoomError) as error:
-                result = error
+        result: Result | Exception
+        try:
+            with self._held(len(message)):
+                result = await self.service.submit(call)
+        except (RefusedError, NoRoomError) as error:
+            result = error
         for metadata in early:
             await context.send_initial_metadata(_decoded(json.loads(metadata)))
         return await self._answered(result, context)
@@ -99,20 +100,20 @@ class GrpcRoutes:
         answers = _Answers(call, self.service)
         feeding = None if messages is None else asyncio.create_task(answers.feed(messages))
         result: Result | Exception
-        with self._held(len(message)):
-            try:
+        try:
+            with self._held(len(message)):
                 self.service.begin(call)
                 async for first, piece in answers.pieces():
                     await (context.send_initial_metadata(_decoded(json.loads(piece))) if first else context.write(piece))
                 result = await call.answer
-            except (RefusedError, NoRoomError) as error:
-                result = error
-            finally:
-                answers.end()
-                if feeding is not None:
-                    feeding.cancel()
-                if call.result is None:
-                    self.service.pool.cancel(call)
+        except (RefusedError, NoRoomError) as error:
+            result = error
+        finally:
+            answers.end()
+            if feeding is not None:
+                feeding.cancel()
+            if call.result is None:
+                self.service.pool.cancel(call)
         return await self._answered(result, context)
 
     def _call(self, rpc: str, message: bytes, context: Any) -> Call:
