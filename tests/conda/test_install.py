@@ -328,6 +328,27 @@ def test_a_channel_that_fails_after_the_lock_was_made_is_named(
     assert not list_environments()
 
 
+@pytest.mark.parametrize(
+    ("python", "why"),
+    [
+        ("#!/bin/sh\necho a library is missing >&2\nexit 127\n", "Its Python does not run: a library is missing."),
+        ("#!/bin/sh\necho Python 3.4.1\n", f"Its Python is 3.4.1, not {PYTHON}."),
+    ],
+)
+def test_a_prefix_whose_python_does_not_run_is_not_published(project: Project, tmp_path: Path, python: str, why: str):
+    extra = Channel(tmp_path / "extra")
+    extra.add("python", PYTHON, "0_broken", files={"bin/python": python})
+    extra.add("data", "1.0", files={"share/data": "x"})
+    extra.index()
+    project.write({"environment.yml": f"channels: ['{extra.url}', nodefaults]\ndependencies: [python, data]\n"})
+    (project.root / ".condarc").unlink()
+    with pytest.raises(LadingError) as caught:
+        project.install()
+    (problem,) = caught.value.problems
+    assert (problem.rule, problem.why) == ("environment-incomplete", why)
+    assert not list_environments()
+
+
 def test_a_wrong_guess_about_a_name_is_found_when_it_is_installed(cortex: Project, channels: Channels, tmp_path: Path, index: LocalIndex):
     index.add("uses-odd", "1.0", requires=["odd>=1"])
     extra = Channel(tmp_path / "extra")
