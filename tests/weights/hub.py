@@ -33,20 +33,31 @@ class Hub:
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"hub": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
+        self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler) for _ in range(2)]
+        self._threads = [threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True) for one in self._servers]
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.daemon_threads = True
+            thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self._servers[0].server_address[1]}"
+
+    @property
+    def elsewhere(self) -> str:
+        """Another server, which large files come from."""
+        return f"http://127.0.0.1:{self._servers[1].server_address[1]}"
+
+    def blob(self, digest: str) -> bytes:
+        every = (content for refs in self.repositories.values() for files in refs.values() for content in files.values())
+        return next(content for content in every if hashlib.sha256(content).hexdigest() == digest)
 
     def files(self, repository: str, commit: str) -> dict[str, bytes] | None:
         known = self.repositories.get(repository, {}).values()
@@ -66,8 +77,8 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ") or None
         self.hub.requests.append((self.path, self.headers.get("Range") or "", token))
         path = unquote(parts.path)
-        if path.startswith("/cdn/"):  # another server, as far as tokens are concerned
-            self._send(self.hub.singles[path.removeprefix("/cdn/")])
+        if path.startswith("/cdn/"):
+            self._send(self.hub.blob(path.removeprefix("/cdn/")))
         elif path.startswith("/files/"):
             content = self.hub.singles.get(path.removeprefix("/files/"))
             self._send(content) if content is not None else self._answer(404, b"")
@@ -87,9 +98,18 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._tree(repository, ref, int(query.get("cursor", ["0"])[0]))
             return
+        if words[:2] == ["api", "resolve-cache"]:
+            words = words[2:]
         repository, commit, file = "/".join(words[:2]), words[3], "/".join(words[4:])
-        files = self.hub.files(repository, commit)
-        self._send(files[file]) if files and file in files else self._answer(404, b"")
+        content = (self.hub.files(repository, commit) or {}).get(file)
+        if content is None:
+            self._answer(404, b"")
+        elif len(content) >= LARGE:
+            self._answer(302, b"", {"Location": f"{self.hub.elsewhere}/cdn/{hashlib.sha256(content).hexdigest()}"})
+        elif not path.startswith("/api/"):  # the hub keeps those apart too, on the same server
+            self._answer(307, b"", {"Location": f"/api/resolve-cache{path}"})
+        else:
+            self._send(content)
 
     def _tree(self, repository: str, commit: str, start: int) -> None:
         files = self.hub.files(repository, commit) or {}

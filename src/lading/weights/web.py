@@ -30,6 +30,18 @@ Heard = Callable[[int], None]
 _T = TypeVar("_T")
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """A credential is for the server that it was given for: it follows a redirect there (as the hub's small files need), and nowhere else."""
+
+    def redirect_request(self, req: urllib.request.Request, *arguments: Any) -> urllib.request.Request | None:
+        """See the base class."""
+        following = super().redirect_request(req, *arguments)
+        login = req.unredirected_hdrs.get("Authorization")
+        if following is not None and login and urlsplit(following.full_url)[:2] == urlsplit(req.full_url)[:2]:
+            following.add_unredirected_header("Authorization", login)
+        return following
+
+
 class Web:
     """Requests to servers that have weights. ``environ`` says where a netrc is (``NETRC``); ``origin`` is the line that errors name."""
 
@@ -113,9 +125,9 @@ class Web:
         request = urllib.request.Request(url, headers={"User-Agent": "lading", "Accept-Encoding": "identity", **headers})  # noqa: S310 -- http, https: checked when read
         login = f"Bearer {token}" if token else self._login(url)
         if login:
-            # Not among the headers that follow a redirect to another server.
+            # Not among the headers that follow every redirect.
             request.add_unredirected_header("Authorization", login)
-        answer: addinfourl = urllib.request.urlopen(request, timeout=_SECONDS)  # noqa: S310 -- as above
+        answer: addinfourl = urllib.request.build_opener(_Redirects).open(request, timeout=_SECONDS)
         return answer
 
     def _login(self, url: str) -> str | None:
