@@ -8,6 +8,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from lading.images.store import Store
 from tests.images.support import PREDICTOR, PROJECT, Command, write
 from tests.support.index import LocalIndex
@@ -49,6 +51,7 @@ def test_what_no_name_needs_goes_and_the_next_build_is_as_before(base: Path, mar
     assert again.data["digest"] == second["digest"]
 
 
+@pytest.mark.slow
 def test_a_name_goes_where_it_is_asked_for_and_nothing_while_a_build_runs(base: Path, market: LocalIndex, tmp_path: Path) -> None:
     lading = Command(tmp_path / "home", market.url, tmp_path)
     project = write(tmp_path / "model", {**PROJECT, "requirements.txt": "greeting==1.0\n"})
