@@ -60,10 +60,11 @@ class Request:
 
 @dataclass
 class ApiServer:
-    """The server. ``denied`` are (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer."""
+    """The server. ``unknown`` are kinds that it does not have, ``denied`` (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer."""
 
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
     cut: int = 0
     refuse: list[int] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -99,7 +100,7 @@ class ApiServer:
     def _answered(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: Any) -> tuple[int, Any]:
         _, _, rest = path.partition("/namespaces/")
         namespace, plural, *more = rest.split("/")
-        if plural not in _KINDS:
+        if plural not in _KINDS or plural in self.unknown:
             return 404, "404 page not found"
         name, *sub = more or [""]
         if (method, "/".join([plural, *sub])) in self.denied:

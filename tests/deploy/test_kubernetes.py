@@ -285,6 +285,13 @@ def test_a_kind_that_the_cluster_lacks_is_told_with_its_product(engine: Kubernet
     assert (found.rule, "KEDA" in str(found.why)) == ("cluster-lacks-kind", True)
 
 
+def test_a_cluster_that_is_too_old_is_told_as_such(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
+    api.unknown = {"poddisruptionbudgets"}
+    found = problem_of(lambda: engine.apply(cog, silent))
+    assert (found.rule, "1.25" in str(found.why)) == ("cluster-lacks-kind", True)
+    assert api.objects == {}
+
+
 def test_rendering_needs_neither_a_cluster_nor_its_package(cog: Deployment, tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -43,7 +43,7 @@ def read_image(name: str, *, side_loaded: bool = False) -> Imaged:
     named = name.partition("/")[0]
     if not side_loaded and not ("." in named or ":" in named or named == "localhost"):
         raise LadingError(_no_registry(name))
-    digest, config = _from_store(name) if is_stored(name) else _from_registry(name)
+    digest, config = _from_store(name) if side_loaded or is_stored(name) else _from_registry(name)
     record = json.loads(config)
     settings = record.get("config") or {}
     text = (settings.get("Labels") or {}).get(_SERVICE)

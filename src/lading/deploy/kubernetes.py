@@ -141,7 +141,7 @@ class KubernetesEngine:
             if kind == "Secret" and not one.get("stringData"):
                 continue  # of an earlier revision: it is there, or its pods will say so
             answer = self.cluster.apply(one, dry_run=dry_run, force=force)
-            if answer.status == 404 and kind in ("ScaledObject", "InferenceService"):
+            if answer.status == 404 and "namespaces" not in answer.message:
                 problems.append(kind_unknown(kind))
             elif answer.status >= 300:
                 problems.append(self.cluster.problem(answer, f"apply {kind} {name}"))

@@ -27,12 +27,12 @@ def name_taken(kind: str, name: str, owner: str | None) -> Problem:
 
 
 def kind_unknown(kind: str) -> Problem:
-    """A product is not installed in the cluster."""
-    product = {"ScaledObject": "KEDA", "InferenceService": "KServe"}[kind]
+    """The cluster does not know a kind: a product is not installed there, or it is too old."""
+    product = {"ScaledObject": "KEDA", "InferenceService": "KServe"}.get(kind)
     return Problem(
         rule="cluster-lacks-kind",
         what=f"The cluster does not know the kind {kind}.",
-        why=f"{product} is not installed there.",
-        instead=f"Install {product}, or deploy without --{product.lower()}.",
+        why=f"{product} is not installed there." if product else "It is older than Kubernetes 1.25.",
+        instead=f"Install {product}, or deploy without --{product.lower()}." if product else "Deploy to a newer cluster.",
         code=ExitCode.DEPLOY,
     )
