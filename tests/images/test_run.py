@@ -18,6 +18,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from lading.images.store import Store
 from tests.images.support import PREDICTOR, PROJECT, Command, container, free_port, podman, which, write
 
 Build = Callable[..., Any]
@@ -296,9 +297,9 @@ def test_a_model_for_an_old_python_is_served_by_a_new_one(
 
 
 def test_a_report_shows_what_fills_the_image(lading: Command, project: Path, base: Path, tmp_path: Path) -> None:
-    lading("build", project, "-t", "reported:v1", "--base", base)
+    first = lading("build", project, "-t", "reported:v1", "--base", base, "--json").data["images"][0]
     (project / "requirements.txt").write_text("greeting==2.0\nlarge==1.0\n")
-    lading("build", project, "-t", "reported:v1", "--base", base)
+    second = lading("build", project, "-t", "reported:v1", "--base", base, "--json").data["images"][0]
     data = lading("report", "reported:v1", "--json", "-o", tmp_path / "page.html").data
     assert data["bytes"]["large"] > 11_000_000
     page = (tmp_path / "page.html").read_text()
@@ -306,6 +307,10 @@ def test_a_report_shows_what_fills_the_image(lading: Command, project: Path, bas
     assert re.search(r"<title>large: 11 MB \(packages\)</title>", page)
     assert "What changed since" in page
     assert "greeting" in page.partition("What changed since")[2]
+    for layer in {one["digest"] for one in first["layers"]} - {one["digest"] for one in second["layers"]}:
+        Store(lading.home / "images").path(layer).unlink()
+    lading("report", "reported:v1", "-o", tmp_path / "page.html")
+    assert "This is the first image" in (tmp_path / "page.html").read_text()  # of the one before, a part was pruned
 
 
 @pytest.mark.slow

@@ -59,13 +59,17 @@ def is_stored(name: str, store: Store | None = None) -> bool:
 
 
 def previous(name: str, store: Store | None = None) -> Image | None:
-    """The image that had this name before, as long as its manifest is there."""
+    """The image that had this name before, as long as all of it is there."""
     from lading.images.store import PREVIOUS  # noqa: PLC0415 -- for reports alone
 
     local = store or Store()
     entry = local.find(local_name(name))
     digest = ((entry or {}).get("annotations") or {}).get(PREVIOUS)
-    return next(iter(_images(digest, local)), None) if digest and local.has(digest) else None
+    try:
+        image = next(iter(_images(digest, local)), None) if digest and local.has(digest) else None
+    except LadingError:  # its configuration was pruned
+        return None
+    return image if image and all(local.has(layer.descriptor.digest) for layer in image.layers) else None
 
 
 def _digest(name: str, store: Store) -> str | None:
