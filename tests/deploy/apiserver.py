@@ -60,10 +60,11 @@ class Request:
 
 @dataclass
 class ApiServer:
-    """The server. ``unknown`` are kinds that it does not have, ``denied`` (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer."""
+    """The server. ``unknown`` are kinds that it does not have, ``full`` are resources that are refused when it counts, ``denied`` (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer."""
 
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
+    full: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     cut: int = 0
     refuse: list[int] = field(default_factory=list)
@@ -103,7 +104,8 @@ class ApiServer:
         if plural not in _KINDS or plural in self.unknown:
             return 404, "404 page not found"
         name, *sub = more or [""]
-        if (method, "/".join([plural, *sub])) in self.denied:
+        resource = "/".join([plural, *sub])
+        if (method, resource) in self.denied or (resource in self.full and method != "GET" and "dryRun" not in query):
             verb = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}[method]
             return _failure(
                 403, "Forbidden", f'{plural} is forbidden: User "ci" cannot {verb} resource "{plural}" in namespace "{namespace}"'

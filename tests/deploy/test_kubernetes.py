@@ -89,6 +89,22 @@ def test_everything_is_tried_before_anything_changes(api: ApiServer, engine: Kub
     assert api.objects == {}
 
 
+def test_what_is_refused_only_when_it_counts_leaves_no_half_behind(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
+    deploy(engine, cog)
+    api.full = {"poddisruptionbudgets"}  # which come last
+    assert problem_of(lambda: engine.apply(replace(cog, image=OTHER), silent)).rule == "cluster-forbidden"
+    assert api.kind("Deployment")["shop"]["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
+    assert [one.number for one in engine.status("shop").revisions] == [1]
+
+
+def test_an_ingress_is_shown_as_the_address(engine: KubernetesEngine, cog: Deployment, tmp_path: Path) -> None:
+    status = deploy(engine, replace(cog, options={"ingress_host": "m.example.com", "tls_secret": "tls"}))
+    assert [one.url for one in status.endpoints if one.reach == "outside"] == ["https://m.example.com/predictions"]
+    split = deployment_of(tmp_path / "split", SPLIT, name="split", options={"ingress_host": "m.example.com"})
+    outside = {one.api: one.url for one in deploy(engine, split).endpoints if one.reach == "outside"}
+    assert outside == {name: f"http://m.example.com/{name}" for name in ("a", "b", "both", "other")}
+
+
 def test_a_wrong_token_is_told_as_a_login_that_is_not_accepted(api: ApiServer, tmp_path: Path, cog: Deployment) -> None:
     config = api.kubeconfig(tmp_path / "other", token="expired")
     engine = KubernetesEngine(Place(engine="kubernetes", options={"kubeconfig": str(config)}))

@@ -5,6 +5,7 @@ For images that ``lading build`` made. Lading schedules nothing: Deployments, au
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
@@ -113,8 +114,12 @@ class KubernetesEngine:
         kept = cluster.checked(answer, f"create ControllerRevision {made['metadata']['name']}")
         try:
             self._send(objects, force=force, dry_run=False)
-        except BaseException:
+        except LadingError:
             cluster.merge("ControllerRevision", made["metadata"]["name"], _mark(revisions.FAILED))
+            before = [one for one in taken if revisions.state_of(one) == revisions.LIVE]
+            if before:  # so that no half of the new one stays
+                with contextlib.suppress(LadingError):
+                    self._send(revisions.objects_of(before[-1]), force=True, dry_run=False)
             raise
         return Revision(name=name, number=number, digest=image, created=kept["metadata"].get("creationTimestamp"))
 
@@ -247,7 +252,7 @@ class KubernetesEngine:
                 url = (live.get("status") or {}).get("url")
                 endpoints += [Endpoint(api=api, url=f"{url}{path}", reach="outside") for api, path in _routes(one) if url]
             elif kind == "Ingress":
-                endpoints += _outside(one)
+                endpoints += _outside(one, {each["metadata"]["name"]: _routes(each) for each in objects if each["kind"] == "Deployment"})
         apis += [job_status(job) for job in by_kind["Job"].values()]
         states = {one.state for one in apis if one.kind != "Job"}
         order = (State.FAILED, State.DEGRADED, State.UPDATING, State.LIVE, State.STOPPED)
@@ -389,13 +394,14 @@ def _is_alone(obj: Mapping[str, Any]) -> bool:
     return bool((obj["spec"].get("strategy") or {}).get("type") == "Recreate")
 
 
-def _outside(ingress: Mapping[str, Any]) -> list[Endpoint]:
-    scheme = "https" if ingress["spec"].get("tls") else "http"
-    found = []
+def _outside(ingress: Mapping[str, Any], routes: Mapping[str, Sequence[tuple[str, str]]]) -> list[Endpoint]:
+    """Where the APIs are reached by an Ingress; ``routes`` are those of each Service."""
+    scheme, found = "https" if ingress["spec"].get("tls") else "http", []
     for rule in ingress["spec"]["rules"]:
         for path in rule["http"]["paths"]:
-            own = path["backend"]["service"]["name"]
-            found.append(Endpoint(api=own, url=f"{scheme}://{rule['host']}{path['path']}", reach="outside"))
+            own = routes.get(path["backend"]["service"]["name"], ())
+            led = [(api, route) for api, route in own if path["path"] in ("/", route)]
+            found += [Endpoint(api=api, url=f"{scheme}://{rule['host']}{route}", reach="outside") for api, route in led]
     return found
 
 
