@@ -156,6 +156,17 @@ def test_an_answer_that_no_server_has_is_told_in_time(backends):
         assert (client.get("/").status_code, client.get("/").text) == (503, "not now")
 
 
+def test_a_service_that_is_away_for_a_while_is_waited_for(backends):
+    began = time.monotonic()
+
+    def away(handler: http.server.BaseHTTPRequestHandler) -> None:
+        respond(handler, *((503, b"not now") if time.monotonic() < began + 3 else ()))
+
+    one = backends(away)
+    with gateway(one.url, dead_url()) as client:
+        assert client.put("/predictions/a", content=b"{}").text == "fine"
+
+
 def test_events_come_as_they_are_sent(backends):
     def stream(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

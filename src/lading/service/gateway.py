@@ -16,13 +16,15 @@ from typing import Any
 from lading.service.upstreams import Answer, BrokenError, Header, Sent, UnreachedError, Upstream, ask, choose
 
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+_READING = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _AGAIN = frozenset((500, 502, 503, 504))
 """Answers that another server may improve on. Ray answers 500 for a replica that died; a predictor's own failure is tried again, too."""
 _WHOLE = 8 << 20  # bytes of an answer that is read to its end before any of it goes on
 _LONGER = 1.5
 """By how much each attempt is waited for longer than the one before, so that a long prediction is begun a few times and no more."""
 _LONGEST_PAUSE = 1.0
-_TRIES = 4  # for answers of `_AGAIN`: after so many the answer stands
+_TRIES = 4
+"""After so many a 500 stands, which may be the predictor's own, and so does what is said to a GET: probes ask for 503 itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +158,9 @@ class Gateway:
                     if task.exception() is not None:
                         continue
                     whole = task.result()
-                    refusals += whole.answer.status in _AGAIN
-                    if whole.answer.status not in _AGAIN or refusals >= _TRIES:
+                    status = whole.answer.status
+                    refusals += status == 500 or sent.method in _READING
+                    if status not in _AGAIN or refusals >= _TRIES:
                         return whole
                     whole.answer.end()
                 if done and not running:
