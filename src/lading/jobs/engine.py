@@ -19,6 +19,7 @@ LEASE_SECONDS = 60.0
 CRASHES = 3
 """An item whose worker ended so often is at fault itself, and fails."""
 _AHEAD = 16  # items on their way for each lane
+_ADDERS = 8  # jobs whose items are added at a time
 _AHEAD_SECONDS = 1.0  # of work that a server takes for each lane where others would do it meanwhile
 _LONGEST_PAUSE = 2.0
 
@@ -87,6 +88,7 @@ class JobEngine:
         self.store, self._make_crew, self._enqueue, self._tell = store, make_crew, enqueue, tell
         self.lease_seconds = lease_seconds
         self._thread = ThreadPoolExecutor(threads, "lading-jobs")
+        self._adders = ThreadPoolExecutor(_ADDERS, "lading-enqueue")
         self._runs: dict[str, asyncio.Task[None]] = {}
 
     async def in_store(self, function: Callable[..., Any], *values: Any, **named: Any) -> Any:
@@ -133,6 +135,8 @@ class JobEngine:
             run.cancel()
         if runs:
             await asyncio.wait(runs)
+        # Both: the store is closed next, and nobody may use it any more then. Who adds items was told to give up.
+        self._adders.shutdown(wait=True)
         self._thread.shutdown(wait=True)
 
     # One job
@@ -160,7 +164,8 @@ class JobEngine:
             given_up = threading.Event()
             try:
                 # In another thread: a long list must not keep the store from other jobs.
-                total = await asyncio.to_thread(self.store.add, job.id, until(given_up, self._enqueue(job)))
+                items = until(given_up, self._enqueue(job))
+                total = await asyncio.get_running_loop().run_in_executor(self._adders, lambda: self.store.add(job.id, items))
             finally:
                 given_up.set()
             await self.in_store(self.store.update, job.id, status=JobStatus.RUNNING, total=total)
