@@ -170,6 +170,9 @@ def test_a_file_that_is_not_what_the_lock_says_is_named(lading: Command, tmp_pat
     place = project(tmp_path / "p", one("files"), files__a=b"aa")
     lading("weights", "import", "-C", place)
     (place / "files/a").write_bytes(b"ab")
+    stated = lading("weights", "status", "-C", place, check=False)
+    assert stated.code == 4
+    assert "w  modified" in stated.out
     found = problem(lading("weights", "pull", "-C", place, "--json", check=False))
     assert found["rule"] == "weights-changed"
     assert "lading weights import w" in found["instead"]

@@ -72,7 +72,8 @@ def put_in_place(options: pipeline.Options, config: ProjectConfig, output: Outpu
     """Before something of the project runs on this machine: its weights are what the lock says, and where it looks for them."""
     if not config.weights:
         return
-    from lading.weights.locking import put, settle
+    from lading.weights.locking import settle
+    from lading.weights.placing import put
 
     weights = of_project(options, config, output)
     locked, decisions = settle(weights, locked=options.locked, frozen=options.frozen)
@@ -115,7 +116,7 @@ def _show(locked: Sequence[LockedWeight], output: Output) -> None:
 
 
 def _status(weights: Weights, arguments: argparse.Namespace, output: Output) -> int:
-    from lading.weights.locking import status
+    from lading.weights.standing import status
 
     del arguments
     found = status(weights)

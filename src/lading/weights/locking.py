@@ -1,14 +1,13 @@
-"""What becomes of weights, stage by stage: imported into the lock, compared with it, brought to this machine, put into place.
+"""What becomes of weights, stage by stage: imported into the lock, compared with it, brought to this machine.
 
 ::
 
-    import_weights -> weights.lock -> settle (before build, serve, predict) -> files -> layers of an image, or links in the project
+    import_weights -> weights.lock -> settle (before build, serve, predict) -> files -> layers of an image, or `lading.weights.placing`
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -69,18 +68,6 @@ class Placed:
     weight: LockedWeight
     file: WeightFile
     here: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """How one set stands. ``state`` is ``ready``, ``incomplete`` (files are not on this machine), ``changed``, ``pending`` or ``orphaned``."""
-
-    name: str
-    target: str
-    state: str
-    detail: str = ""
-    size: int = 0
-    files: int = 0
 
 
 # -- import
@@ -271,34 +258,6 @@ def _decided(one: Drift, weights: Weights) -> Decision:
     )
 
 
-def status(weights: Weights) -> list[Status]:
-    """How each set stands: in the configuration's order, then what the lock alone names."""
-    lock = weights.read()
-    differing = {one.name: one for one in drift(lock, weights.declared)}
-    names = [*(weight.name for weight in weights.declared), *(name for name, one in differing.items() if one.kind == "orphaned")]
-    targets = {weight.name: weight.target for weight in weights.declared}
-    found = []
-    for name in names:
-        locked, differs = lock.find(name), differing.get(name)
-        state, detail = (differs.kind, differs.detail) if differs else ("ready", "")
-        if locked is not None and state == "ready":
-            missing = [file for file in locked.files if not _is_here(weights, locked, file)]
-            state, detail = (
-                ("incomplete", f"{len(missing)} of {len(locked.files)} files are not on this machine") if missing else (state, "")
-            )
-        size, count = (locked.size, len(locked.files)) if locked else (0, 0)
-        target = targets.get(name) or (locked.target if locked else "")
-        found.append(Status(name=name, target=target, state=state, detail=detail, size=size, files=count))
-    return found
-
-
-def _is_here(weights: Weights, locked: LockedWeight, file: WeightFile) -> bool:
-    source = locked.sources[file.source]
-    if source.scheme != "file":
-        return weights.store.has(file.digest)
-    return _is(weights, weights.folder / source.uri.removeprefix("file://") / file.path, file)
-
-
 # -- bring
 
 
@@ -405,83 +364,3 @@ class _Progress:
         with self._lock:
             self.done += count
             self._reporter(Event(step=FETCHING, phase=Phase.PROGRESS, done=self.done, total=max(self._total, self.done), unit="bytes"))
-
-
-# -- put into place
-
-
-def put(weights: Weights, locked: Sequence[LockedWeight]) -> list[Path]:
-    """Have the files where a predictor on this machine looks for them; returns what was put there.
-
-    A target below ``/src`` is in the project's folder; another one must be on the machine already.
-
-    Raises:
-        LadingError: if a target is no place that Lading may write to, or something else lies there.
-    """
-    declared = {weight.name: weight for weight in weights.declared}
-    lacking = [(one, file, place) for one in locked for file in one.files if not _is(weights, place := _target(weights, one, file), file)]
-    for one, _, _ in lacking:
-        if one.inside is None:
-            raise LadingError(_not_here(declared[one.name]))
-    needed = {one.name for one, _, _ in lacking}
-    here = {(one.weight.name, one.file.path): one.here for one in files(weights, [one for one in locked if one.name in needed])}
-    for one, file, place in lacking:
-        if place.exists():
-            if not _is_ours(weights, place):
-                raise LadingError(_in_the_way(declared[one.name], place))
-            place.unlink()
-        _link(here[one.name, file.path], place)
-    return [place for _, _, place in lacking]
-
-
-def _target(weights: Weights, locked: LockedWeight, file: WeightFile) -> Path:
-    return (weights.root / locked.inside if locked.inside is not None else Path(locked.target)) / file.path
-
-
-def _is(weights: Weights, place: Path, file: WeightFile) -> bool:
-    """Whether a file is the one that the lock names. New weights often have the size of the old ones, so that says too little."""
-    if not place.is_file() or place.stat().st_size != file.size:
-        return False
-    kept = weights.store.path(file.digest)
-    return (kept.is_file() and place.samefile(kept)) or weights.store.digest_of(place) == file.digest
-
-
-def _is_ours(weights: Weights, place: Path) -> bool:
-    """Whether a file is a link to one of the store: Lading put it there, from an earlier lock."""
-    if not place.is_file() or place.stat().st_nlink == 1:
-        return False
-    kept = weights.store.path(weights.store.digest_of(place))
-    return kept.is_file() and place.samefile(kept)
-
-
-def _link(source: Path, place: Path) -> None:
-    """A hard link where that is possible: weights are large, and one copy is enough."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, place)
-    except OSError:
-        aside = place.with_name(f".{place.name}.{os.getpid()}")
-        shutil.copyfile(source, aside)
-        aside.replace(place)
-
-
-def _not_here(weight: Weight) -> Problem:
-    return Problem(
-        rule="weights-not-in-place",
-        what=f"The weights {weight.name} are to lie in {weight.target}, and are not there.",
-        origin=weight.origin,
-        why="That is a place in containers; on this machine Lading writes to the project's folder alone, which is /src there.",
-        instead=f"Write target: /src/weights/{weight.name}, or build an image and run it: `lading build -t NAME`, `lading serve NAME`.",
-        code=ExitCode.BUILD,
-    )
-
-
-def _in_the_way(weight: Weight, place: Path) -> Problem:
-    return Problem(
-        rule="weights-in-the-way",
-        what=f"{place} is not the file of the weights {weight.name} that {LOCK} names.",
-        origin=weight.origin,
-        why="It has another content.",
-        instead=f"Move it away, or run `lading weights import {weight.name}` if it is the source.",
-        code=ExitCode.LOCK,
-    )

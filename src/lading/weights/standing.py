@@ -1,0 +1,57 @@
+"""How weights stand: the configuration, the lock and this machine compared."""
+
+from __future__ import annotations
+
+from lading.locks.weights import drift
+from lading.model.records import dataclass
+from lading.model.weights import LockedWeight
+from lading.weights.locking import Weights
+from lading.weights.placing import is_file_of_lock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How one set stands.
+
+    ``state`` is ``ready``, ``incomplete`` (files are not on this machine), ``modified`` (files of the project are not what the lock says),
+    ``changed`` (the configuration is not), ``pending`` or ``orphaned``.
+    """
+
+    name: str
+    target: str
+    state: str
+    detail: str = ""
+    size: int = 0
+    files: int = 0
+
+
+def status(weights: Weights) -> list[Status]:
+    """How each set stands: in the configuration's order, then what the lock alone names."""
+    lock = weights.read()
+    differing = {one.name: one for one in drift(lock, weights.declared)}
+    names = [*(weight.name for weight in weights.declared), *(name for name, one in differing.items() if one.kind == "orphaned")]
+    targets = {weight.name: weight.target for weight in weights.declared}
+    found = []
+    for name in names:
+        locked, differs = lock.find(name), differing.get(name)
+        state, detail = (differs.kind, differs.detail) if differs else ("ready", "")
+        if locked is not None and state == "ready":
+            state, detail = _state_of_files(weights, locked)
+        size, count = (locked.size, len(locked.files)) if locked else (0, 0)
+        target = targets.get(name) or (locked.target if locked else "")
+        found.append(Status(name=name, target=target, state=state, detail=detail, size=size, files=count))
+    return found
+
+
+def _state_of_files(weights: Weights, locked: LockedWeight) -> tuple[str, str]:
+    missing, modified = [], []
+    for file in locked.files:
+        source = locked.sources[file.source]
+        place = weights.folder / source.uri.removeprefix("file://") / file.path if source.scheme == "file" else None
+        if not (weights.store.has(file.digest) if place is None else place.is_file()):
+            missing.append(file.path)
+        elif place is not None and not is_file_of_lock(weights, place, file):
+            modified.append(file.path)
+    if modified:
+        return "modified", f"not what the lock says: {', '.join(modified[:5])}"
+    return ("incomplete", f"{len(missing)} of {len(locked.files)} files are not on this machine") if missing else ("ready", "")
