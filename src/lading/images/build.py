@@ -254,7 +254,7 @@ class _Build:
         for environment in environments:
             groups = arrange({name: wheel.size for name, wheel in environment.wheels.items()}, room)
             tasks += [pool.submit(self._wheel_layer, environment, group) for group in groups]
-            if (self.recipe.bytecode and environment.python.layer is None) or self.recipe.bytecode:
+            if self.recipe.bytecode:
                 tasks += [
                     pool.submit(self._bytecode_layer, environment, group) for group in groups if self._has_modules(environment, group)
                 ]
