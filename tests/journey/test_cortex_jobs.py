@@ -127,6 +127,12 @@ def test_every_kind_is_served_and_used_by_the_commands(project, served, lading, 
         assert "refreshed doubler" in run("refresh", "doubler").err
         assert run("predict", "doubler", sample).data["doubled"] == 42
         assert run("logs", "doubler").out.count("loading doubler") == before + 1
+        (folder / "doubler.py").write_text("raise RuntimeError('half an edit')\n")
+        failed = lading("refresh", "doubler", cwd=folder)
+        said = "doubler is not refreshed, its old workers serve on: import failed: RuntimeError: half an edit (doubler.py:1)"
+        assert (failed.code, said in " ".join(failed.err.split())) == (2, True)
+        assert "Traceback" in run("logs", "doubler").out
+        assert run("predict", "doubler", sample).data["doubled"] == 42
         used = lading("delete", "doubler", cwd=folder)
         assert (used.code, "is used by the TrafficSplitter split" in used.err) == (2, True)
         assert "deleted later" in run("delete", "later").err

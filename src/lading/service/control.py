@@ -54,8 +54,8 @@ class Control:
                 json.dump({"url": address, "token": self._token, "pid": os.getpid()}, stream)
         for service in self.fleet.services:
             # Models print from the first moment on, before there was anybody to keep it.
-            if service.pool.setup.log:
-                self.write(service.api.name, "".join(service.pool.setup.log))
+            if service.pool.setup.logs:
+                self.write(service.api.name, service.pool.setup.logs)
         self._log.tee = self.write
 
     async def close(self) -> None:
@@ -114,9 +114,9 @@ class Control:
             try:
                 new = await self.fleet.replace(service, service.api)
             except NotReadyError as error:
-                raise RefusedRequestError(f"the setup of {name} failed, so the old workers serve on: {error}") from error
+                raise RefusedRequestError(f"{name} is not refreshed, its old workers serve on: {_first_line(str(error))}") from error
             if not can_serve(new):
-                raise RefusedRequestError(f"{name} cannot serve: {failure_text(new.pool)}")
+                raise RefusedRequestError(f"{name} cannot serve: {_first_line(failure_text(new.pool))}")
 
     async def delete(self, name: str) -> None:
         """Stop serving an API or a splitter; its jobs are stopped, too.
@@ -136,3 +136,8 @@ class Control:
         names = [*(api.name for api in (*spec.apis, *spec.job_apis)), *(splitter.name for splitter in spec.splitters)]
         if name not in names:
             raise RefusedRequestError(f"there is no API {name}")
+
+
+def _first_line(text: str) -> str:
+    """What went wrong; the traceback is in the API's log."""
+    return text.partition("\n")[0]

@@ -319,6 +319,9 @@ class WorkerPool:
 
     def worker_failed(self, worker: Worker) -> None:
         """See `Owner`."""
+        trace = worker.failure.traceback if worker.failure else None
+        if trace and self.log.tee is not None:
+            self.log.tee(self.name, trace)
         if self.ever_ready:
             return
         self.setup.failure = worker.failure
