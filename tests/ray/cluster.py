@@ -128,9 +128,12 @@ class Cluster:
 
 @dataclass
 class Load:
-    """Requests at a steady rate from threads of their own, each sent once; counts what came of them."""
+    """Requests at a steady rate from threads of their own, each sent once; counts what came of them.
 
-    send: Callable[[int], bool]
+    ``send`` says what is wrong with the answer to the request of a number; None if nothing is.
+    """
+
+    send: Callable[[int], str | None]
     rate: float
     good: int = 0
     bad: list[str] = field(default_factory=list)
@@ -143,13 +146,12 @@ class Load:
         def work() -> None:
             while not over.wait(8 / self.rate):
                 try:
-                    good = self.send(next(number))
-                    error = "a wrong answer"
+                    wrong = self.send(next(number))
                 except httpx.HTTPError as failure:
-                    good, error = False, repr(failure)
+                    wrong = repr(failure)
                 with guard:
-                    self.good += good
-                    self.bad += [] if good else [error]
+                    self.good += wrong is None
+                    self.bad += [] if wrong is None else [wrong]
 
         threads = [threading.Thread(target=work) for _ in range(8)]
         for thread in threads:
