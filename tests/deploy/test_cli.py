@@ -86,8 +86,32 @@ def test_manifests_are_written_for_git_without_secrets(project: Path, tmp_path: 
     assert "kubectl create secret generic shop-secret-" in done.err
     assert lading(*words).code == 0
     assert not list(folder.glob("configmap-*")), "what is not there any more would be applied for ever"
-    (folder / "README.md").write_text("mine")
-    assert lading(*words, "--json").problem["rule"] == "output-not-empty"
+
+
+def test_files_that_are_not_of_the_deployment_are_never_touched(project: Path, tmp_path: Path) -> None:
+    keep_image(tmp_path / "built")
+    folder = write_files(
+        tmp_path / "manifests",
+        {
+            "namespace.yaml": "apiVersion: v1\nkind: Namespace\nmetadata: {name: models}\n",
+            "values.yaml": "{{ not yaml: [\n",
+            "README.md": "mine\n",
+        },
+    )
+    words = ("deploy", project, "--to", "kubernetes", "--image", NAME, "--output", folder)
+    before = {one.name: one.read_text() for one in folder.iterdir()}
+    assert lading(*words, "--name", "other").code == 0
+    (folder / "service-shop.yaml").write_text("kind: Service\nmetadata: {name: shop}\n")
+    refused = lading(*words, "--kustomize", "--json")
+    assert (refused.problem["rule"], "service-shop.yaml" in refused.problem["what"]) == ("output-not-empty", True)
+    assert not (folder / "deployment-shop.yaml").exists(), "nothing is half written"
+    (folder / "service-shop.yaml").unlink()
+    assert lading(*words, "--kustomize").code == 0
+    assert {name: (folder / name).read_text() for name in before} == before
+    assert (folder / "deployment-other.yaml").exists(), "another deployment's"
+    base = folder / "kustomization.yaml"
+    base.write_text(base.read_text() + "namePrefix: mine-\n")
+    assert lading(*words, "--kustomize", "--json").problem["rule"] == "output-not-empty", "edited by hand"
 
 
 def test_settings_of_the_cluster_come_from_the_project_not_from_the_image(tmp_path: Path) -> None:

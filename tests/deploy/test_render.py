@@ -133,7 +133,7 @@ def test_values_of_secrets_stand_nowhere_but_in_the_secret(case: tuple[str, Depl
     assert "hush-hush" not in as_yaml(objects), "not even in the Secret as it is printed"
     assert one(objects, "Secret")["stringData"]["TOKEN"].reveal() == "hush-hush"
     assert "TOKEN" not in as_yaml(each for each in objects if each["kind"] != "Secret")
-    written = files(objects, kustomize=True)
+    written = files("shop", objects, kustomize=True)
     assert not [path for path in written if path.startswith("secret")]
     assert "hush-hush" not in "".join(written.values())
 

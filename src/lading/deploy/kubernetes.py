@@ -70,7 +70,7 @@ def connect(place: Place, environ: Mapping[str, str]) -> KubernetesEngine:  # no
 
 def files(deployment: Deployment, resources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What ``--output`` writes, by path."""
-    return manifest_files(resources, kustomize=bool(deployment.options.get("kustomize")))
+    return manifest_files(deployment.name, resources, kustomize=bool(deployment.options.get("kustomize")))
 
 
 class KubernetesEngine:

@@ -7,10 +7,14 @@ from typing import Any
 
 import yaml
 
+from lading.deploy.kubernetes_shape import MANAGER, NAME
 from lading.model.secrets import Secret
 
 # libyaml's where it is there: several times as fast.
 _Base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_BASE = ("apiVersion", "kind", "resources")
+_MARK = "# Written by lading deploy for {}. Change it in an overlay.\n"
+"""How a Kustomize base begins: it has no labels."""
 
 
 class _Dumper(_Base):  # type: ignore[misc] # libyaml's class has no types
@@ -38,16 +42,33 @@ def as_yaml(objects: Iterable[Mapping[str, Any]]) -> str:
     return "---\n".join(texts)
 
 
-def files(objects: Iterable[Mapping[str, Any]], *, kustomize: bool) -> dict[str, str]:
-    """Files by path. Secrets have none: a repository is no place for their values (see `secrets_to_make`)."""
+def files(name: str, objects: Iterable[Mapping[str, Any]], *, kustomize: bool) -> dict[str, str]:
+    """Files of a deployment by path. Secrets have none: a repository is no place for their values (see `secrets_to_make`)."""
     written: dict[str, str] = {}
     for one in objects:
         if one["kind"] != "Secret":
             written[f"{one['kind'].lower()}-{one['metadata']['name']}.yaml"] = as_yaml([one])
     if kustomize:
-        base = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": sorted(written)}
-        written["kustomization.yaml"] = as_yaml([base])
+        base = dict(zip(_BASE, ("kustomize.config.k8s.io/v1beta1", "Kustomization", sorted(written)), strict=True))
+        written["kustomization.yaml"] = _MARK.format(name) + as_yaml([base])
     return written
+
+
+def is_written(text: str, name: str) -> bool:
+    """Whether a file's text is of `files` for a deployment, so that it may be replaced or removed; anything else is somebody's own."""
+    try:
+        found = list(yaml.safe_load_all(text))
+    except yaml.YAMLError:
+        return False
+    if text.startswith(_MARK.format(name)):
+        return len(found) == 1 and isinstance(found[0], Mapping) and tuple(found[0]) == _BASE
+    return bool(found) and all(isinstance(one, Mapping) and _is_of(one, name) for one in found)
+
+
+def _is_of(obj: Mapping[str, Any], name: str) -> bool:
+    metadata = obj.get("metadata")
+    labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+    return isinstance(labels, Mapping) and (labels.get(MANAGER), labels.get(NAME)) == ("lading", name)
 
 
 def secrets_to_make(objects: Iterable[Mapping[str, Any]]) -> list[str]:
