@@ -9,7 +9,7 @@ import pytest
 
 from lading.deploy.engine import Deployment, Place, require
 from lading.deploy.ray import CAPABILITIES, RayEngine
-from lading.deploy.ray_plan import applications, from_json, scaled
+from lading.deploy.ray_plan import applications, from_json, http_port, scaled
 from lading.model.cluster import UpdateStrategy
 from lading.model.problems import LadingError
 from lading.model.secrets import Secret
@@ -25,7 +25,7 @@ def cortex(tmp_path) -> Deployment:
 
 def test_each_api_is_an_application_with_the_resources_that_it_asks_for(cortex):
     iris, words, many, nightly = applications(cortex, "d" * 64, 3, None)
-    assert [one.name for one in (iris, words, many, nightly)] == ["fraud-iris", "fraud-words", "fraud-many", "fraud-nightly"]
+    assert [one.name for one in (iris, words, many, nightly)] == ["fraud.iris", "fraud.words", "fraud.many", "fraud.nightly"]
     assert [one.route for one in (iris, words)] == ["/fraud/iris", "/fraud/words"]
     assert iris.options["ray_actor_options"] == {"num_cpus": 0.5, "memory": 1 << 30, "num_gpus": 1}
     assert iris.options["autoscaling_config"] == {
@@ -52,6 +52,37 @@ def test_cogs_predictor_has_everything_below_the_prefix(tmp_path):
     assert (one.route, one.plan.prefix) == ("/", "")
     (one,) = applications(replace(deployment, options={"route": "models/m/"}), "d", 1, None)
     assert one.route == "/models/m"
+
+
+def test_no_two_deployments_have_applications_of_one_name(tmp_path):
+    service = deployment_of(tmp_path, COG).service
+    (api,) = service.apis
+
+    def name(deployment: str, called: str) -> str:
+        apis = (replace(api, name=called),)
+        return applications(Deployment(name=deployment, service=replace(service, apis=apis)), "d", 1, None)[0].name
+
+    assert name("fraud", "eu-v2") != name("fraud-eu", "v2")
+
+
+@pytest.mark.parametrize("route", ["{x}", "a//b", "a b", "a?b", "ä"])
+def test_a_route_that_serve_would_refuse_is_refused_first(tmp_path, route):
+    deployment = deployment_of(tmp_path, COG, "m", options={"route": route})
+    with pytest.raises(LadingError) as refused:
+        applications(deployment, "d", 1, None)
+    (problem,) = refused.value.problems
+    assert (problem.rule, problem.what) == ("usage", f'"{route}" is no path that APIs can lie below.')
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "-1", "8e3"])
+def test_a_port_that_is_none_is_refused(tmp_path, port):
+    deployment = deployment_of(tmp_path, COG, "m")
+    with pytest.raises(LadingError, match=f'"{port}" is no port'):
+        http_port(replace(deployment, options={"http_port": port}))
+    wrong = replace(deployment, bundled=bundled(tmp_path / "one", COG), options={"http_port": port})
+    with pytest.raises(LadingError, match="is no port"):
+        RayEngine(Place(engine="ray"), {}).render(wrong)
+    assert (http_port(deployment), http_port(replace(deployment, options={"http_port": "9000"}))) == (8000, 9000)
 
 
 @pytest.mark.parametrize(

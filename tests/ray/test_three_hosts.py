@@ -94,7 +94,7 @@ class Three:
         for host in (self.one, self.two):
             assert host.process is not None
             pids = _descendants(host.process.pid)
-            named = [pid for pid in pids if f"ServeReplica:{name}-" in _command(pid)]
+            named = [pid for pid in pids if f"ServeReplica:{name}." in _command(pid)]
             found[host.name] = named
         return found
 

@@ -28,7 +28,7 @@ from lading.deploy.engine import (
     Status,
     not_deployed,
 )
-from lading.deploy.ray_plan import HOST, Application, applications, from_json, scaled
+from lading.deploy.ray_plan import HOST, Application, applications, from_json, http_port, route_prefix, scaled
 from lading.deploy.ray_session import nodes, patiently, problems_of, session, slow_ingress, warnings_of
 from lading.jobs.opening import VARIABLE, is_database
 from lading.model.events import Event, Phase, Reporter
@@ -89,6 +89,7 @@ class RayEngine:
         """See `lading.deploy.engine.Engine`; the number of the revision is the cluster's to give."""
         bundled = deployment.bundled
         assert bundled is not None
+        http_port(deployment)  # as with `apply`, which refuses what is none
         secrets: dict[str, Any] = {**bundled.secrets, **deployment.secrets}
         key = deployment.name if secrets else None
         rendered = [one.as_json() for one in applications(deployment, bundled.bundle.digest, 0, key)]
@@ -104,6 +105,7 @@ class RayEngine:
         assert bundled is not None
         secrets = {name: secret.reveal() for name, secret in {**bundled.secrets, **deployment.secrets}.items()}
         _require_database(deployment, secrets)
+        port, _prefix = http_port(deployment), route_prefix(deployment)  # refused before anything is written
         with session(self.place, self._environ) as ray:
             problems = problems_of(nodes(ray))
             if problems:
@@ -121,7 +123,7 @@ class RayEngine:
             if key is not None:
                 kept.write_secrets(key, secrets)
             made = applications(deployment, digest, number, key)
-            patiently(lambda: _start_serve(deployment), _START_SECONDS)
+            patiently(lambda: _start_serve(port), _START_SECONDS)
             return self._begin(deployment.name, record, made, digest)
 
     def _begin(self, name: str, record: dict[str, Any], made: tuple[Application, ...], digest: str) -> Revision:
@@ -355,12 +357,11 @@ def _target(application: Application) -> Any:
     return RunTarget(hosted.bind(application.as_json()["plan"]), name=application.name, route_prefix=application.route)
 
 
-def _start_serve(deployment: Deployment) -> None:
+def _start_serve(port: int) -> None:
     """Let every node take requests. Where Serve is running, it stays as it was started."""
     from ray import serve  # noqa: PLC0415 -- an extra
 
-    port = deployment.options.get("http_port")
-    serve.start(proxy_location="EveryNode", http_options={"host": "0.0.0.0", "port": int(port or 8000)})  # noqa: S104 -- a cluster's own network
+    serve.start(proxy_location="EveryNode", http_options={"host": "0.0.0.0", "port": port})  # noqa: S104 -- a cluster's own network
 
 
 def _details() -> dict[str, Any]:

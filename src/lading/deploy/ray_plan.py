@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,12 +12,17 @@ import msgspec
 
 from lading.deploy.engine import Deployment
 from lading.model.cluster import Autoscaling, ClusterSettings
+from lading.model.origin import Origin
+from lading.model.problems import LadingError, Problem
 from lading.model.service import ServedApi, ServiceSpec
 
 HOST = "Host"
 """The Serve deployment of every application."""
 _JOBS = ("BatchAPI", "AsyncAPI", "TaskAPI")
 _HEALTH = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0}
+_BETWEEN = "."  # names of deployments and APIs have dashes, so a dash would make one name of several pairs
+_ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_PORT = 8000
 _TRIES = 3  # starts of a replica whose setup fails; more only take longer to say so
 
 
@@ -59,7 +65,11 @@ def from_json(record: Mapping[str, Any]) -> Application:
 
 
 def applications(deployment: Deployment, digest: str, revision: int, secrets: str | None) -> tuple[Application, ...]:
-    """The applications of a deployment. ``secrets`` names the record with its secret variables; None if it has none."""
+    """The applications of a deployment. ``secrets`` names the record with its secret variables; None if it has none.
+
+    Raises:
+        LadingError: if ``--route`` is no path that Serve takes.
+    """
     prefix = route_prefix(deployment)
     drain = deployment.service.drain_seconds
     found = []
@@ -84,16 +94,46 @@ def applications(deployment: Deployment, digest: str, revision: int, secrets: st
             "ray_actor_options": _resources(api.cluster),
         }
         found.append(
-            Application(name=f"{deployment.name}-{api.name}", route=_route(api, prefix), kind=kind_of(api), options=options, plan=plan)
+            Application(
+                name=f"{deployment.name}{_BETWEEN}{api.name}", route=_route(api, prefix), kind=kind_of(api), options=options, plan=plan
+            )
         )
     return tuple(found)
 
 
 def route_prefix(deployment: Deployment) -> str:
-    """The path that a deployment's APIs lie below: ``--route``, else its name."""
+    """The path that a deployment's APIs lie below: ``--route``, else its name.
+
+    Raises:
+        LadingError: if ``--route`` is no path that Serve takes.
+    """
     given = deployment.options.get("route")
-    text = deployment.name if given is None else str(given)
-    return "/" + text.strip("/") if text.strip("/") else ""
+    text = (deployment.name if given is None else str(given)).strip("/")
+    prefix = f"/{text}" if text else ""
+    if not _ROUTE.fullmatch(prefix):
+        raise LadingError(
+            Problem(
+                rule="usage",
+                what=f'"{given}" is no path that APIs can lie below.',
+                origin=Origin("--route"),
+                why="It has parts of letters, digits, dots, dashes, underscores and tildes, with one slash between two of them.",
+                instead=f"Write, for example, --route /{deployment.name}.",
+            )
+        )
+    return prefix
+
+
+def http_port(deployment: Deployment) -> int:
+    """The port of Serve on every node: ``--http-port``, else 8000.
+
+    Raises:
+        LadingError: if ``--http-port`` is none.
+    """
+    text = str(deployment.options.get("http_port") or _PORT)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        what = f'"{text}" is no port from 1 to 65535.'
+        raise LadingError(Problem(rule="usage", what=what, origin=Origin("--http-port"), instead=f"Write --http-port {_PORT}."))
+    return int(text)
 
 
 def kind_of(api: ServedApi) -> str:
