@@ -83,6 +83,7 @@ def test_a_deployment_that_fails_is_told_with_its_own_words_and_the_old_one_is_s
     assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
     (project / "predict.py").write_text(BROKEN)
     failed = lading("deploy", project, "--to", "local", "--port", str(port), "--json")
+    assert failed.code == 1, failed.out + failed.err
     problem = failed.problem
     assert (failed.code, problem["rule"]) == (1, "deployment-failed")
     assert "no weights" in problem["detail"]

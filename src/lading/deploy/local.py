@@ -55,6 +55,7 @@ CAPABILITIES = Capabilities(
 _KEPT = 10
 """Revisions that are kept."""
 _POLL_SECONDS = 0.1
+_WORDS_SECONDS = 3.0
 _TAIL = 15
 """Lines of the log that a failure shows."""
 
@@ -143,7 +144,7 @@ class LocalEngine:
     def _give_up(self, revision: Revision, reporter: Reporter, why: str, code: ExitCode) -> NoReturn:
         """Serve what was served before, if anything was, and say what went wrong."""
         reporter(Event(step=STEP, phase=Phase.FAILED))
-        tail = "\n".join(self._log_path(revision.name).read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
+        tail = self._last_words(revision.name)
         state = self._require(revision.name)
         stop(state)
         before = max((one.number for one in state.revisions if one.number < revision.number), default=None)
@@ -162,6 +163,15 @@ class LocalEngine:
                 detail=tail or None,
             )
         )
+
+    def _last_words(self, name: str) -> str:
+        """The end of the log; the server answers that its setup failed a moment before it writes why."""
+        until = time.monotonic() + _WORDS_SECONDS
+        while True:
+            text = self._log_path(name).read_text(encoding="utf-8", errors="replace")
+            if "failed" in text or "error" in text or time.monotonic() > until:
+                return "\n".join(text.splitlines()[-_TAIL:])
+            time.sleep(_POLL_SECONDS)
 
     def status(self, name: str) -> Status:
         """See `lading.deploy.engine.Engine`."""
