@@ -71,7 +71,7 @@ def nothing_deployed(folder: Path) -> LadingError:
     return LadingError(
         Problem(
             rule="nothing-deployed",
-            what=f"Nothing was deployed from {folder} on this machine.",
+            what=f"Nothing was deployed from {folder.resolve()} on this machine.",
             origin=Origin("--to"),
             instead="Deploy it with `lading deploy --to ENGINE`, or name the deployment: --to ENGINE [ADDRESS] --name NAME.",
             code=ExitCode.DEPLOY,
