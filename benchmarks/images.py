@@ -152,6 +152,14 @@ class Bench:
         (images / "index.json").unlink(missing_ok=True)
         shutil.rmtree(images / "pushed", ignore_errors=True)
 
+    def forget_images(self) -> None:
+        """The engines' as well: everything but the base, of earlier runs too, whose layers they would take again."""
+        listed = self.call("podman", "images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        others = [name for name in listed if not name.startswith("localhost/bench-base") and "<none>" not in name]
+        if others:
+            self.call("podman", "rmi", "-f", *others, check=False)
+        self.call("buildah", "rmi", "--prune", "-f", check=False)
+
     def wheels(self, folder: Path) -> list[Path]:
         lock = (folder / "pylock.lading.toml").read_text()
         return [path for path in (self.work / "home/images/wheels").glob("*/*.whl") if path.parent.name in lock]
@@ -254,8 +262,7 @@ class Bench:
         self.timed(f"push{row}", "lading", lambda: self.call(*LADING, "push", "-q", names["lading"]))
         for program, how in (("buildah", "uv"), ("podman", "pip")):
             name = names[program]
-            self.call(program, "rmi", "-f", name, check=False)
-            self.call("buildah", "rmi", "--prune", "-f", check=False)
+            self.forget_images()
             self.timed(f"build{row}", program, lambda p=program, h=how, n=name: self.engine_build(p, folder, h, n, bytecode=bytecode))
             self.timed(f"push{row}", program, lambda p=program, n=name: self.call(p, "push", "-q", "--tls-verify=false", n))
         sums = {who: self.results[f"build{row}"][who] + self.results[f"push{row}"][who] for who in names}
