@@ -167,6 +167,25 @@ def test_a_service_that_is_away_for_a_while_is_waited_for(backends):
         assert client.put("/predictions/a", content=b"{}").text == "fine"
 
 
+def test_a_prediction_that_runs_already_is_waited_for(backends):
+    begun: dict[str, float] = {}
+
+    def once(handler: http.server.BaseHTTPRequestHandler) -> None:
+        running = handler.path in begun
+        begin = begun.setdefault(handler.path, time.monotonic())
+        if running and time.monotonic() < begin + 2:
+            respond(handler, 202, b"processing")
+            return
+        time.sleep(max(0, begin + 2 - time.monotonic()))
+        respond(handler)
+
+    one = backends(once)
+    with gateway(one.url, options=("--patience", "0.3")) as client:
+        assert (client.put("/predictions/a", content=b"{}").status_code, len(one.asked) > 1) == (200, True)
+        begun["/predictions/b"] = time.monotonic()
+        assert client.put("/predictions/b", content=b"{}", headers={"prefer": "respond-async"}).status_code == 202
+
+
 def test_events_come_as_they_are_sent(backends):
     def stream(handler: http.server.BaseHTTPRequestHandler) -> None:
         handler.send_response(200)

@@ -159,8 +159,10 @@ class Gateway:
                         continue
                     whole = task.result()
                     status = whole.answer.status
+                    # Cog's 202 for a second PUT: an earlier attempt is running there, and nobody asked to be told before it is done.
+                    unfinished = status == 202 and len(tried) > 1 and not _asynchronous(sent)
                     refusals += status == 500 or sent.method in _READING
-                    if status not in _AGAIN or refusals >= _TRIES:
+                    if not (unfinished or status in _AGAIN) or refusals >= _TRIES:
                         return whole
                     whole.answer.end()
                 if done and not running:
@@ -187,6 +189,10 @@ class Gateway:
             raise
         upstream.worked() if answer.status not in _AGAIN else upstream.failed()
         return _Whole(answer, body)
+
+
+def _asynchronous(sent: Sent) -> bool:
+    return any(name == b"prefer" and b"respond-async" in value for name, value in sent.headers)
 
 
 def _drop(task: asyncio.Task[_Whole]) -> None:
