@@ -2,7 +2,8 @@
 
 It implements the part of the protocol that deployments use, after https://kubernetes.io/docs/reference/using-api/: optimistic creation,
 apply patches with conflicts and taking over, merge patches, the scale subresource, label selectors, dry runs, deletion with dependents,
-logs, 401, 403, 404, 409. Lists are owned as a whole, where the real one merges some of them by key. What pods do is told by their image.
+logs, 401, 403, 404, 409. Lists are owned as a whole, where the real one merges some of them by key. What pods do is told by their
+image, or by their workload's name.
 """
 
 from __future__ import annotations
@@ -285,7 +286,8 @@ class ApiServer:
         pod["status"] = {"phase": "Running", "containerStatuses": [status]}
 
     def _behaviour(self, pod: Mapping[str, Any]) -> Behaviour:
-        return self.behaviours.get(pod["spec"]["containers"][0]["image"], Behaviour())
+        image, workload = pod["spec"]["containers"][0]["image"], pod["metadata"]["labels"].get("lading.run/workload")
+        return self.behaviours.get(workload) or self.behaviours.get(image, Behaviour())
 
     # Serving
 

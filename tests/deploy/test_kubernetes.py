@@ -264,6 +264,15 @@ def test_an_api_that_the_project_has_no_more_goes_when_the_new_revision_is_serve
     assert set(api.kind("Deployment")) == {"shop-iris", "shop-many", "shop-nightly"}
 
 
+def test_a_broken_api_goes_by_taking_it_out(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:
+    api.behaviours["shop-words"] = Behaviour(ready_after=None, waiting="CrashLoopBackOff", restarts=5)
+    deployment = deployment_of(tmp_path / "cortex", CORTEX)
+    assert problem_of(lambda: deploy(engine, deployment)).rule == "deployment-failed"
+    smaller = replace(deployment, service=replace(deployment.service, apis=deployment.service.apis[:1]))
+    assert deploy(engine, smaller).state is State.LIVE
+    assert "shop-words" not in api.kind("Deployment")
+
+
 def test_apis_of_a_splitter_are_deleted_together(engine: KubernetesEngine, tmp_path: Path) -> None:
     deploy(engine, deployment_of(tmp_path / "split", SPLIT))
     assert problem_of(lambda: engine.delete("shop", "a", silent)).rule == "cannot-delete-api"

@@ -34,13 +34,14 @@ from lading.deploy.kubernetes_render import INITIAL, render
 from lading.deploy.kubernetes_settings import OPTIONS, read_file, settings_of
 from lading.deploy.kubernetes_shape import NAME, WORKLOAD, Object
 from lading.deploy.kubernetes_watch import (
+    RUNNING,
     api_statuses,
     inference_status,
     is_hopeless,
     job_status,
     newest_of,
     service_endpoints,
-    state_of,
+    state_of_workload,
     troubles,
 )
 from lading.model.events import Event, Phase, Reporter
@@ -157,7 +158,10 @@ class KubernetesEngine:
 
     def wait(self, revision: Revision, reporter: Reporter, timeout: float) -> Status:
         """See `lading.deploy.engine.Engine`."""
-        trouble = self._settled(revision.name, reporter, timeout)
+        own = self.cluster.get("ControllerRevision", f"{revision.name}-{revision.number}")
+        if own is None:
+            raise not_deployed(revision.name, self.place)
+        trouble = self._settled(revision.name, revisions.objects_of(own), reporter, timeout)
         if trouble is not None:
             self._take_back(revision, reporter, *trouble)
         self.cluster.merge("ControllerRevision", f"{revision.name}-{revision.number}", _mark(revisions.LIVE))
@@ -166,27 +170,35 @@ class KubernetesEngine:
         reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served"))
         return status
 
-    def _settled(self, name: str, reporter: Reporter, timeout: float) -> tuple[str, str] | None:
-        """Wait until every workload is up to date: None then, else what went wrong, and what the pods say."""
+    def _settled(self, name: str, objects: Sequence[Mapping[str, Any]], reporter: Reporter, timeout: float) -> tuple[str, str] | None:
+        """Wait until every workload of a revision is up to date: None then, else what went wrong, and what the pods say.
+
+        What it does not have any more is not waited for: it may be what is broken.
+        """
         until, before = time.monotonic() + timeout, None
         while True:
-            deployments = self.cluster.all("Deployment", revisions.selector_of(name))
-            inference = self.cluster.all("InferenceService", revisions.selector_of(name)) if not deployments else []
-            states = [state_of(one) for one in deployments]
-            states += [(one.state, one.wanted, one.ready, one.updated) for each in inference for one in inference_status(each, [("", "")])]
+            running = self._running(name, objects)
+            states = [state_of_workload(kind, live) for (kind, _), live in running.items()]
             wanted, ready = sum(one[1] for one in states), sum(min(one[2], one[3]) for one in states)
             if (ready, wanted) != before:
                 before = (ready, wanted)
                 reporter(Event(step=STEP, phase=Phase.PROGRESS, done=ready, total=wanted, unit="replicas"))
             if all(one[0] in (State.LIVE, State.STOPPED) for one in states):
                 return None
-            pods = _of_templates(self._pods(name), deployments)
+            pods = _of_running(self._pods(name), running)
             late = time.monotonic() > until
             if late or is_hopeless(pods) or any(one[0] is State.FAILED for one in states):
                 why = f"it was not ready within {timeout:g} s" if late else "the rollout does not get on"
                 found = troubles(pods)
                 return (f"{why}: {found[0]}" if found else why, self._last_words(pods))
             time.sleep(self._poll)
+
+    def _running(self, name: str, objects: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Object | None]:
+        """What the cluster has of the objects that run something, by kind and name."""
+        keys = [revisions.key_of(one) for one in objects if one["kind"] in RUNNING]
+        chosen = revisions.selector_of(name)
+        live = {(kind, one["metadata"]["name"]): one for kind in dict(keys) for one in self.cluster.all(kind, chosen)}
+        return {key: live.get(key) for key in keys}
 
     def _last_words(self, pods: Sequence[Mapping[str, Any]]) -> str:
         """The end of the log of a pod that is not ready."""
@@ -210,8 +222,9 @@ class KubernetesEngine:
         back = f"Look at it with `lading status` and `lading logs`, or take it away: lading delete --name {name}."
         if before:
             number = int(before[-1]["revision"])
-            self._send(revisions.objects_of(before[-1]), force=True, dry_run=False)
-            trouble = self._settled(name, reporter, _BACK_SECONDS)
+            earlier = revisions.objects_of(before[-1])
+            self._send(earlier, force=True, dry_run=False)
+            trouble = self._settled(name, earlier, reporter, _BACK_SECONDS)
             self._prune(name)
             back = (
                 f"Correct it, and deploy again: revision {number} is served again."
@@ -272,7 +285,7 @@ class KubernetesEngine:
             instead = "Keep them in a database: --secret-env LADING_JOBS=postgresql://..."
             raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY))
         self.cluster.merge("Deployment", own["metadata"]["name"], {"spec": {"replicas": replicas}}, "scale")
-        trouble = self._settled(name, reporter, _BACK_SECONDS)
+        trouble = self._settled(name, [own], reporter, _BACK_SECONDS)
         if trouble is not None:
             what = f"{name} does not run {replicas} replicas of {api}: {trouble[0]}."
             instead = "Ask for fewer, or look at `lading status`."
@@ -350,7 +363,7 @@ class KubernetesEngine:
         """
         found = self._require(name)
         objects = revisions.objects_of(revisions.current_of(found) or revisions.in_order(found)[-1])
-        running = [one for one in objects if one["kind"] in ("Deployment", "InferenceService")]
+        running = [one for one in objects if one["kind"] in RUNNING]
         for one in running:
             if api in [member for member, _ in _members(one)] or api == one["metadata"]["name"]:
                 return one
@@ -409,12 +422,17 @@ def _of_workload(pods: Sequence[Mapping[str, Any]], workload: str) -> list[Mappi
     return [one for one in pods if (one["metadata"].get("labels") or {}).get(WORKLOAD) == workload]
 
 
-def _of_templates(pods: Sequence[Mapping[str, Any]], deployments: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The pods that the Deployments make now: those of an earlier revision may well fail on their way out."""
-    if not deployments:
-        return list(pods)
-    templates = [(one["spec"]["template"]["metadata"].get("annotations") or {}).get(TEMPLATE) for one in deployments]
-    return [one for one in pods if (one["metadata"].get("annotations") or {}).get(TEMPLATE) in templates]
+def _of_running(pods: Sequence[Mapping[str, Any]], running: Mapping[tuple[str, str], Mapping[str, Any] | None]) -> list[Mapping[str, Any]]:
+    """The pods that some workloads make now: those of an earlier revision may well fail on their way out."""
+    deployments = [live for (kind, _), live in running.items() if kind == "Deployment" and live is not None]
+    templates = {(one["spec"]["template"]["metadata"].get("annotations") or {}).get(TEMPLATE) for one in deployments} - {None}
+    others = {name for kind, name in running if kind != "Deployment"}
+    return [
+        one
+        for one in pods
+        if (one["metadata"].get("annotations") or {}).get(TEMPLATE) in templates
+        or (one["metadata"].get("labels") or {}).get(WORKLOAD) in others
+    ]
 
 
 def _container_of(pod: Mapping[str, Any]) -> str:

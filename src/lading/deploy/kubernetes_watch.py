@@ -12,6 +12,18 @@ _HOPELESS = frozenset(("InvalidImageName", "ErrImageNeverPull", "CreateContainer
 _PATIENT = frozenset(("ImagePullBackOff", "ErrImagePull", "CrashLoopBackOff", "CreateContainerError", "RunContainerError"))
 """What may mend itself: a registry that is busy, a model that needs something which starts later."""
 _CRASHES = 3
+RUNNING = ("Deployment", "InferenceService")
+"""The kinds of objects that run workloads."""
+
+
+def state_of_workload(kind: str, live: Mapping[str, Any] | None) -> tuple[State, int, int, int]:
+    """The state of an object that runs a workload, and its replicas: wanted, ready, updated. None: the cluster has none yet."""
+    if live is None:
+        return State.UPDATING, 1, 0, 0
+    if kind == "Deployment":
+        return state_of(live)
+    (one,) = inference_status(live, [("", "")])
+    return one.state, one.wanted, one.ready, one.updated
 
 
 def state_of(deployment: Mapping[str, Any]) -> tuple[State, int, int, int]:
@@ -73,7 +85,7 @@ def newest_of(pods: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 def api_statuses(members: Sequence[tuple[str, str]], deployment: Mapping[str, Any] | None, messages: Sequence[str]) -> list[ApiStatus]:
     """The status of each API (name and kind) that one Deployment runs; None where there is no Deployment yet."""
-    state, wanted, ready, updated = state_of(deployment) if deployment is not None else (State.UPDATING, 1, 0, 0)
+    state, wanted, ready, updated = state_of_workload("Deployment", deployment)
     shown = () if state is State.LIVE else tuple(messages)
     return [
         ApiStatus(name=name, kind=kind, state=state, wanted=wanted, ready=ready, updated=updated, messages=shown) for name, kind in members
