@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -77,11 +77,12 @@ def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
     system = tuple(dict.fromkeys(name for one in locked for name in one.planned.plan.system_packages))
     decisions = tuple(decision for one in locked for decision in one.lock.decisions)
     title = parse_reference(asked.name).repository.rpartition("/")[2]
+    service = _service(environments, locked, project, title)
     return Recipe(
         title=title,
         root=project.root,
         environments=environments,
-        service=_service(environments, locked, project, title),
+        service=service,
         base=base,
         platform=asked.platform or _platform(locked[0].planned.plan.target.platform),
         pythons=cache(lambda: find_interpreters(options.environ)),
@@ -93,7 +94,7 @@ def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
         system_packages=system,
         steps=_steps(project, asked),
         weights=asked.weights,
-        decisions=(*decisions, decision),
+        decisions=(*decisions, decision, *_left_out(service["wanted"], project)),
         environ=options.environ,
         offline=options.offline,
     )
@@ -174,7 +175,7 @@ def _service(environments: Any, locked: tuple[pipeline.Locked, ...], project: pi
         environment = Environment(path=f"/{recipe.prefix}", python=f"/{recipe.prefix}/bin/python", key="image")
         by_api |= {api.name: environment for api in one.planned.plan.apis}
     ready = pipeline.Ready(root=project.root, files=project.files, config=project.config, environments=by_api, variants=())
-    spec = pipeline.describe_service(ready)
+    spec, _ = pipeline.without_secrets(pipeline.describe_service(ready), project.config, project.files)
     # The folder's name on this machine is nobody's business: two checkouts are one image.
     apis = tuple(
         replace(api, worker=replace(api.worker, root=f"/{ROOT}"), openapi=_titled(api.openapi, project, title)) for api in spec.apis
@@ -182,6 +183,24 @@ def _service(environments: Any, locked: tuple[pipeline.Locked, ...], project: pi
     later = tuple(replace(api, worker=replace(api.worker, root=f"/{ROOT}")) for api in spec.job_apis)
     training = replace(spec.training, worker=replace(spec.training.worker, root=f"/{ROOT}")) if spec.training else None
     return {**as_json(replace(spec, title=title, apis=apis, job_apis=later, training=training)), **_OF_CONTAINERS}
+
+
+def _left_out(names: Sequence[str], project: pipeline.Project) -> tuple[Decision, ...]:
+    """The variables of ``.env``: whoever has the image would have their values."""
+    if not names:
+        return ()
+    path = f"{(project.config.path or '').rpartition('/')[0]}/.env".lstrip("/")
+    decision = Decision(
+        rule="variables-left-out",
+        kind=Kind.CHOSEN,
+        subject=path,
+        asked=", ".join(names),
+        chose="not in the image",
+        because="values of .env are credentials by convention, and whoever has an image can read it",
+        origin=Origin(path),
+        instead=f"give them to the container (podman run --env-file {path}, lading serve IMAGE -e {names[0]}=...); or write what is not secret as env of the API",
+    )
+    return (decision,)
 
 
 def _openapi(project: pipeline.Project, title: str) -> Mapping[str, Any] | None:

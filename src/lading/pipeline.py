@@ -27,6 +27,7 @@ from lading.stages.serving import (
     used_files,
     with_variables,
     with_worker_variables,
+    without_secrets,
 )
 from lading.stages.values import Installed, Locked, Options, Planned, Project, Ready, Variant
 
@@ -63,6 +64,7 @@ __all__ = [
     "used_files",
     "with_variables",
     "with_worker_variables",
+    "without_secrets",
 ]
 
 

@@ -159,6 +159,25 @@ def test_files_that_hold_secrets_and_ignored_ones_stay_out(lading: Command, base
     assert b"planted-in" not in everything
 
 
+def test_the_values_of_cortexs_env_file_stay_out_of_the_image(lading: Command, base: Path, tmp_path: Path) -> None:
+    files = {
+        "cortex.yaml": "- name: shout\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: predictor.py\n    env: {MODE: loud}\n",
+        "predictor.py": "class PythonPredictor:\n    def __init__(self, config):\n        pass\n    def predict(self, payload):\n        return payload\n",
+        "requirements.txt": "",
+        ".env": "DATABASE_URL=postgresql://u:planted-in-env@example.org/db\n",
+    }
+    project = write(tmp_path / "cortex-env", files)
+    ran = lading("build", project, "-t", "cortex-env", "--base", base, "-o", f"oci:{tmp_path / 'image'}")
+    assert "DATABASE_URL -> not in the image" in ran.err
+    config = json.loads(Layout(tmp_path / "image").read(manifest_of(tmp_path / "image")["config"]["digest"]))
+    service = json.loads(config["config"]["Labels"]["run.lading.service"])
+    assert (service["wanted"], service["apis"][0]["worker"]["env"]["MODE"]) == (["DATABASE_URL"], "loud")
+    everything = json.dumps(config).encode()
+    for layer in manifest_of(tmp_path / "image")["layers"]:
+        everything += b"".join(content_of(Layout(tmp_path / "image").read(layer["digest"])).values())
+    assert b"planted-in-env" not in everything
+
+
 def test_a_password_of_the_index_reaches_no_layer_label_or_log(lading: Command, base: Path, market: LocalIndex, tmp_path: Path) -> None:
     market.publish(next(one.archive for one in market["simple"].files if one.archive.name == "small"), to="private")
     market.protect("private", "alice", "s3cret-of-the-index")

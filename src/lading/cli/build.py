@@ -114,6 +114,7 @@ _OWN = frozenset(
         "file-in-two-packages",
         "files-ignored",
         "secret-file-left-out",
+        "variables-left-out",
         "secret-variable-left-out",
         "system-packages-layer",
         "script-run-in-build-container",

@@ -91,7 +91,6 @@ def _deployment(arguments: argparse.Namespace, place: Place, output: Output) -> 
 def _of_image(arguments: argparse.Namespace, place: Place, output: Output) -> tuple[Path, Deployment]:
     """An image: the one that PROJECT names, or a project's, which then says how it is scaled."""
     from lading.cli.images import names_image
-    from lading.deploy.bundle import without_secrets
     from lading.deploy.engine import Deployment
     from lading.deploy.imaged import read_image, with_settings_of
 
@@ -105,7 +104,7 @@ def _of_image(arguments: argparse.Namespace, place: Place, output: Output) -> tu
     if not project.config.apis:
         raise LadingError(no_predictor(project.config.path))
     imaged = read_image(arguments.image or imaging.default_name(project), side_loaded=side_loaded)
-    service, secrets = without_secrets(with_settings_of(imaged, project), project)
+    service, secrets = pipeline.without_secrets(with_settings_of(imaged, project), project.config, project.files)
     name = name_of(arguments, options.directory)
     return options.directory, Deployment(name=name, service=service, image=imaged.reference, secrets=secrets)
 

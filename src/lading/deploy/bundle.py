@@ -22,14 +22,13 @@ import msgspec
 
 from lading import pipeline
 from lading.environments.home import require_writable
-from lading.formats._dotenv import read_dotenv
 from lading.images.folders import Found, digest_found, walk
 from lading.images.project import ROOT, find_files
 from lading.model.decisions import Decision
 from lading.model.environment import Environment
 from lading.model.events import Reporter, silent
 from lading.model.files import content_hash, fold_hashes
-from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
+from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.project import ProjectKind
 from lading.model.secrets import Secret
 from lading.model.service import ServedApi, ServiceSpec
@@ -109,7 +108,7 @@ def make_bundle(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
     """
     found = find_files(project.root, cortex=project.config.kind is ProjectKind.CORTEX)
     files = _with_locks(found.files, locked, project)
-    service, secrets = without_secrets(portable(project), project)
+    service, secrets = pipeline.without_secrets(portable(project), project.config, project.files)
     bundle = Bundle(
         name=name,
         service=replace(service, title=name),
@@ -150,18 +149,6 @@ def portable(project: pipeline.Project) -> ServiceSpec:
 
     spec = pipeline.describe_service(replace(ready, config=replace(project.config, train=None)))
     return replace(spec, apis=tuple(map(moved, spec.apis)), job_apis=tuple(map(moved, spec.job_apis)), jobs_folder="", host="", port=0)
-
-
-def without_secrets(service: ServiceSpec, project: pipeline.Project) -> tuple[ServiceSpec, dict[str, Secret]]:
-    """The service without the variables that ``.env`` sets, and these: a file of this name holds credentials by convention."""
-    path = (project.config.path or "").rpartition("/")[0]
-    found = read_dotenv(f"{path}/.env".lstrip("/"), project.files, ProblemCollector())
-    secrets = {name: Secret(value) for name, value in found.items()}
-
-    def cleared(api: ServedApi) -> ServedApi:
-        return replace(api, worker=replace(api.worker, env={name: text for name, text in api.worker.env.items() if name not in secrets}))
-
-    return replace(service, apis=tuple(map(cleared, service.apis)), job_apis=tuple(map(cleared, service.job_apis))), secrets
 
 
 def pack(bundled: Bundled, target: IO[bytes]) -> None:

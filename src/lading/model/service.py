@@ -67,6 +67,7 @@ class ServiceSpec:
 
     A body may have ``max_body_bytes``; the bodies of all requests that wait or run together ``max_held_bytes``. ``patience`` is how many
     seconds a client may take for its request's head, for each stretch of its body, and for reading a stretch of the answer.
+    ``wanted`` names variables that the models need and that are no part of this record, being secret.
     ``playground_port`` is one more port, where Cog has its page to try a model on; ``ignore_sigterm``: only ``POST /shutdown`` and SIGINT end the server. ``training`` is what ``/trainings`` runs: its worker is started when the first training is asked for.
     """
 
@@ -91,3 +92,4 @@ class ServiceSpec:
     drain_seconds: float = 30.0
     job_workers: int | None = None
     job_lease_seconds: float = 30.0
+    wanted: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,20 @@ def main() -> int:
         spec = _with_environment(from_json(Path(os.environ[SERVICE]).read_bytes()), os.environ)
         from lading.service.server import serve  # noqa: PLC0415 -- not in the first process
 
+        _tell_wanted(spec.wanted, os.environ)
         return serve(spec, _say)
     except LadingError as error:
         for problem in error.problems:
             _line(f"error: {problem.what} {problem.instead or ''}".rstrip())
         return int(error.exit_code)
+
+
+def _tell_wanted(names: Sequence[str], environ: Mapping[str, str]) -> None:
+    missing = [name for name in names if name not in environ]
+    if missing:
+        _line(
+            f"warning: {', '.join(missing)} of the project's .env {'is' if len(missing) == 1 else 'are'} not set; start with --env-file .env"
+        )
 
 
 def _with_environment(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceSpec:

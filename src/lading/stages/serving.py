@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lading.model.project import ProjectKind
 from lading.model.records import replace
 from lading.stages.values import Options, Project, Ready
 
 if TYPE_CHECKING:
     from lading.model.cluster import ClusterSettings
     from lading.model.environment import Environment
-    from lading.model.project import Api
+    from lading.model.files import ProjectFiles
+    from lading.model.project import Api, ProjectConfig
+    from lading.model.secrets import Secret
     from lading.model.service import ServedApi, ServiceSpec
 
 _OPENAPI_VERSION = "0.1.0"
@@ -140,8 +143,6 @@ def _cortex(ready: Ready, api: Api) -> dict[str, Any]:
 
 def _cluster(ready: Ready, api: Api) -> ClusterSettings:
     """What a cluster gives the API; Cog's ``gpu: true`` is one GPU."""
-    from lading.model.project import ProjectKind
-
     if ready.config.kind is ProjectKind.CORTEX or not ready.config.gpu:
         return api.cluster
     return replace(api.cluster, compute=replace(api.cluster.compute, gpu=1))
@@ -157,6 +158,31 @@ def with_variables(spec: ServiceSpec, variables: Mapping[str, str]) -> ServiceSp
 def with_worker_variables(api: ServedApi, variables: Mapping[str, str]) -> ServedApi:
     """One API with variables added to its workers' environment."""
     return replace(api, worker=replace(api.worker, env={**api.worker.env, **variables}))
+
+
+def without_secrets(spec: ServiceSpec, config: ProjectConfig, files: ProjectFiles) -> tuple[ServiceSpec, dict[str, Secret]]:
+    """The service without the variables that ``.env`` sets, and these: a file of this name holds credentials by convention.
+
+    ``spec.wanted`` names them then.
+    """
+    from lading.formats._dotenv import read_dotenv
+    from lading.model.problems import ProblemCollector
+    from lading.model.secrets import Secret
+
+    path = (config.path or "").rpartition("/")[0]
+    found = read_dotenv(f"{path}/.env".lstrip("/"), files, ProblemCollector()) if config.kind is ProjectKind.CORTEX else {}
+
+    def cleared(api: ServedApi) -> ServedApi:
+        return replace(api, worker=replace(api.worker, env={name: text for name, text in api.worker.env.items() if name not in found}))
+
+    cleared_spec = replace(
+        spec,
+        apis=tuple(map(cleared, spec.apis)),
+        job_apis=tuple(map(cleared, spec.job_apis)),
+        training=spec.training and cleared(spec.training),
+        wanted=tuple(sorted(found)),
+    )
+    return cleared_spec, {name: Secret(value) for name, value in found.items()}
 
 
 def openapi(project: Project) -> Mapping[str, object]:
