@@ -1,7 +1,7 @@
 """A small Kubernetes API server over HTTP: objects with versions, server-side apply with owners of fields, a Deployment controller.
 
 It implements the part of the protocol that deployments use, after https://kubernetes.io/docs/reference/using-api/: optimistic creation,
-apply patches with conflicts and taking over, merge patches, the scale subresource, label selectors, dry runs, deletion with dependents,
+apply patches with conflicts and taking over, Jobs that cannot be changed, merge patches, the scale subresource, label selectors, dry runs, deletion with dependents,
 logs, 401, 403, 404, 409. Lists are owned as a whole, where the real one merges some of them by key. What pods do is told by their
 image, or by their workload's name.
 """
@@ -169,6 +169,8 @@ class ApiServer:
                 _remove(made, path)
         for path, value in wanted.items():
             _put(made, path, value)
+        if key[1] == "jobs" and before and before["spec"]["template"] != made["spec"]["template"]:
+            return _failure(422, "Invalid", f'Job.batch "{key[2]}" is invalid: spec.template: Invalid value: field is immutable')
         if "dryRun" not in query:
             self._store(key, made)
             for leaves in others.values():

@@ -264,6 +264,35 @@ def test_an_api_that_the_project_has_no_more_goes_when_the_new_revision_is_serve
     assert set(api.kind("Deployment")) == {"shop-iris", "shop-many", "shop-nightly"}
 
 
+def test_a_job_runs_each_time_that_it_is_asked_for_and_no_other_time(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:
+    api.behaviours[BROKEN] = Behaviour(ready_after=None, waiting="InvalidImageName")
+    plain = deployment_of(tmp_path / "cortex", CORTEX)
+    asked = replace(plain, options={"job": ["nightly"]})
+    for number, one in enumerate((asked, asked, replace(asked, image=OTHER)), 1):
+        deploy(engine, one)
+        assert len(api.kind("Job")) == number
+    images = [one["spec"]["template"]["spec"]["containers"][0]["image"] for one in api.kind("Job").values()]
+    assert sorted(images) == [IMAGE, IMAGE, OTHER]
+    for name in api.kind("Job"):  # as the cluster does when a Job has been over for a week
+        del api.objects["models", "jobs", name]
+    assert problem_of(lambda: deploy(engine, replace(plain, image=BROKEN))).rule == "deployment-failed"
+    engine.wait(engine.rollback("shop", 1, silent), silent, 20)
+    assert api.kind("Job") == {}, "nobody asked"
+
+
+def test_a_job_of_a_revision_that_failed_keeps_what_it_needs(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:
+    api.behaviours["shop-words"] = Behaviour(ready_after=None, waiting="InvalidImageName")
+    plain = deployment_of(tmp_path / "cortex", CORTEX)
+    deploy(engine, replace(plain, service=replace(plain.service, apis=plain.service.apis[:1])))
+    asked = replace(plain, variables={"MODE": "new"}, options={"job": ["nightly"]})
+    assert problem_of(lambda: deploy(engine, asked)).rule == "deployment-failed"
+    (job,) = api.kind("Job").values()
+    pod = job["spec"]["template"]["spec"]
+    needed = [one["configMapRef"]["name"] for one in pod["containers"][0]["envFrom"]]
+    needed += [one["configMap"]["name"] for one in pod["volumes"] if "configMap" in one]
+    assert set(needed) == set(api.kind("ConfigMap"))
+
+
 def test_a_broken_api_goes_by_taking_it_out(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:
     api.behaviours["shop-words"] = Behaviour(ready_after=None, waiting="CrashLoopBackOff", restarts=5)
     deployment = deployment_of(tmp_path / "cortex", CORTEX)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lading.deploy import kubernetes_revisions as revisions
 from lading.deploy.engine import Deployment, Place, State
 from lading.deploy.kubernetes import KubernetesEngine
 from lading.deploy.kubernetes_api import revealed
@@ -29,7 +30,7 @@ def test_every_object_is_taken_and_kept_as_it_was_sent(engine: OfThisVersion, na
     options: dict[str, Any] = {"ingress_host": "m.example.com", "job": ["nightly"], "schedule": ["nightly=0 3 * * *"]}
     deployment = deployment_of(tmp_path, CORTEX, name=name, variables={"A": "1"}, secrets={"B": Secret("2")}, options=options)
     engine.apply(deployment, silent)
-    for sent in engine.render(deployment):
+    for sent in revisions.numbered(engine.render(deployment), 1):
         kept = engine.cluster.get(sent["kind"], sent["metadata"]["name"])
         assert kept is not None, sent["kind"]
         if engine.left_out and sent["kind"] == "Job":

@@ -28,7 +28,7 @@ from lading.deploy.kubernetes_api import KINDS, Cluster
 from lading.deploy.kubernetes_files import files as manifest_files
 from lading.deploy.kubernetes_files import secrets_to_make
 from lading.deploy.kubernetes_logs import merged
-from lading.deploy.kubernetes_pods import TEMPLATE, apis_of
+from lading.deploy.kubernetes_pods import TEMPLATE, apis_of, needs_of
 from lading.deploy.kubernetes_problems import at_the_same_time, kind_unknown, name_taken
 from lading.deploy.kubernetes_render import INITIAL, render
 from lading.deploy.kubernetes_settings import OPTIONS, read_file, settings_of
@@ -105,9 +105,10 @@ class KubernetesEngine:
         cluster = self.cluster
         reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{name} to namespace {cluster.namespace} of {self.place}"))
         self._check_names(name, objects)
-        self._send(objects, force=force, dry_run=True)
         taken = revisions.in_order(self._revisions(name))
         number = int(taken[-1]["revision"]) + 1 if taken else 1
+        objects = revisions.numbered(objects, number)
+        self._send(objects, force=force, dry_run=True)
         made = revisions.snapshot(name, number, image, objects, self.place.options.get("namespace"))
         answer = cluster.create(made)
         if answer.status == 409:
@@ -120,7 +121,7 @@ class KubernetesEngine:
             before = [one for one in taken if revisions.state_of(one) == revisions.LIVE]
             if before:  # so that no half of the new one stays
                 with contextlib.suppress(LadingError):
-                    self._send(revisions.objects_of(before[-1]), force=True, dry_run=False)
+                    self._send(revisions.served_by(before[-1]), force=True, dry_run=False)
             raise
         return Revision(name=name, number=number, digest=image, created=kept["metadata"].get("creationTimestamp"))
 
@@ -222,7 +223,7 @@ class KubernetesEngine:
         back = f"Look at it with `lading status` and `lading logs`, or take it away: lading delete --name {name}."
         if before:
             number = int(before[-1]["revision"])
-            earlier = revisions.objects_of(before[-1])
+            earlier = revisions.served_by(before[-1])
             self._send(earlier, force=True, dry_run=False)
             trouble = self._settled(name, earlier, reporter, _BACK_SECONDS)
             self._prune(name)
@@ -307,7 +308,7 @@ class KubernetesEngine:
             what = f"{name} has no revision {number} to go back to." if number is not None else f"{name} has no revision to go back to."
             instead = f"It has {numbers}." if numbers else "Deploy another one."
             raise LadingError(Problem(rule="revision-unknown", what=what, instead=instead, code=ExitCode.DEPLOY))
-        return self._apply(name, revisions.image_of(wanted), revisions.objects_of(wanted), reporter, force=True)
+        return self._apply(name, revisions.image_of(wanted), revisions.served_by(wanted), reporter, force=True)
 
     def delete(self, name: str, api: str | None, reporter: Reporter) -> None:
         """See `lading.deploy.engine.Engine`."""
@@ -383,6 +384,8 @@ class KubernetesEngine:
         now = {revisions.key_of(one) for one in revisions.objects_of(kept[-1])}
         # Earlier revisions need their variables again when one goes back to them; finished Jobs stay as long as they say themselves.
         ever = {revisions.key_of(one) for each in kept for one in revisions.objects_of(each) if one["kind"] in ("ConfigMap", "Secret")}
+        for job in self.cluster.all("Job", revisions.selector_of(name)):
+            ever |= needs_of(job["spec"]["template"]["spec"])
         for kind in KINDS:
             if kind in ("ControllerRevision", "Job"):
                 continue

@@ -23,6 +23,8 @@ APIS = f"{PREFIX}/apis"
 TEMPLATE = f"{PREFIX}/template"
 """A hash of what a pod is made from: it tells the pods of the newest revision from those that are on their way out."""
 _MEBI = 1 << 20
+_SOURCES = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
+"""What ``envFrom`` calls the kinds that it takes variables from."""
 
 
 def pod_template(asked: Asked, workload: Workload) -> Object:
@@ -127,8 +129,16 @@ def _container(asked: Asked, workload: Workload) -> Object:
 
 
 def _source(configuration: Object) -> Object:
-    reference = "secretRef" if configuration["kind"] == "Secret" else "configMapRef"
+    reference = next(key for key, kind in _SOURCES.items() if kind == configuration["kind"])
     return {reference: {"name": configuration["metadata"]["name"]}}
+
+
+def needs_of(spec: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """The ConfigMaps and Secrets without which a pod does not start, by kind and name."""
+    found = {("ConfigMap", str(one["configMap"]["name"])) for one in spec.get("volumes") or () if "configMap" in one}
+    for source in (one for container in spec["containers"] for one in container.get("envFrom") or ()):
+        found |= {(kind, str(source[key]["name"])) for key, kind in _SOURCES.items() if key in source}
+    return found
 
 
 def _variables(workload: Workload, given: Collection[str]) -> dict[str, str]:

@@ -164,14 +164,17 @@ def _autoscaler(asked: Asked, workload: Workload, scaling: Autoscaling) -> Objec
 
 
 def _jobs(asked: Asked, shapes: Sequence[Workload]) -> list[Object]:
-    """One Job for each job that is asked for, one CronJob for each schedule, with what each is asked in a ConfigMap."""
+    """One Job for each job that is asked for, one CronJob for each schedule, with what each is asked in a ConfigMap.
+
+    A Job is never changed, so it is named by all that it is made of.
+    """
     by_api = {api.name: workload for workload in shapes for api in workload.apis}
     name = asked.deployment.name
     found: list[Object] = []
     for api, text in asked.settings.jobs:
         submission = _submission(asked, api, text)
-        own = metadata(asked, object_name(submission["metadata"]["name"], "job"))
         spec = _job_spec(asked, by_api[api], api, submission)
+        own = metadata(asked, content_name(object_name(name, api, "job"), spec))
         found += [submission, {"apiVersion": "batch/v1", "kind": "Job", "metadata": own, "spec": spec}]
     for api, schedule, text in asked.settings.schedules:
         submission = _submission(asked, api, text)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lading.deploy.engine import Revision
-from lading.deploy.kubernetes_shape import NAME, PREFIX, Object, labels
+from lading.deploy.kubernetes_shape import NAME, PREFIX, Object, labels, object_name
 
 STATE = f"{PREFIX}/state"
 LIVE, FAILED, PENDING = "live", "failed", "pending"
@@ -36,6 +36,22 @@ def objects_of(revision: Mapping[str, Any]) -> list[Object]:
     """The objects of a snapshot; a Secret has its metadata alone."""
     found: list[Object] = json.loads(gzip.decompress(base64.b64decode(revision["data"]["objects"])))
     return found
+
+
+def numbered(objects: Iterable[Mapping[str, Any]], number: int) -> list[Object]:
+    """Objects as a revision sends them: a Job has the revision's number in its name, so that one that is asked for again runs again."""
+    found = []
+    for one in objects:
+        metadata = dict(one["metadata"])
+        if one["kind"] == "Job":
+            metadata["name"] = object_name(metadata["name"], str(number))
+        found.append({**one, "metadata": metadata})
+    return found
+
+
+def served_by(revision: Mapping[str, Any]) -> list[Object]:
+    """The objects of a snapshot that are sent to go back to it: its Jobs have run, and nobody asks for them again."""
+    return [one for one in objects_of(revision) if one["kind"] != "Job"]
 
 
 def image_of(revision: Mapping[str, Any]) -> str:

@@ -169,7 +169,7 @@ def object_name(*parts: str) -> str:
     return f"{whole[: _LONGEST - 9].rstrip('-')}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
-def content_name(name: str, content: Mapping[str, str]) -> str:
+def content_name(name: str, content: Mapping[str, Any]) -> str:
     """A name that changes with the content, as Kustomize's generators make it: pods start anew when it does, and old ones keep theirs."""
     return object_name(name, hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10])
 
