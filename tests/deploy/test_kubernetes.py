@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -262,6 +263,46 @@ def test_an_api_that_the_project_has_no_more_goes_when_the_new_revision_is_serve
     assert "shop-words" in api.kind("Deployment"), "not before"
     engine.wait(revision, silent, 20)
     assert set(api.kind("Deployment")) == {"shop-iris", "shop-many", "shop-nightly"}
+
+
+def wait_until_live(engine: KubernetesEngine) -> None:
+    until = time.monotonic() + 20
+    while engine.status("shop").state is not State.LIVE:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    engine.status("shop")  # it may have become so while the one before was looking
+
+
+def test_a_revision_that_nobody_waited_for_counts_once_it_is_served(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:
+    api.behaviours[BROKEN] = Behaviour(ready_after=None, waiting="InvalidImageName")
+    first = deployment_of(tmp_path / "cortex", CORTEX)
+    smaller = replace(first, image=OTHER, service=replace(first.service, apis=first.service.apis[:1]))
+    engine.apply(first, silent)
+    wait_until_live(engine)
+    engine.apply(smaller, silent)
+    assert "shop-words" in api.kind("Deployment"), "the new one is not served yet"
+    wait_until_live(engine)
+    assert "shop-words" not in api.kind("Deployment"), "what it has not goes then"
+    found = problem_of(lambda: deploy(engine, replace(smaller, image=BROKEN)))
+    assert "revision 2 is served again" in str(found.instead)
+    assert engine.rollback("shop", None, silent).digest == IMAGE
+
+
+def test_a_revision_is_acknowledged_by_the_next_one_too(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
+    api.behaviours[BROKEN] = Behaviour(ready_after=None, waiting="InvalidImageName")
+    engine.apply(cog, silent)
+    until = time.monotonic() + 20
+    while not (api.kind("Deployment")["shop"].get("status") or {}).get("availableReplicas"):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    found = problem_of(lambda: deploy(engine, replace(cog, image=BROKEN)))
+    assert "revision 1 is served again" in str(found.instead)
+
+
+def test_looking_needs_no_role_that_may_change_something(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
+    engine.apply(cog, silent)
+    api.denied = {("PATCH", "controllerrevisions")}
+    wait_until_live(engine)
 
 
 def test_a_job_runs_each_time_that_it_is_asked_for_and_no_other_time(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from lading.deploy.kubernetes_watch import (
     api_statuses,
     inference_status,
     is_hopeless,
+    is_up,
     job_status,
     newest_of,
     service_endpoints,
@@ -105,7 +106,7 @@ class KubernetesEngine:
         cluster = self.cluster
         reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{name} to namespace {cluster.namespace} of {self.place}"))
         self._check_names(name, objects)
-        taken = revisions.in_order(self._revisions(name))
+        taken = revisions.in_order(self._acknowledged(name, self._revisions(name)))
         number = int(taken[-1]["revision"]) + 1 if taken else 1
         objects = revisions.numbered(objects, number)
         self._send(objects, force=force, dry_run=True)
@@ -165,8 +166,7 @@ class KubernetesEngine:
         trouble = self._settled(revision.name, revisions.objects_of(own), reporter, timeout)
         if trouble is not None:
             self._take_back(revision, reporter, *trouble)
-        self.cluster.merge("ControllerRevision", f"{revision.name}-{revision.number}", _mark(revisions.LIVE))
-        self._prune(revision.name)
+        self._serves(revision.name, revision.number)
         status = self.status(revision.name)
         reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served"))
         return status
@@ -245,6 +245,8 @@ class KubernetesEngine:
     def status(self, name: str) -> Status:
         """See `lading.deploy.engine.Engine`."""
         found = self._revisions(name)
+        with contextlib.suppress(LadingError):  # who may only look sees it all the same
+            found = self._acknowledged(name, found)
         current = revisions.current_of(found) or (revisions.in_order(found)[-1] if found else None)
         if current is None:
             return Status(name=name, place=self.place, state=State.ABSENT)
@@ -299,7 +301,7 @@ class KubernetesEngine:
         Raises:
             LadingError: if there is no such revision.
         """
-        found = self._require(name)
+        found = self._acknowledged(name, self._require(name))
         current = revisions.current_of(found)
         others = [one for one in revisions.in_order(found) if one is not current and revisions.state_of(one) == revisions.LIVE]
         wanted = next((one for one in reversed(others) if number in (None, int(one["revision"]))), None)
@@ -346,6 +348,23 @@ class KubernetesEngine:
 
     def _revisions(self, name: str) -> list[dict[str, Any]]:
         return self.cluster.all("ControllerRevision", revisions.selector_of(name))
+
+    def _acknowledged(self, name: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The revisions, the newest as one that was served if nobody waited until it was, and now it is."""
+        current = revisions.current_of(found)
+        if current is None or revisions.state_of(current) != revisions.PENDING:
+            return found
+        objects = revisions.objects_of(current)
+        running = self._running(name, objects)
+        if not all(is_up(one, running[revisions.key_of(one)]) for one in objects if one["kind"] in RUNNING):
+            return found
+        self._serves(name, int(current["revision"]))
+        return self._revisions(name)
+
+    def _serves(self, name: str, number: int) -> None:
+        """Mark a revision as one that was served, and take away what it has not."""
+        self.cluster.merge("ControllerRevision", f"{name}-{number}", _mark(revisions.LIVE))
+        self._prune(name)
 
     def _require(self, name: str) -> list[dict[str, Any]]:
         found = self._revisions(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lading.deploy.kubernetes_pods import about, pod_spec
+from lading.deploy.kubernetes_pods import TEMPLATE, about, pod_spec, template_hash
 from lading.deploy.kubernetes_shape import Asked, Object, Workload, behavior, metadata
 from lading.model.cluster import Autoscaling
 from lading.model.project import Style
@@ -83,5 +83,5 @@ def inference_service(asked: Asked, workload: Workload) -> Object:
     }
     if fixed is None and workload.autoscaling is not None:
         predictor = {"scaleMetric": "concurrency", "scaleTarget": max(1, round(target_of(workload, scaling))), **predictor}
-    own = metadata(asked, workload.name, workload, about(asked, workload))
+    own = metadata(asked, workload.name, workload, {**about(asked, workload), TEMPLATE: template_hash(predictor)})
     return {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "metadata": own, "spec": {"predictor": predictor}}

@@ -34,9 +34,14 @@ def pod_template(asked: Asked, workload: Workload) -> Object:
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(PORT),
         "prometheus.io/path": "/metrics",
-        TEMPLATE: hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10],
+        TEMPLATE: template_hash(spec),
     }
     return {"metadata": {"labels": labels(asked.deployment.name, workload.name), "annotations": said}, "spec": spec}
+
+
+def template_hash(spec: Mapping[str, Any]) -> str:
+    """See `TEMPLATE`."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def pod_spec(asked: Asked, workload: Workload) -> Object:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lading.deploy.engine import ApiStatus, Endpoint, State
+from lading.deploy.kubernetes_pods import TEMPLATE
 
 _HOPELESS = frozenset(("InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"))
 """What waiting does not mend."""
@@ -43,6 +44,18 @@ def state_of(deployment: Mapping[str, Any]) -> tuple[State, int, int, int]:
     if seen and updated >= wanted and progressing.get("reason") == "NewReplicaSetAvailable":
         return State.DEGRADED, wanted, ready, updated
     return State.UPDATING, wanted, ready, updated
+
+
+def is_up(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
+    """Whether an object that runs a workload has become what a revision wants of it: its pods are of that template, and all there."""
+    if live is None or _template_of(wanted) != _template_of(live):
+        return False
+    return state_of_workload(str(wanted["kind"]), live)[0] in (State.LIVE, State.STOPPED)
+
+
+def _template_of(obj: Mapping[str, Any]) -> Any:
+    template = obj["spec"]["template"] if obj["kind"] == "Deployment" else obj
+    return (template["metadata"].get("annotations") or {}).get(TEMPLATE)
 
 
 def troubles(pods: Iterable[Mapping[str, Any]]) -> list[str]:
