@@ -11,6 +11,8 @@ from __future__ import annotations
 import copy
 import http.server
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -61,13 +63,14 @@ class Request:
 
 @dataclass
 class ApiServer:
-    """The server. ``unknown`` are kinds that it does not have, ``full`` are resources that are refused when it counts, ``denied`` (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer."""
+    """The server. ``unknown`` are kinds that it does not have, ``full`` are resources that are refused when it counts, ``denied`` (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer. When a resource of ``interrupting`` is changed, this process gets a SIGINT, once."""
 
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
     full: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     cut: int = 0
+    interrupting: set[str] = field(default_factory=set)
     refuse: list[int] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
@@ -96,6 +99,10 @@ class ApiServer:
                 status, answer = _failure(self.refuse.pop(0), "ServiceUnavailable", "try again")
             else:
                 status, answer = self._answered(method, unquote(parts.path), query, headers, body)
+            plural = parts.path.partition("/namespaces/")[2].split("/")[1]
+            if plural in self.interrupting and method != "GET" and "dryRun" not in query:
+                self.interrupting.remove(plural)
+                os.kill(os.getpid(), signal.SIGINT)
             self.requests.append(Request(method, parts.path, query, body, status))
         return status, answer
 

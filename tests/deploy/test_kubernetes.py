@@ -98,6 +98,15 @@ def test_what_is_refused_only_when_it_counts_leaves_no_half_behind(api: ApiServe
     assert [one.number for one in engine.status("shop").revisions] == [1]
 
 
+def test_an_interruption_leaves_no_half_behind(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
+    deploy(engine, cog)
+    api.interrupting = {"poddisruptionbudgets"}  # which come last
+    with pytest.raises(KeyboardInterrupt):
+        engine.apply(replace(cog, image=OTHER), silent)
+    assert api.kind("Deployment")["shop"]["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
+    assert [one.number for one in engine.status("shop").revisions] == [1]
+
+
 def test_an_ingress_is_shown_as_the_address(engine: KubernetesEngine, cog: Deployment, tmp_path: Path) -> None:
     status = deploy(engine, replace(cog, options={"ingress_host": "m.example.com", "tls_secret": "tls"}))
     assert [one.url for one in status.endpoints if one.reach == "outside"] == ["https://m.example.com/predictions"]

@@ -117,10 +117,11 @@ class KubernetesEngine:
         kept = cluster.checked(answer, f"create ControllerRevision {made['metadata']['name']}")
         try:
             self._send(objects, force=force, dry_run=False)
-        except LadingError:
-            cluster.merge("ControllerRevision", made["metadata"]["name"], _mark(revisions.FAILED))
+        except BaseException:  # Ctrl-C too: no half of the new one stays
+            with contextlib.suppress(LadingError):
+                cluster.merge("ControllerRevision", made["metadata"]["name"], _mark(revisions.FAILED))
             before = [one for one in taken if revisions.state_of(one) == revisions.LIVE]
-            if before:  # so that no half of the new one stays
+            if before:
                 with contextlib.suppress(LadingError):
                     self._send(revisions.served_by(before[-1]), force=True, dry_run=False)
             raise
