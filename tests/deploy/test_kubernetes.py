@@ -102,8 +102,9 @@ def test_an_interruption_leaves_no_half_behind(api: ApiServer, engine: Kubernete
     deploy(engine, cog)
     api.interrupting = {"poddisruptionbudgets"}  # which come last
     with pytest.raises(KeyboardInterrupt):
-        engine.apply(replace(cog, image=OTHER), silent)
+        engine.apply(replace(cog, image=OTHER, variables={"MODE": "new"}), silent)
     assert api.kind("Deployment")["shop"]["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
+    assert [one["data"] for one in api.kind("ConfigMap").values()] == [{"MODE": "fast"}]
     assert [one.number for one in engine.status("shop").revisions] == [1]
 
 

@@ -124,6 +124,7 @@ class KubernetesEngine:
             if before:
                 with contextlib.suppress(LadingError):
                     self._send(revisions.served_by(before[-1]), force=True, dry_run=False)
+                    self._prune(name)
             raise
         return Revision(name=name, number=number, digest=image, created=kept["metadata"].get("creationTimestamp"))
 
