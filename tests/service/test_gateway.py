@@ -215,8 +215,31 @@ def test_a_long_prediction_is_waited_for(backends):
     assert len(one.asked) <= 3
 
 
-def test_what_is_no_address_is_a_problem():
-    ran = subprocess.run([sys.executable, "-m", "lading", "gateway", "https://x", "--json"], capture_output=True, text=True, check=False)
+def half(handler: http.server.BaseHTTPRequestHandler) -> None:
+    """The beginning of an answer, and then nothing."""
+    handler.send_response(200)
+    handler.send_header("transfer-encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"4\r\nhalf\r\n")
+    handler.wfile.flush()
+    time.sleep(15)
+    handler.close_connection = True
+
+
+def test_an_answer_that_stops_in_the_middle_is_asked_for_again_or_broken_off(backends):
+    stuck, good = backends(half), backends(respond)
+    with gateway(stuck.url, good.url, options=("--patience", "0.3")) as client:
+        assert [client.put(f"/predictions/{number}", content=b"{}").text for number in range(4)] == ["fine"] * 4
+    with gateway(stuck.url, options=("--deadline", "1")) as client:
+        began = time.monotonic()
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.post("/predictions", content=b"{}")
+        assert time.monotonic() - began < 6
+
+
+@pytest.mark.parametrize("url", ["https://x", "http://[::1", "http://x:99999", "ftp://x", "http://u@x"])
+def test_what_is_no_address_is_a_problem(url):
+    ran = subprocess.run([sys.executable, "-m", "lading", "gateway", url, "--json"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     (problem,) = json.loads(ran.stdout or ran.stderr)["problems"]
     assert problem["rule"] == "usage"

@@ -7,6 +7,7 @@ import asyncio
 import signal
 from urllib.parse import urlsplit
 
+from lading.cli.options import add_json
 from lading.cli.output import Output
 from lading.cli.serve import _seconds, _size
 from lading.model.events import Event, Phase
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="after which a request that may be repeated is, elsewhere (default: 5)",
     )
     parser.add_argument("--max-body", type=_size, default=100 << 20, metavar="SIZE", help="the largest body of a request (default: 100M)")
+    add_json(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
@@ -63,11 +65,11 @@ async def _serve(gateway: Gateway, listener: object, deadline: float) -> None:
 
 
 def _upstream(url: str) -> Upstream:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or 80
     except ValueError:
-        port = 0
+        parts, port = urlsplit(""), 0
     if parts.scheme != "http" or not parts.hostname or not port or parts.query or parts.username:
         what = f'"{url}" is no address of a server.'
         raise LadingError(

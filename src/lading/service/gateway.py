@@ -19,7 +19,7 @@ _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _READING = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _AGAIN = frozenset((500, 502, 503, 504))
 """Answers that another server may improve on. Ray answers 500 for a replica that died; a predictor's own failure is tried again, too."""
-_WHOLE = 8 << 20  # bytes of an answer that is read to its end before any of it goes on
+_WHOLE = 8 << 20  # bytes of an answer that is read to its end before any of it goes on, where it may be asked for again
 _LONGER = 1.5
 """By how much each attempt is waited for longer than the one before, so that a long prediction is begun a few times and no more."""
 _LONGEST_PAUSE = 1.0
@@ -46,10 +46,11 @@ class _GoneError(Exception):
 
 @dataclass(slots=True)
 class _Whole:
-    """An answer of which the body is there (``body``), or is still to be read."""
+    """An answer, and what was read of its body: all of it (``complete``), or the rest is still to come."""
 
     answer: Answer
-    body: bytes | None
+    begun: bytes = b""
+    complete: bool = False
 
 
 class Gateway:
@@ -116,8 +117,12 @@ class Gateway:
             what = b"No server can be reached." if isinstance(error, UnreachedError) else b"The server ended before it had answered."
             await _respond(send, 502, b'{"error":"%b"}' % what)
             return
+        try:
+            await _pass_on(whole, send, self.limits.deadline)
+        except (BrokenError, TimeoutError):
+            self.counts["lost"] += 1
+            raise
         self.counts["answered"] += 1
-        await _pass_on(whole, send)
 
     async def _once(self, sent: Sent) -> _Whole:
         """Send what must not be repeated: to another server only while nothing of it was sent."""
@@ -137,12 +142,13 @@ class Gateway:
                 upstream.failed()
                 raise
             upstream.worked()
-            return _Whole(answer, None)
+            return _Whole(answer)
 
     async def _surely(self, sent: Sent) -> _Whole:
         """Send what may be repeated, until there is an answer; the caller sets the deadline."""
         tried: list[Upstream] = []
         running: set[asyncio.Task[_Whole]] = set()
+        unjudged: set[asyncio.Task[_Whole]] = set()
         patience, pause, refusals = self.limits.patience, 0.05, 0
         try:
             while True:
@@ -154,7 +160,9 @@ class Gateway:
                 done, running = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     patience *= _LONGER
+                unjudged = set(done)
                 for task in done:
+                    unjudged.discard(task)
                     if task.exception() is not None:
                         continue
                     whole = task.result()
@@ -169,7 +177,7 @@ class Gateway:
                     await asyncio.sleep(pause)
                     pause = min(_LONGEST_PAUSE, pause * 2)
         finally:
-            for task in running:
+            for task in running | unjudged:
                 task.add_done_callback(_drop)
                 task.cancel()
 
@@ -178,9 +186,16 @@ class Gateway:
         answer: Answer | None = None
         try:
             answer = await ask(upstream, sent)
-            body = None
-            if sent.method == b"HEAD" or (answer.length is not None and answer.length <= _WHOLE):
-                body = b"".join([piece async for piece in answer.body()])
+            begun, size = [], 0
+            complete = sent.method == b"HEAD"
+            if not complete and not answer.streams and (answer.length or 0) <= _WHOLE:
+                async for piece in answer.body():
+                    begun.append(piece)
+                    size += len(piece)
+                    if size > _WHOLE:
+                        break
+                else:
+                    complete = True
         except BaseException as error:
             if answer is not None:
                 answer.end()
@@ -188,7 +203,7 @@ class Gateway:
                 upstream.failed()
             raise
         upstream.worked() if answer.status not in _AGAIN else upstream.failed()
-        return _Whole(answer, body)
+        return _Whole(answer, b"".join(begun), complete=complete)
 
 
 def _asynchronous(sent: Sent) -> bool:
@@ -201,16 +216,27 @@ def _drop(task: asyncio.Task[_Whole]) -> None:
         task.result().answer.end()
 
 
-async def _pass_on(whole: _Whole, send: Callable[[Any], Awaitable[None]]) -> None:
+async def _pass_on(whole: _Whole, send: Callable[[Any], Awaitable[None]], silence: float) -> None:
+    """Pass an answer on; ``silence`` is how many seconds its server may say nothing in the middle of it.
+
+    Raises:
+        BrokenError: if it ends too early. The client's connection has to be closed then, so that it knows.
+        TimeoutError: if it goes silent.
+    """
     answer = whole.answer
     try:
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        if whole.body is not None:
-            await send({"type": "http.response.body", "body": whole.body})
-            return
-        async for piece in answer.body():
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        if not whole.complete:
+            if whole.begun:
+                await send({"type": "http.response.body", "body": whole.begun, "more_body": True})
+            pieces = answer.body()
+            while True:
+                async with asyncio.timeout(silence):
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    break
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": whole.begun if whole.complete else b""})
     finally:
         answer.end()
 

@@ -101,6 +101,11 @@ class Answer:
         self._pieces: list[bytes] = []
         self._headed = self._over = False
 
+    @property
+    def streams(self) -> bool:
+        """Whether it comes over time, and each piece counts at once."""
+        return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in self.headers)
+
     # What the parser says
 
     def on_header(self, name: bytes, value: bytes) -> None:
