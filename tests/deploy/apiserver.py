@@ -63,13 +63,14 @@ class Request:
 
 @dataclass
 class ApiServer:
-    """The server. ``unknown`` are kinds that it does not have, ``full`` are resources that are refused when it counts, ``denied`` (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer. When a resource of ``interrupting`` is changed, this process gets a SIGINT, once."""
+    """The server. ``unknown`` are kinds that it does not have, ``full`` are resources that are refused when it counts, ``denied`` (method, resource) that are forbidden, as ``pods/log``; the next ``cut`` requests end without an answer, the next ``lost`` that create something after they were done. When a resource of ``interrupting`` is changed, this process gets a SIGINT, once."""
 
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
     full: set[str] = field(default_factory=set)
     unknown: set[str] = field(default_factory=set)
     cut: int = 0
+    lost: int = 0
     interrupting: set[str] = field(default_factory=set)
     refuse: list[int] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
@@ -353,6 +354,11 @@ def _handler(api: ApiServer) -> type[http.server.BaseHTTPRequestHandler]:
                     self.connection.close()
                     return
             status, answer = api.handle(self.command, self.path, {name.lower(): text for name, text in self.headers.items()}, content)
+            if self.command == "POST" and api.lost > 0:
+                api.lost -= 1
+                self.close_connection = True
+                self.connection.close()
+                return
             text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -237,6 +237,12 @@ def test_two_at_the_same_time_do_not_overwrite_each_other(api: ApiServer, engine
     assert problem_of(lambda: engine.apply(cog, silent)).rule == "deployed-meanwhile"
 
 
+def test_a_lost_answer_is_not_taken_for_somebody_else(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
+    api.lost = 1
+    status = deploy(engine, cog)
+    assert [one.number for one in status.revisions] == [1]
+
+
 def test_objects_of_others_are_left_alone(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
     deploy(engine, replace(cog, name="shop-predict"))
     api.objects["models", "services", "shop"] = {"kind": "Service", "metadata": {"name": "shop", "labels": {"app": "web"}}, "spec": {}}

@@ -111,10 +111,7 @@ class KubernetesEngine:
         objects = revisions.numbered(objects, number)
         self._send(objects, force=force, dry_run=True)
         made = revisions.snapshot(name, number, image, objects, self.place.options.get("namespace"))
-        answer = cluster.create(made)
-        if answer.status == 409:
-            raise LadingError(at_the_same_time(name))
-        kept = cluster.checked(answer, f"create ControllerRevision {made['metadata']['name']}")
+        kept = self._created(name, made)
         try:
             self._send(objects, force=force, dry_run=False)
         except BaseException:  # Ctrl-C too: no half of the new one stays
@@ -127,6 +124,21 @@ class KubernetesEngine:
                     self._prune(name)
             raise
         return Revision(name=name, number=number, digest=image, created=kept["metadata"].get("creationTimestamp"))
+
+    def _created(self, name: str, made: Object) -> Object:
+        """The revision as the cluster keeps it. A request whose answer was lost is sent again, and then is in its own way.
+
+        Raises:
+            LadingError: if somebody else has made a revision of that number meanwhile, or the cluster refuses.
+        """
+        own = made["metadata"]["name"]
+        answer = self.cluster.create(made)
+        if answer.status == 409:
+            there = self.cluster.get("ControllerRevision", own)
+            if there is None or revisions.attempt_of(there) != revisions.attempt_of(made):
+                raise LadingError(at_the_same_time(name))
+            return there
+        return dict(self.cluster.checked(answer, f"create ControllerRevision {own}"))
 
     def _check_names(self, name: str, objects: Sequence[Mapping[str, Any]]) -> None:
         """Another deployment's objects are not ours to change, and nothing but a label tells them apart.

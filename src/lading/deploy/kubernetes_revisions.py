@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -18,15 +19,17 @@ from lading.deploy.kubernetes_shape import NAME, PREFIX, Object, labels, object_
 STATE = f"{PREFIX}/state"
 LIVE, FAILED, PENDING = "live", "failed", "pending"
 _IMAGE = f"{PREFIX}/image"
+_ATTEMPT = f"{PREFIX}/attempt"
 KEPT = 10
 """Revisions that are kept."""
 
 
 def snapshot(name: str, number: int, image: str, objects: Iterable[Mapping[str, Any]], namespace: str | None) -> Object:
-    """The ControllerRevision of some objects."""
+    """The ControllerRevision of some objects, another one each time (`attempt_of`)."""
     kept = [one if one["kind"] != "Secret" else {**one, "stringData": None} for one in objects]
     packed = base64.b64encode(gzip.compress(json.dumps(kept, default=str).encode(), mtime=0)).decode()
-    metadata: Object = {"name": f"{name}-{number}", "labels": {**labels(name), STATE: PENDING}, "annotations": {_IMAGE: image}}
+    said = {_IMAGE: image, _ATTEMPT: uuid.uuid4().hex}
+    metadata: Object = {"name": f"{name}-{number}", "labels": {**labels(name), STATE: PENDING}, "annotations": said}
     if namespace:
         metadata["namespace"] = namespace
     return {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata, "revision": number, "data": {"objects": packed}}
@@ -57,6 +60,11 @@ def served_by(revision: Mapping[str, Any]) -> list[Object]:
 def image_of(revision: Mapping[str, Any]) -> str:
     """The image of a snapshot."""
     return str((revision["metadata"].get("annotations") or {}).get(_IMAGE) or "")
+
+
+def attempt_of(revision: Mapping[str, Any]) -> str:
+    """What tells one try to make a revision from all others."""
+    return str((revision["metadata"].get("annotations") or {}).get(_ATTEMPT) or "")
 
 
 def state_of(revision: Mapping[str, Any]) -> str:
