@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.jobs.support import api, start, wait_for_answers, wait_over
@@ -221,6 +222,17 @@ def test_a_task_of_a_killed_server_is_begun_again_by_another(hosts):
     two = hosts.start("T")
     assert wait_over(two, "once", job)["status"] == "status_succeeded"
     assert hosts.notes() == [["begun"], ["begun"]]
+
+
+@pytest.mark.slow
+def test_a_server_takes_part_again_when_the_database_no_longer_refuses_it(hosts, database):
+    one = hosts.start("B")
+    with psycopg.connect(f"{database}?options=-csearch_path%3Dlading_t", autocommit=True) as connection:
+        connection.execute("ALTER TABLE members RENAME TO away")
+        wait_until(lambda: "refuses what this server asks" in one.talk)
+        connection.execute("ALTER TABLE away RENAME TO members")
+    job = submit(one, ["1", "2"])
+    assert wait_over(one, "many", job)["status"] == "status_succeeded"
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ SHARED_LEASE_SECONDS = 30.0
 POLL_SECONDS = 0.25
 _ROUND_SECONDS = 1.0
 _MANY = 100_000
+_REFUSED = "the store of jobs refuses what this server asks, and jobs wait for it"
 _OUT_OF_REACH = "the store of jobs is out of reach, and jobs wait for it"
 
 
@@ -134,9 +135,13 @@ class SharedEngine(JobEngine):
                 if not lost:
                     self._say(f"{_OUT_OF_REACH}: {error}")
                 lost = True
+            except Exception as error:  # noqa: BLE001 -- whatever the database refuses now, this server must take part again when it does not
+                if not lost:
+                    self._say(f"{_REFUSED}: {type(error).__name__}: {error}")
+                lost = True
             else:
                 if lost:
-                    self._say("the store of jobs can be reached again")
+                    self._say("the store of jobs can be used again")
                 lost = False
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._nudged.wait(), _ROUND_SECONDS)
