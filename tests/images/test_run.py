@@ -218,7 +218,7 @@ def test_a_served_image_follows_the_options_of_serve(lading: Command, base: Path
             assert process.returncode == 0, (tmp_path / "serve.log").read_text()
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
 
 
 def test_a_container_ends_with_a_command_that_is_killed(
