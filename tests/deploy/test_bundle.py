@@ -15,9 +15,10 @@ import pytest
 
 from lading import pipeline
 from lading.deploy.bundle import MANIFEST, Bundled, from_json, make_bundle, materialise, pack, require_unpacked, unpack, unpacked
+from lading.deploy.bundle_prune import hold_bundle, prune_bundles
 from lading.model.problems import LadingError
 from tests.deploy.support import COG, CORTEX
-from tests.support.command import write_files
+from tests.support.command import lading, write_files
 from tests.support.index import LocalIndex
 from tests.support.wheels import wheel
 
@@ -150,3 +151,25 @@ def test_several_processes_may_unpack_and_materialise_at_the_same_time(market: L
     assert [one.returncode for one in started] == [0, 0, 0]
     assert len({path for path, _ in answers}) == 1
     assert sorted(reused for _, reused in answers) == ["False", "True", "True"], "made once for each node"
+
+
+def test_bundles_that_nothing_uses_are_removed(market: LocalIndex, tmp_path: Path, lading_home: Path) -> None:
+    held, named, free = (bundled(tmp_path / name, {**COG, "README.md": name}) for name in ("held", "named", "free"))
+    (_bundle, root), *_ = (unpack(io.BytesIO(packed(one))) for one in (held, named, free))
+    left = lading_home / "bundles" / ".unpacking-1"
+    left.mkdir()
+    os.utime(left, (0, 0))
+    (lading_home / "bundles" / ".unpacking-2").mkdir()
+    state = write_files(
+        lading_home / "deployments" / "local" / "shop", {"state.json": f'{{"assignments": {{"1": {{"digest": "{named.bundle.digest}"}}}}}}'}
+    )
+    with hold_bundle(root):
+        assert prune_bundles(3600.0)[0] == 1  # what was left there; the others are new
+        assert prune_bundles(dry_run=True)[0] == 1
+        told = lading("env", "prune", "--all", "--json").data
+    assert told["removed_bundles"] == 1
+    assert {path.name for path in (lading_home / "bundles").iterdir()} == {held.bundle.digest, named.bundle.digest, ".unpacking-2"}
+    (state / "state.json").unlink()
+    assert prune_bundles(only=[held.bundle.digest])[0] == 1
+    with pytest.raises(LadingError, match="is not in Lading's store here"), hold_bundle(root):
+        pass

@@ -84,6 +84,12 @@ def _prune_weights(arguments: argparse.Namespace, older_than: float) -> tuple[in
     return WeightStore().prune(older_than, dry_run=arguments.dry_run)
 
 
+def _prune_bundles(older_than: float, *, dry_run: bool) -> tuple[int, int]:
+    from lading.deploy.bundle_prune import prune_bundles
+
+    return prune_bundles(older_than, dry_run=dry_run)
+
+
 def _prune(arguments: argparse.Namespace, output: Output) -> int:
     from lading.environments.conda_cache import is_shared, remove_packages, unused_packages
     from lading.environments.home import home
@@ -96,11 +102,12 @@ def _prune(arguments: argparse.Namespace, output: Output) -> int:
     gone = () if not arguments.cache else unused if arguments.dry_run else remove_packages(unused)
     images = _prune_images(arguments, days * 86400)
     weights = _prune_weights(arguments, days * 86400)
+    bundles = _prune_bundles(days * 86400, dry_run=arguments.dry_run)
     if output.as_json:
         packages = [{"name": one.name, "bytes": one.bytes} for one in gone]
         of_images = [one.as_json() for one in images or ()]
         record = {"removed": [one.as_json() for one in removed], "removed_packages": packages, "removed_images": of_images}
-        output.json({**record, "removed_weights": weights[0], "dry_run": arguments.dry_run})
+        output.json({**record, "removed_weights": weights[0], "removed_bundles": bundles[0], "dry_run": arguments.dry_run})
         return 0
     for one in removed:
         output.data(f"{one.key}  {size(one.bytes):>9}  {one.path}")
@@ -114,6 +121,8 @@ def _prune(arguments: argparse.Namespace, output: Output) -> int:
         output.say(f"{verb} {count(len(images), 'part')} of images, {size(sum(one.bytes for one in images))}.")
     if weights[0]:
         output.say(f"{verb} {count(weights[0], 'file')} of weights, {size(weights[1])}.")
+    if bundles[0]:
+        output.say(f"{verb} {count(bundles[0], 'bundle')} of deployments, {size(bundles[1])}.")
     if arguments.cache:
         output.say(_told_of_cache(gone, verb, shared=shared))
     elif unused and not arguments.dry_run:

@@ -35,7 +35,8 @@ from lading.model.service import ServedApi, ServiceSpec
 
 MANIFEST = "bundle.json"
 """The manifest's place in an archive; the project lies beside it, in ``src``."""
-_FOLDER = "bundles"
+FOLDER = "bundles"
+"""Where unpacked ones lie in Lading's store, each by its digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +191,7 @@ def unpack(archive: IO[bytes], environ: Mapping[str, str] | None = None) -> tupl
     Raises:
         LadingError: if the archive is damaged or holds other files than the bundle says, or the store cannot be written.
     """
-    store = Path(require_writable(environ)) / _FOLDER
+    store = Path(require_writable(environ)) / FOLDER
     store.mkdir(exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=store))
     try:
@@ -198,6 +199,7 @@ def unpack(archive: IO[bytes], environ: Mapping[str, str] | None = None) -> tupl
             entries.extractall(aside, filter="data")
         bundle = from_json((aside / MANIFEST).read_bytes())
         _check(bundle, aside)
+        (aside / MANIFEST).touch()  # archives have no times, and pruning asks when it was used last
         place = store / bundle.digest
         try:
             aside.rename(place)
@@ -213,7 +215,7 @@ def unpack(archive: IO[bytes], environ: Mapping[str, str] | None = None) -> tupl
 
 def unpacked(digest: str, environ: Mapping[str, str] | None = None) -> tuple[Bundle, Path] | None:
     """A bundle that this node has, with the folder that its project lies in; None if it has not."""
-    place = Path(require_writable(environ)) / _FOLDER / digest
+    place = Path(require_writable(environ)) / FOLDER / digest
     try:
         return from_json((place / MANIFEST).read_bytes()), place / ROOT
     except OSError:
@@ -228,9 +230,14 @@ def require_unpacked(digest: str, environ: Mapping[str, str] | None = None) -> t
     """
     found = unpacked(digest, environ)
     if found is None:
-        what = f"The bundle {digest[:12]} is not in Lading's store here."
-        raise LadingError(Problem(rule="bundle-absent", what=what, instead="Deploy the project again.", code=ExitCode.DEPLOY))
+        raise absent(digest)
     return found
+
+
+def absent(digest: str) -> LadingError:
+    """The error to raise for a bundle that this machine has not, or no more."""
+    what = f"The bundle {digest[:12]} is not in Lading's store here."
+    return LadingError(Problem(rule="bundle-absent", what=what, instead="Deploy the project again.", code=ExitCode.DEPLOY))
 
 
 def _check(bundle: Bundle, folder: Path) -> None:

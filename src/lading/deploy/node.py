@@ -71,14 +71,17 @@ def assigned(spec: ServiceSpec, assignment: Assignment) -> ServiceSpec:
 
 def main(arguments: list[str]) -> int:
     """Serve; returns the exit status."""
-    from lading.environments.claims import hold  # noqa: PLC0415 -- POSIX alone has them, and this alone needs them
+    from lading.deploy.bundle_prune import hold_bundle  # noqa: PLC0415 -- POSIX alone has locks, and this alone needs them
+    from lading.environments.claims import hold  # noqa: PLC0415 -- as above
     from lading.service.server import serve  # noqa: PLC0415 -- when the environments are there
 
     try:
         assignment = read_assignment(Path(arguments[0]))
-        placed = materialise(*require_unpacked(assignment.digest), reporter=_say)
-        with hold(*placed.environments):
-            return serve(assigned(placed.service, assignment), _say)
+        bundle, root = require_unpacked(assignment.digest)
+        with hold_bundle(root):
+            placed = materialise(bundle, root, reporter=_say)
+            with hold(*placed.environments):
+                return serve(assigned(placed.service, assignment), _say)
     except LadingError as error:
         for problem in error.problems:
             _line(" ".join(part for part in (f"error: {problem.what}", problem.why, problem.instead) if part))
