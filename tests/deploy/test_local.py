@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from lading.environments.claims import try_claim
 from tests.deploy import conformance
 from tests.deploy.support import COG
 from tests.deploy.test_container import JOBS
@@ -47,6 +48,11 @@ def predict(port: int, text: str) -> Any:
         return json.loads(answer.read())["output"]
 
 
+def unpacked(home: Path) -> list[str]:
+    """The bundles that lie in a store."""
+    return [path.name for path in (home / "bundles").iterdir()]
+
+
 def state(project: Path) -> Any:
     return lading("status", "-C", project, "--json").data
 
@@ -57,7 +63,7 @@ def test_clients_find_what_they_may_rely_on(project: Path, port: int) -> None:
     conformance.check(f"http://127.0.0.1:{port}")
 
 
-def test_deploy_change_and_go_back(project: Path, port: int) -> None:
+def test_deploy_change_and_go_back(project: Path, port: int, lading_home: Path) -> None:
     done = lading("deploy", project, "--to", "local", "--port", str(port))
     assert (done.code, "shop on local: live" in done.out) == (0, True), done.err
     assert predict(port, "hello") == "HELLO"
@@ -70,27 +76,29 @@ def test_deploy_change_and_go_back(project: Path, port: int) -> None:
     assert predict(port, "hello") == "HELLO"
     assert lading("scale", "-C", project, "2").code == 0
     assert state(project)["apis"][0]["replicas"]["ready"] == 2
+    assert len(unpacked(lading_home)) == 2
     logs = lading("logs", "--to", "local", "-C", project)
     assert "Serving: shop on" in logs.out
     assert lading("delete", "-C", project, "--to", "local").code == 0
     with pytest.raises(OSError, match="refused"):
         predict(port, "hello")
     assert lading("status", "-C", project, "--json").problem["rule"] == "nothing-deployed"
+    assert unpacked(lading_home) == [], "nothing needs the project's copies any more"
 
 
 @pytest.mark.slow
 def test_a_deployment_that_fails_is_told_with_its_own_words_and_the_old_one_is_served_again(project: Path, port: int) -> None:
     assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
     (project / "predict.py").write_text(BROKEN)
+    assert lading("deploy", project, "--to", "local", "--port", str(port), "--no-wait").code == 0
+    (project / "predict.py").write_text(BROKEN + "# still\n")
     failed = lading("deploy", project, "--to", "local", "--port", str(port), "--json")
     assert failed.code == 1, failed.out + failed.err
     problem = failed.problem
     assert (failed.code, problem["rule"]) == (1, "deployment-failed")
     assert "no weights" in problem["detail"]
     assert "Revision 1 is served again" in problem["what"]
-    until = time.monotonic() + 30
-    while state(project)["state"] != "live" and time.monotonic() < until:
-        time.sleep(0.1)
+    assert [(one["number"], one["current"]) for one in state(project)["revisions"]] == [(1, True)]
     assert predict(port, "hello") == "HELLO"
 
 
@@ -115,6 +123,12 @@ def test_the_verbs_of_a_running_server_find_a_deployment_of_its_folder(project: 
     assert "nightly" in lading("get", "-C", project).out
     done = lading("batch", "submit", "nightly", "-C", project, "--watch")
     assert (done.code, "succeeded" in done.out) == (0, True), done.err
+
+
+def test_two_processes_do_not_change_one_deployment(project: Path, port: int, lading_home: Path) -> None:
+    with try_claim(str(lading_home), "deployment-shop"):
+        done = lading("deploy", project, "--to", "local", "--port", str(port), "--json")
+    assert (done.code, done.problem["rule"]) == (7, "deployment-changing")
 
 
 def test_a_port_that_is_taken_is_told_before_anything_stops(project: Path, port: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +56,8 @@ _KEPT = 10
 """Revisions that are kept."""
 _POLL_SECONDS = 0.1
 _WORDS_SECONDS = 3.0
+_BACK_SECONDS = 120.0
+_READY = ("READY", "BUSY")
 _TAIL = 15
 """Lines of the log that a failure shows."""
 
@@ -101,38 +103,45 @@ class LocalEngine:
         """
         bundled = deployment.bundled
         assert bundled is not None
-        state = self._read(deployment.name)
         host, port = _address(deployment.options)
-        running = state is not None and is_alive(state)
-        if not (running and state is not None and _listens(state, host, port)):
-            _check_free(host, port)
-        reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{deployment.name} on this machine"))
-        with tempfile.TemporaryFile() as archive:
-            bundles.pack(bundled, archive)
-            archive.seek(0)
-            found, root = bundles.unpack(archive, self._environ)
-        bundles.materialise(found, root, self._environ, reporter)
+        with self._changing(deployment.name):
+            state = self._read(deployment.name)
+            running = state is not None and is_alive(state)
+            if not (running and state is not None and _listens(state, host, port)):
+                _check_free(host, port)
+            reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{deployment.name} on this machine"))
+            with tempfile.TemporaryFile() as archive:
+                bundles.pack(bundled, archive)
+                archive.seek(0)
+                found, root = bundles.unpack(archive, self._environ)
+            with _held(root):
+                bundles.materialise(found, root, self._environ, reporter)
+                return self._begin(deployment.name, state or Kept(), self._assignment(deployment, found.digest))
+
+    def _assignment(self, deployment: Deployment, digest: str) -> Assignment:
+        host, port = _address(deployment.options)
         secrets = {name: secret.reveal() for name, secret in _secrets(deployment).items()}
-        assignment = Assignment(
-            digest=found.digest,
+        return Assignment(
+            digest=digest,
             host=host,
             port=port,
             jobs_folder=str(deployment.options.get("jobs_folder") or self._folder(deployment.name) / "jobs"),
             variables={**deployment.variables, **secrets},
         )
-        return self._begin(deployment.name, state or Kept(), found.digest, assignment)
 
     def wait(self, revision: Revision, reporter: Reporter, timeout: float) -> Status:
         """See `lading.deploy.engine.Engine`."""
         until = time.monotonic() + timeout
         while True:
             state = self._require(revision.name)
+            _require_current(state, revision)
             assignment = state.assignments[revision.number]
             if not is_alive(state):
                 self._give_up(revision, reporter, "its server ended", ExitCode.MODEL)
             answer = ask(assignment, "/health-check")
             health = str((answer or {}).get("status", ""))
-            if health in ("READY", "BUSY"):
+            if health in _READY:
+                self._note_live(revision.name)
                 reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served on {url_of(assignment)}"))
                 return self.status(revision.name)
             if health in ("SETUP_FAILED", "DEFUNCT"):
@@ -145,15 +154,16 @@ class LocalEngine:
         """Serve what was served before, if anything was, and say what went wrong."""
         reporter(Event(step=STEP, phase=Phase.FAILED))
         tail = self._last_words(revision.name)
-        state = self._require(revision.name)
-        stop(state)
-        before = max((one.number for one in state.revisions if one.number < revision.number), default=None)
-        back = ""
-        if before is not None:
-            self._begin_again(revision.name, state, before)
-            back = f" Revision {before} is served again."
-        else:
-            self._write(revision.name, replace(state, pid=0, started=""))
+        with self._changing(revision.name):
+            state = self._require(revision.name)
+            _require_current(state, revision)
+            stop(state)
+            before = max((number for number in state.live if number < revision.number), default=None)
+            if before is not None:
+                self._begin_again(revision.name, state, before)
+            else:
+                self._write(revision.name, replace(state, pid=0, started=""))
+        back = "" if before is None else self._back(revision.name, before)
         raise LadingError(
             Problem(
                 rule="deployment-failed",
@@ -173,6 +183,15 @@ class LocalEngine:
                 return "\n".join(text.splitlines()[-_TAIL:])
             time.sleep(_POLL_SECONDS)
 
+    def _back(self, name: str, number: int) -> str:
+        """What is served after a failure, in a sentence, once it is."""
+        until = time.monotonic() + _BACK_SECONDS
+        while is_alive(state := self._require(name)) and time.monotonic() < until:
+            if _is_ready(state):
+                return f" Revision {number} is served again."
+            time.sleep(_POLL_SECONDS)
+        return f" Revision {number} was started again, and is not ready yet."
+
     def status(self, name: str) -> Status:
         """See `lading.deploy.engine.Engine`."""
         state = self._read(name)
@@ -183,6 +202,8 @@ class LocalEngine:
         if not is_alive(state):
             return Status(name=name, place=self.place, state=State.STOPPED, revisions=state.revisions)
         answer = ask(assignment, "/health-check") or {}
+        if state.current.number not in state.live and answer.get("status") in _READY:
+            self._note_live(name)
         apis = tuple(_api_status(api, answer, assignment) for api in service.apis)
         apis += tuple(_job_api_status(api) for api in service.job_apis)
         states = {one.state for one in apis}
@@ -202,6 +223,12 @@ class LocalEngine:
         Raises:
             LadingError: if there is no such deployment or API, or the number is zero.
         """
+        with self._changing(name):
+            revision = self._begin(name, self._require(name), self._scaled(name, api, replicas))
+        return self.wait(revision, reporter, 600.0)
+
+    def _scaled(self, name: str, api: str, replicas: int) -> Assignment:
+        """What is served, with another number of processes of an API."""
         state = self._require(name)
         assignment = state.assignments[state.current.number]
         known = [one.name for one in self._service(assignment).apis]
@@ -211,9 +238,7 @@ class LocalEngine:
             )
             instead = f"It has {', '.join(known) or 'none'}." if api not in known else f"`lading delete --to local --name {name}` stops it."
             raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY))
-        changed = replace(assignment, processes={**assignment.processes, api: replicas})
-        revision = self._begin(name, state, assignment.digest, changed)
-        return self.wait(revision, reporter, 600.0)
+        return replace(assignment, processes={**assignment.processes, api: replicas})
 
     def rollback(self, name: str, number: int | None, reporter: Reporter) -> Revision:
         """See `lading.deploy.engine.Engine`.
@@ -221,15 +246,18 @@ class LocalEngine:
         Raises:
             LadingError: if there is no such revision.
         """
-        state = self._require(name)
-        others = [one.number for one in state.revisions if not one.current]
-        wanted = max(others, default=None) if number is None else number
-        if wanted not in others:
-            what = f"{name} has no revision {number} to go back to." if number else f"{name} has one revision alone."
-            instead = f"It has {', '.join(map(str, others))}." if others else "Deploy another one."
-            raise LadingError(Problem(rule="revision-unknown", what=what, instead=instead, code=ExitCode.DEPLOY))
-        reporter(Event(step=STEP, phase=Phase.STARTED, message=f"back to revision {wanted}"))
-        return self._begin(name, state, state.assignments[wanted].digest, state.assignments[wanted])
+        with self._changing(name):
+            state = self._noted(self._require(name))
+            others = [one.number for one in state.revisions if not one.current]
+            live = [one for one in others if one in state.live]
+            wanted = max(live, default=None) if number is None else number
+            if wanted is None or wanted not in others:
+                alone = f"{name} has {'no other revision that was ever ready' if others else 'one revision alone'}."
+                what = f"{name} has no revision {number} to go back to." if number else alone
+                instead = f"It has {', '.join(map(str, others))}." if others else "Deploy another one."
+                raise LadingError(Problem(rule="revision-unknown", what=what, instead=instead, code=ExitCode.DEPLOY))
+            reporter(Event(step=STEP, phase=Phase.STARTED, message=f"back to revision {wanted}"))
+            return self._begin(name, state, state.assignments[wanted])
 
     def delete(self, name: str, api: str | None, reporter: Reporter) -> None:
         """See `lading.deploy.engine.Engine`; the jobs and the environments stay.
@@ -241,12 +269,14 @@ class LocalEngine:
             what = f"One server of this machine serves all of {name}."
             instead = f"`lading delete {api}` stops serving this API until the server starts again."
             raise LadingError(Problem(rule="cannot-delete-api", what=what, instead=instead, code=ExitCode.DEPLOY))
-        state = self._require(name)
-        stop(state)
-        for path in (self._state_path(name), self._assignment_path(name), self._log_path(name)):
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self._folder(name).rmdir()
+        with self._changing(name):
+            state = self._require(name)
+            stop(state)
+            for path in (self._state_path(name), self._assignment_path(name), self._log_path(name)):
+                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._folder(name).rmdir()
+        self._prune(one.digest for one in state.assignments.values())
         reporter(Event(step="Deleting", phase=Phase.FINISHED, message=name))
 
     def logs(self, name: str, api: str | None, *, follow: bool) -> Iterator[str]:  # noqa: ARG002 -- one server has one log
@@ -265,19 +295,59 @@ class LocalEngine:
 
     # The server
 
-    def _begin(self, name: str, state: Kept, digest: str, assignment: Assignment) -> Revision:
+    def _begin(self, name: str, state: Kept, assignment: Assignment) -> Revision:
+        state = self._noted(state)
         number = max((one.number for one in state.revisions), default=0) + 1
-        revision = Revision(name=name, number=number, digest=digest, created=datetime.now(UTC).isoformat(timespec="seconds"))
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        revision = Revision(name=name, number=number, digest=assignment.digest, created=created)
         kept = [replace(one, current=False) for one in state.revisions][-_KEPT + 1 :]
-        revisions = (*kept, revision)
+        last = max(state.live, default=None)  # never too old: it is what a failure goes back to
+        kept = [replace(one, current=False) for one in state.revisions if one.number == last and one.number < kept[0].number] + kept
         assignments = {one.number: state.assignments[one.number] for one in kept} | {number: assignment}
-        self._start(name, replace(state, revisions=revisions, assignments=assignments))
+        self._start(name, replace(state, revisions=(*kept, revision), assignments=assignments, live=_left(state, assignments)))
+        self._prune(one.digest for one in state.assignments.values())
         return revision
+
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Iterator[None]:
+        """The sole right to change a deployment; the system gives it back when a process ends.
+
+        Raises:
+            LadingError: if another process has it.
+        """
+        from lading.environments.claims import try_claim  # noqa: PLC0415 -- POSIX alone has locks
+
+        with try_claim(require_writable(self._environ), f"deployment-{name}") as ours:
+            if not ours:
+                what = f"Another process is changing {name} on this machine now."
+                instead = "Try again when that is over."
+                raise LadingError(Problem(rule="deployment-changing", what=what, instead=instead, code=ExitCode.DEPLOY))
+            yield
+
+    def _noted(self, state: Kept) -> Kept:
+        """A state in which the current revision counts as one that was ready, if it is."""
+        if state.pid and state.current.number not in state.live and is_alive(state) and _is_ready(state):
+            return replace(state, live=(*state.live, state.current.number))
+        return state
+
+    def _note_live(self, name: str) -> None:
+        """`_noted`, kept; unless somebody is changing the deployment, who will see for himself."""
+        with contextlib.suppress(LadingError), self._changing(name):
+            state = self._require(name)
+            self._write(name, self._noted(state))
+
+    def _prune(self, digests: Iterable[str]) -> None:
+        """Remove bundles that nothing needs any more."""
+        from lading.deploy.bundle_prune import prune_bundles  # noqa: PLC0415 -- POSIX alone has locks
+
+        prune_bundles(only=digests, environ=self._environ)
 
     def _begin_again(self, name: str, state: Kept, number: int) -> None:
         """Make an older revision the current one, without the newer ones."""
         kept = tuple(replace(one, current=one.number == number) for one in state.revisions if one.number <= number)
-        self._start(name, replace(state, revisions=kept, assignments={one.number: state.assignments[one.number] for one in kept}))
+        assignments = {one.number: state.assignments[one.number] for one in kept}
+        self._start(name, replace(state, revisions=kept, assignments=assignments, live=_left(state, assignments)))
+        self._prune(one.digest for one in state.assignments.values())
 
     def _start(self, name: str, state: Kept) -> None:
         stop(state)
@@ -317,6 +387,33 @@ class LocalEngine:
 
     def _write(self, name: str, state: Kept) -> None:
         write_private(self._state_path(name), msgspec.json.encode(state))
+
+
+def _held(root: Path) -> contextlib.AbstractContextManager[None]:
+    from lading.deploy.bundle_prune import hold_bundle  # noqa: PLC0415 -- POSIX alone has locks
+
+    return hold_bundle(root)
+
+
+def _left(state: Kept, assignments: Mapping[int, Assignment]) -> tuple[int, ...]:
+    return tuple(number for number in state.live if number in assignments)
+
+
+def _is_ready(state: Kept) -> bool:
+    return str((ask(state.assignments[state.current.number], "/health-check") or {}).get("status", "")) in _READY
+
+
+def _require_current(state: Kept, revision: Revision) -> None:
+    number = state.current.number
+    if number != revision.number:
+        raise LadingError(
+            Problem(
+                rule="deployment-superseded",
+                what=f"Revision {revision.number} of {revision.name} is waited for no more: revision {number} took its place.",
+                instead="Look at `lading status`, and deploy again if yours is the one that should be served.",
+                code=ExitCode.DEPLOY,
+            )
+        )
 
 
 def _secrets(deployment: Deployment) -> dict[str, Any]:

@@ -24,12 +24,16 @@ _STOP_SECONDS = 45.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """A deployment as its file keeps it. ``pid`` and ``started`` (in clock ticks of the kernel, empty where unknown) are the server's."""
+    """A deployment as its file keeps it. ``pid`` and ``started`` (in clock ticks of the kernel, empty where unknown) are the server's.
+
+    ``live`` are the numbers of the revisions that were ever ready.
+    """
 
     revisions: tuple[Revision, ...] = ()
     assignments: Mapping[int, Assignment] = field(default_factory=dict)
     pid: int = 0
     started: str = ""
+    live: tuple[int, ...] = ()
 
     @property
     def current(self) -> Revision:
