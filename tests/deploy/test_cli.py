@@ -64,6 +64,33 @@ def test_a_project_goes_to_a_cluster_and_away_again(api: ApiServer, project: Pat
     assert api.objects == {}
 
 
+def test_the_verbs_after_a_deployment_go_to_where_it_is(
+    api: ApiServer, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_image(tmp_path / "built")
+    monkeypatch.chdir(tmp_path)
+    with ApiServer().running() as other:
+        config, changed = yaml.safe_load((tmp_path / "kubeconfig").read_text()), tmp_path / "kubeconfig"
+        config["clusters"].append({"name": "other", "cluster": {"server": other.address}})
+        config["contexts"].append({"name": "other", "context": {"cluster": "other", "user": "ci", "namespace": "models"}})
+        changed.write_text(yaml.safe_dump(config))
+        assert lading("deploy", project, "--to", "kubernetes", "--kubeconfig", "kubeconfig", "--image", NAME).code == 0
+        config["contexts"][0]["context"]["namespace"] = "elsewhere"
+        changed.write_text(yaml.safe_dump({**config, "current-context": "other"}))
+        monkeypatch.setenv("KUBECONFIG", str(other.kubeconfig(tmp_path / "another")))
+        monkeypatch.chdir(project)
+        assert lading("status").out.startswith("shop on kubernetes test: live")
+        assert lading("scale", "2", "--json").data["apis"][0]["replicas"]["ready"] == 2
+        named = ("--to", "kubernetes", "--kubeconfig", "../kubeconfig")
+        assert lading("status", *named).out.startswith("shop on kubernetes test: live"), "the same file from another folder"
+        assert other.requests == []
+        assert lading("status", "--to", "kubernetes", "--json").data["state"] == "absent", (
+            "the configuration that is current is another one"
+        )
+        assert lading("delete", "--name", "shop").code == 0
+    assert api.objects == {}
+
+
 def test_a_dry_run_needs_no_cluster_and_shows_no_secret(project: Path, tmp_path: Path) -> None:
     keep_image(tmp_path / "built")
     words = ("deploy", project, "--to", "kubernetes", "nowhere", "--image", NAME, "--secret-env", "TOKEN=hush-hush", "--dry-run")

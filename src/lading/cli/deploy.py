@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             print_all(resources, output)
         return 0
     revision = engine.apply(deployment, output.reporter)
-    remember(folder, Known(name=deployment.name, place=place))
+    remember(folder, Known(name=deployment.name, place=engine.place))
     if arguments.no_wait:
         output.json(revision.as_json()) if output.as_json else output.data(f"{deployment.name} revision {revision.number}")
         return 0

@@ -69,7 +69,7 @@ def options_of(arguments: argparse.Namespace, engine: str, *, of_place: bool) ->
             if other != engine:
                 what = f"{one.name} is an option of --to {other}, and this is {engine}."
                 raise LadingError(Problem(rule="usage", what=what, origin=Origin(one.name), instead=f"Leave {one.name} out."))
-            found[one.key] = value
+            found[one.key] = str(Path(value).expanduser().resolve()) if one.path else value
     return found
 
 
@@ -133,6 +133,8 @@ def meant(arguments: argparse.Namespace) -> tuple[Engine, Known]:
 
     folder = Path(arguments.directory or ".")
     place = place_of(arguments)
+    if place is not None:
+        place = engine_module(place.engine).connect(place, os.environ).place
     known = find(folder, arguments.name, place, os.environ)
     if known is None:
         if place is None:

@@ -71,7 +71,8 @@ class Capabilities:
 class Option:
     """One option of an engine for the command line. ``of_place``: it says where, and the verbs after ``deploy`` remember it.
 
-    ``choices`` are the values it may have; ``flag``: it has none.
+    ``choices`` are the values it may have; ``flag``: it has none; ``path``: its value is a file's, and is kept so that it leads there from
+    any folder.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Option:
     flag: bool = False
     repeated: bool = False
     of_place: bool = False
+    path: bool = False
 
     @property
     def key(self) -> str:
@@ -237,6 +239,8 @@ class Engine(Protocol):
     """One engine at one place. Every method raises `LadingError` (exit code DEPLOY, or NETWORK where it cannot be reached).
 
     Names of deployments that are not there are problems too (`not_deployed`), but for `status`, which says ABSENT.
+    ``place`` is exact once something was asked of it: what was left to the environment (the current context, a variable) is in it, so that
+    it leads to the same engine when the environment has changed.
     """
 
     place: Place

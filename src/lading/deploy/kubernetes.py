@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from lading.deploy import kubernetes_revisions as revisions
@@ -24,7 +25,7 @@ from lading.deploy.engine import (
     Status,
     not_deployed,
 )
-from lading.deploy.kubernetes_api import KINDS, Cluster
+from lading.deploy.kubernetes_api import KINDS, Cluster, configuration_of
 from lading.deploy.kubernetes_files import files as manifest_files
 from lading.deploy.kubernetes_files import secrets_to_make
 from lading.deploy.kubernetes_logs import merged
@@ -65,9 +66,10 @@ _CONTAINERS = ("model", "kserve-container")
 _LAST = ("ControllerRevision",)
 
 
-def connect(place: Place, environ: Mapping[str, str]) -> KubernetesEngine:  # noqa: ARG001 -- the client reads KUBECONFIG itself
+def connect(place: Place, environ: Mapping[str, str]) -> KubernetesEngine:
     """See `lading.deploy.engine.EngineModule`. The cluster is looked for when something is asked of it."""
-    return KubernetesEngine(place)
+    file = place.options.get("kubeconfig") or configuration_of(environ)
+    return KubernetesEngine(replace(place, options={**place.options, "kubeconfig": file}) if file else place)
 
 
 def files(deployment: Deployment, resources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -82,6 +84,8 @@ class KubernetesEngine:
 
     def __init__(self, place: Place, *, poll: float = _POLL_SECONDS) -> None:
         self.place, self._poll = place, poll
+        # Manifests name no namespace that was not asked for, so that a dry run, which knows no cluster, prints the same.
+        self._options = place.options
         self._known: Cluster | None = None
 
     @property
@@ -89,11 +93,12 @@ class KubernetesEngine:
         """The cluster, once it is needed."""
         if self._known is None:
             self._known = Cluster(self.place)
+            self.place = self._known.place
         return self._known
 
     def render(self, deployment: Deployment) -> tuple[Object, ...]:
         """See `lading.deploy.engine.Engine`."""
-        return render(deployment, settings_of(deployment, self.place.options, read_file))
+        return render(deployment, settings_of(deployment, self._options, read_file))
 
     def apply(self, deployment: Deployment, reporter: Reporter) -> Revision:
         """See `lading.deploy.engine.Engine`: everything is tried without effect first, so that what is refused changes nothing."""
@@ -110,7 +115,7 @@ class KubernetesEngine:
         number = int(taken[-1]["revision"]) + 1 if taken else 1
         objects = revisions.numbered(objects, number)
         self._send(objects, force=force, dry_run=True)
-        made = revisions.snapshot(name, number, image, objects, self.place.options.get("namespace"))
+        made = revisions.snapshot(name, number, image, objects, self._options.get("namespace"))
         kept = self._created(name, made)
         try:
             self._send(objects, force=force, dry_run=False)

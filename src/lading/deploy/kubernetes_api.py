@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -58,11 +60,11 @@ class Answer:
 
 
 class Cluster:
-    """One namespace of one cluster. Every method raises `LadingError` where the cluster refuses or cannot be reached."""
+    """One namespace of one cluster. ``place`` names both, whatever the configuration calls current later. Every method raises `LadingError` where the cluster refuses or cannot be reached."""
 
     def __init__(self, place: Place) -> None:
-        self.place = place
-        self._configuration, self._pool, self.namespace = _connected(place)
+        self._configuration, self._pool, self.place = _connected(place)
+        self.namespace = str(self.place.options["namespace"])
 
     def apply(self, obj: Mapping[str, Any], *, dry_run: bool = False, force: bool = False) -> Answer:
         """Server-side apply, as the field manager ``lading``; the answer, refused or not."""
@@ -238,8 +240,19 @@ def _pool_errors() -> type[Exception]:
     return HTTPError
 
 
-def _connected(place: Place) -> tuple[Any, Any, str]:
-    """The configuration of a context, its connections, and the namespace: the given one, else the context's, else ``default``."""
+def configuration_of(environ: Mapping[str, str]) -> str | None:
+    """The files of the configuration, as ``kubectl`` finds them; None where there are none, as in a pod."""
+    named = environ.get("KUBECONFIG") or "~/.kube/config"
+    # Path.expanduser fails where there is no home, as in some pods.
+    files = [Path(os.path.expanduser(one)).resolve() for one in named.split(os.pathsep) if one]  # noqa: PTH111
+    return os.pathsep.join(map(str, files)) if any(one.exists() for one in files) else None
+
+
+def _connected(place: Place) -> tuple[Any, Any, Place]:
+    """The configuration of a context, its connections, and the place with its context and namespace.
+
+    The namespace is the given one, else the context's, else ``default``.
+    """
     try:
         from kubernetes import client, config  # noqa: PLC0415 -- an extra, and slow to import
     except ImportError as error:
@@ -247,12 +260,12 @@ def _connected(place: Place) -> tuple[Any, Any, str]:
     settings: Any = client.Configuration()
     loader: Any = config
     file = place.options.get("kubeconfig")
-    namespace = "default"
+    namespace, address = "default", place.address
     try:
         loader.load_kube_config(config_file=file, context=place.address, client_configuration=settings)
         contexts, active = loader.list_kube_config_contexts(config_file=file)
         own = next((one for one in contexts if one["name"] == place.address), active)
-        namespace = str((own.get("context") or {}).get("namespace") or namespace)
+        namespace, address = str((own.get("context") or {}).get("namespace") or namespace), str(own["name"])
     except config.ConfigException as error:
         if place.address is not None or file is not None or not _inside(settings, config):
             raise LadingError(_no_context(place, file, error, _contexts(config, file))) from error
@@ -264,7 +277,8 @@ def _connected(place: Place) -> tuple[Any, Any, str]:
 
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     pool = client.ApiClient(settings).rest_client.pool_manager
-    return settings, pool, str(place.options.get("namespace") or namespace)
+    options = {**place.options, "namespace": str(place.options.get("namespace") or namespace)}
+    return settings, pool, replace(place, address=address, options=options)
 
 
 def _inside(settings: Any, config: Any) -> bool:

@@ -17,7 +17,11 @@ from lading.model.problems import Problem, ProblemCollector
 OPTIONS = (
     Option(name="--namespace", metavar="NAME", help="the namespace (default: the context's)", of_place=True),
     Option(
-        name="--kubeconfig", metavar="FILE", help="the cluster's configuration (default: KUBECONFIG, else ~/.kube/config)", of_place=True
+        name="--kubeconfig",
+        metavar="FILE",
+        help="the cluster's configuration (default: KUBECONFIG, else ~/.kube/config)",
+        of_place=True,
+        path=True,
     ),
     Option(name="--replicas", metavar="N", help="so many replicas, whatever the project says of autoscaling"),
     Option(name="--image-pull-secret", metavar="NAME", help="a Secret with the registry's login; may be repeated", repeated=True),
