@@ -86,6 +86,44 @@ def test_an_item_goes_back_to_the_queue_and_a_failed_one_keeps_its_payload(store
     assert (kept.error, kept.payload, kept.attempt) == ("twice", b"0", 2)
 
 
+def _lose(store: Store, job: str, limit: int, **how: bool) -> list[int]:
+    """The items of a server that ends with them."""
+    leased = store.claim(job, limit, 0.01, **how)
+    time.sleep(0.03)
+    return [one.number for one in leased]
+
+
+def test_an_item_over_which_servers_end_again_and_again_fails_and_takes_no_other_with_it(store):
+    job = _job(store, 6, attempts=2)
+    assert _lose(store, job, 4) == [0, 1, 2, 3]
+    # Whichever it is, each of them is worked on by itself now, and by nobody who has something else to lose.
+    assert store.claim(job, 4, 60, alone=False) == []
+    assert _lose(store, job, 4) == [0]
+    assert _lose(store, job, 4) == [0]
+    (again,) = store.claim(job, 4, 60)
+    assert (again.number, again.lost, again.failures) == (1, 1, 0)
+    kept = store.job(job)
+    assert kept is not None
+    assert (kept.failed, kept.waiting) == (1, 5)
+    (failed,) = store.items(job, ItemState.FAILED)
+    assert (failed.number, failed.payload, failed.attempt) == (0, b"0", 3)
+    assert "ended 3 times" in str(failed.error)
+    assert store.finish([_ok(again)]) == 1
+
+
+def test_a_server_that_is_stopped_gives_its_items_back_and_no_try_is_lost(store):
+    job = _job(store, 3)
+    for _ in range(5):
+        leased = store.claim(job, 2, 60)
+        assert [one.number for one in leased] == [0, 1]
+        store.give_back(leased)
+    assert store.finish([_ok(one) for one in leased]) == 0
+    (first, second) = store.claim(job, 2, 60)
+    assert (first.attempt, first.failures, first.crashes, first.lost) == (6, 0, 0, 0)
+    store.finish([Outcome(leased=first, ok=False, error="e", again=True), _ok(second)])
+    assert store.claim(job, 1, 60)[0].failures == 1
+
+
 def test_a_job_that_is_over_stays_as_it_is(store):
     job = _job(store, 1)
     assert store.update(job, status=JobStatus.STOPPED)
@@ -162,13 +200,13 @@ def test_a_store_that_cannot_be_opened_is_a_problem(tmp_path):
     assert [problem.rule for problem in refused.value.problems] == ["jobs-not-usable"]
 
 
-def test_what_was_leased_when_the_owner_ended_is_given_out_at_once(tmp_path):
+def test_what_was_leased_when_the_owner_ended_is_given_out_at_once_by_itself(tmp_path):
     store = SqliteJobStore(tmp_path)
     job = _job(store, 2)
     store.claim(job, 2, 3600)
     store.close()
     again = SqliteJobStore(tmp_path)
-    assert [one.attempt for one in again.claim(job, 2, 60)] == [2, 2]
+    assert [(one.number, one.attempt, one.lost) for _ in range(2) for one in again.claim(job, 2, 60)] == [(0, 2, 1), (1, 2, 1)]
     again.close()
 
 

@@ -11,17 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lading.jobs.leases import CRASHES
 from lading.jobs.store import Item, ItemState, Job, JobStatus, JobStore, Leased, Outcome, StoreLostError
 from lading.jobs.submission import SubmissionError
 
 LEASE_SECONDS = 60.0
 """How long an item belongs to who leased it; the engine prolongs what still runs."""
-CRASHES = 3
-"""An item whose worker ended so often is at fault itself, and fails."""
 _AHEAD = 16  # items on their way for each lane
 _ADDERS = 8  # jobs whose items are added at a time
 _AHEAD_SECONDS = 1.0  # of work that a server takes for each lane where others would do it meanwhile
 _LONGEST_PAUSE = 2.0
+_LAST_SECONDS = 2.0  # that a claim which nobody waits for any more is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,10 +235,21 @@ class Shift:
                 pass
         finally:
             prolonging.cancel()
+            held = list(self._running.values())
             for task in self._running:
                 task.cancel()
             if self._running:
                 await asyncio.wait(self._running)
+            await self._hand_over(held)
+
+    async def _hand_over(self, held: Sequence[Leased]) -> None:
+        """Write down what has ended, and let others have the rest at once: that this server stops is no item's fault."""
+        outcomes, self._done = self._done, []
+        with contextlib.suppress(StoreLostError):
+            if outcomes:
+                await self._engine.in_store(self._engine.store.finish, outcomes)
+            if held:
+                await self._engine.in_store(self._engine.store.give_back, held)
 
     async def _step(self) -> bool:
         """Write down what has ended, lease more, wait for something to end; False when nothing is left."""
@@ -253,13 +264,21 @@ class Shift:
         return going_on
 
     async def _claim(self) -> None:
-        """Lease more when what is on its way gets less."""
+        """Lease more when what is on its way gets less. What a server ended over has this one for itself."""
         ahead = self._ahead()
         most = self.crew.lanes * ahead
-        if len(self._running) > (most // 2 if ahead > 1 else most - 1):
+        if len(self._running) > (most // 2 if ahead > 1 else most - 1) or any(leased.lost for leased in self._running.values()):
             return
-        store, seconds = self._engine.store, self._engine.lease_seconds
-        claimed: Sequence[Leased] = await self._engine.surely(store.claim, self._job.id, most - len(self._running), seconds)
+        store, count, seconds = self._engine.store, most - len(self._running), self._engine.lease_seconds
+        claiming = asyncio.ensure_future(self._engine.surely(store.claim, self._job.id, count, seconds, alone=not self._running))
+        try:
+            claimed: Sequence[Leased] = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The store's thread goes on with it: nobody would have these items until their leases run out.
+            done, _ = await asyncio.wait((claiming,), timeout=_LAST_SECONDS)
+            await self._hand_over(claiming.result() if done and claiming.exception() is None else [])
+            claiming.cancel()
+            raise
         for leased in claimed:
             self._running[asyncio.create_task(self._one(leased))] = leased
 
@@ -293,8 +312,8 @@ class Shift:
             self._wake.set()
 
     def _outcome(self, leased: Leased, done: Done) -> Outcome:
-        tries = leased.attempt - leased.crashes
-        again = not done.ok and (leased.crashes + 1 < CRASHES if done.crashed else tries < self._job.attempts)
+        crashes = leased.crashes + leased.lost + 1
+        again = not done.ok and (crashes < CRASHES if done.crashed else leased.failures + 1 < self._job.attempts)
         return Outcome(
             leased=leased, ok=done.ok, result=done.result, error=done.error, seconds=done.seconds, again=again, crash=done.crashed
         )

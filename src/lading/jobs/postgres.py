@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lading.jobs.connections import Connections, unreachable
+from lading.jobs.leases import SPENT, Open, sort_out
 from lading.jobs.store import Item, ItemState, Job, JobStatus, Kept, Leased, Outcome, StoreLostError, storable
 from lading.model.problems import LadingError
 from lading.model.secrets import SecretUrl
@@ -40,8 +41,8 @@ CREATE INDEX IF NOT EXISTS jobs_of_api ON jobs (api, id);
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (id) WHERE ended IS NULL;
 CREATE TABLE IF NOT EXISTS items (
   job text NOT NULL, number bigint NOT NULL, state text NOT NULL DEFAULT 'in_queue', attempt integer NOT NULL DEFAULT 0,
-  crashes integer NOT NULL DEFAULT 0, lease float8, payload bytea NOT NULL, content_type text, key text, result bytea NOT NULL DEFAULT '',
-  error text, ended float8, PRIMARY KEY (job, number)
+  failures integer NOT NULL DEFAULT 0, crashes integer NOT NULL DEFAULT 0, lost integer NOT NULL DEFAULT 0, lease float8,
+  payload bytea NOT NULL, content_type text, key text, result bytea NOT NULL DEFAULT '', error text, ended float8, PRIMARY KEY (job, number)
 ) WITH (fillfactor = 80);
 -- By `ended`, which a claim does not change: a claimed row can stay on its page, and the index as it is.
 CREATE INDEX IF NOT EXISTS items_open ON items (job, number) WHERE ended IS NULL;
@@ -211,21 +212,22 @@ class PostgresJobStore:
 
         return self._run(change)
 
-    def claim(self, job: str, limit: int, seconds: float) -> Sequence[Leased]:
+    def claim(self, job: str, limit: int, seconds: float, *, alone: bool = True) -> Sequence[Leased]:
         """See `JobStore`."""
-        rows = self._rows(
-            "WITH picked AS (SELECT number FROM items WHERE job = %s AND ended IS NULL"  # noqa: S608 -- no values in it
-            f" AND (state = 'in_queue' OR lease < {_NOW}) ORDER BY number LIMIT %s FOR UPDATE SKIP LOCKED)"
-            f" UPDATE items SET state = 'in_progress', attempt = attempt + 1, lease = {_NOW} + %s FROM picked"
-            " WHERE job = %s AND items.number = picked.number"
-            " RETURNING items.number, attempt, payload, key, content_type, crashes",
-            (job, limit, seconds, job),
+        query = (
+            "SELECT number, state <> 'in_queue', crashes, lost FROM items WHERE job = %s AND ended IS NULL"  # noqa: S608 -- no values in it
+            f" AND (state = 'in_queue' OR lease < {_NOW}) ORDER BY number LIMIT %s FOR UPDATE SKIP LOCKED"
         )
-        found = [
-            Leased(job=job, number=number, attempt=attempt, payload=payload, key=key, content_type=kind, crashes=crashes)
-            for number, attempt, payload, key, kind, crashes in rows
-        ]
-        return sorted(found, key=lambda leased: leased.number)
+
+        def change(connection: Connection) -> Sequence[Leased]:
+            while True:
+                given, spent = sort_out([Open(*row) for row in connection.execute(query, (job, limit))], alone=alone)
+                if spent:
+                    _fail(connection, job, spent)
+                if given or not spent:
+                    return _lease(connection, job, given, seconds) if given else []
+
+        return self._run(change)
 
     def extend(self, leases: Iterable[Leased], seconds: float) -> None:
         """See `JobStore`."""
@@ -234,6 +236,15 @@ class PostgresJobStore:
             f"UPDATE items SET lease = {_NOW} + %s FROM unnest(%s::text[], %s::bigint[], %s::integer[]) AS held (job, number, attempt)"  # noqa: S608 -- as above
             " WHERE items.job = held.job AND items.number = held.number AND items.attempt = held.attempt AND state = 'in_progress'",
             (seconds, *_holds(held)),
+        )
+
+    def give_back(self, leases: Sequence[Leased]) -> None:
+        """See `JobStore`."""
+        self._change(
+            "UPDATE items SET state = 'in_queue', lease = NULL"
+            " FROM unnest(%s::text[], %s::bigint[], %s::integer[]) AS held (job, number, attempt)"
+            " WHERE items.job = held.job AND items.number = held.number AND items.attempt = held.attempt AND state = 'in_progress'",
+            _holds(leases),
         )
 
     def finish(self, outcomes: Sequence[Outcome]) -> int:
@@ -350,11 +361,32 @@ def _holds(leases: Sequence[Leased]) -> tuple[list[Any], ...]:
     return [one.job for one in leases], [one.number for one in leases], [one.attempt for one in leases]
 
 
+def _lease(connection: Connection, job: str, numbers: list[int], seconds: float) -> Sequence[Leased]:
+    names = ("number", "attempt", "payload", "key", "content_type", "failures", "crashes", "lost")
+    rows = connection.execute(
+        "UPDATE items SET lost = lost + (state <> 'in_queue')::integer, state = 'in_progress', attempt = attempt + 1,"  # noqa: S608 -- as above
+        f" lease = {_NOW} + %s WHERE job = %s AND number = ANY(%s) RETURNING {', '.join(names)}",
+        (seconds, job, numbers),
+    )
+    return sorted((Leased(job=job, **dict(zip(names, row, strict=True))) for row in rows), key=lambda leased: leased.number)
+
+
+def _fail(connection: Connection, job: str, numbers: list[int]) -> None:
+    """End items that are spent."""
+    connection.execute(
+        f"UPDATE items SET lost = lost + (state <> 'in_queue')::integer, state = 'failed', lease = NULL, error = %s, ended = {_NOW}"  # noqa: S608 -- as above
+        " WHERE job = %s AND number = ANY(%s)",
+        (SPENT, job, numbers),
+    )
+    connection.execute("UPDATE jobs SET failed = failed + %s WHERE id = %s", (len(numbers), job))
+
+
 def _put_back(connection: Connection, outcomes: Sequence[Outcome]) -> int:
     if not outcomes:
         return 0
     done = connection.execute(
-        "UPDATE items SET state = 'in_queue', lease = NULL, error = given.error, crashes = crashes + given.crash"
+        "UPDATE items SET state = 'in_queue', lease = NULL, error = given.error, crashes = crashes + given.crash,"
+        " failures = failures + 1 - given.crash"
         " FROM unnest(%s::text[], %s::bigint[], %s::integer[], %s::text[], %s::integer[]) AS given (job, number, attempt, error, crash)"
         " WHERE items.job = given.job AND items.number = given.number AND items.attempt = given.attempt AND state = 'in_progress'",
         (*_holds([one.leased for one in outcomes]), [storable(one.error) for one in outcomes], [int(one.crash) for one in outcomes]),

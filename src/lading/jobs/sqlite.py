@@ -1,7 +1,7 @@
 """The store of jobs on one machine: SQLite with a write-ahead log.
 
 Every change is one transaction with ``synchronous=FULL``: it survives a killed process and a power cut alike. One process owns a store
-at a time (a lock file says so), so that whatever it finds leased when it opens the store belongs to nobody any more.
+at a time (a lock file says so), so that whatever it finds leased when it opens the store belongs to nobody any more: its owner was killed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from lading.jobs.leases import SPENT, Open, sort_out
 from lading.jobs.store import Item, ItemState, Job, JobStatus, Kept, Leased, Outcome, storable
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
@@ -32,7 +33,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_of_api ON jobs (api, id);
 CREATE TABLE IF NOT EXISTS items (
   job TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'in_queue', attempt INTEGER NOT NULL DEFAULT 0,
-  crashes INTEGER NOT NULL DEFAULT 0, lease REAL, payload BLOB NOT NULL, content_type TEXT, key TEXT, result BLOB NOT NULL DEFAULT x'',
+  failures INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, lease REAL, payload BLOB NOT NULL, content_type TEXT, key TEXT, result BLOB NOT NULL DEFAULT x'',
   error TEXT, ended REAL, PRIMARY KEY (job, number)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS items_open ON items (job, number) WHERE state IN ('in_queue', 'in_progress');
@@ -71,7 +72,7 @@ class SqliteJobStore:
             connection = self._connection()
             connection.executescript(_SCHEMA)
             with self._change() as change:
-                change.execute("UPDATE items SET state = 'in_queue', lease = NULL WHERE state = 'in_progress'")
+                change.execute("UPDATE items SET state = 'in_queue', lease = NULL, lost = lost + 1 WHERE state = 'in_progress'")
             for job in self._half_dropped():
                 self._drop(job)
         except sqlite3.Error as error:
@@ -219,22 +220,41 @@ class SqliteJobStore:
                 change.execute("UPDATE jobs SET total = total + 1 WHERE id = ?", (job,))
             return done.rowcount > 0
 
-    def claim(self, job: str, limit: int, seconds: float) -> Sequence[Leased]:
+    def claim(self, job: str, limit: int, seconds: float, *, alone: bool = True) -> Sequence[Leased]:
         """See `JobStore`."""
         now = time.time()
         with self._change() as change:
-            rows = change.execute(
-                "UPDATE items SET state = 'in_progress', attempt = attempt + 1, lease = ? WHERE job = ? AND number IN ("
-                " SELECT number FROM items INDEXED BY items_open WHERE job = ? AND state IN ('in_queue', 'in_progress')"
-                " AND (state = 'in_queue' OR lease < ?) ORDER BY number LIMIT ?)"
-                " RETURNING number, attempt, payload, key, content_type, crashes",
-                (now + seconds, job, job, now, limit),
-            ).fetchall()
-        found = [
-            Leased(job=job, number=number, attempt=attempt, payload=payload, key=key, content_type=kind, crashes=crashes)
-            for number, attempt, payload, key, kind, crashes in rows
-        ]
-        return sorted(found, key=lambda leased: leased.number)
+            while True:
+                rows = change.execute(
+                    "SELECT number, state = 'in_progress', crashes, lost FROM items INDEXED BY items_open WHERE job = ?"
+                    " AND state IN ('in_queue', 'in_progress') AND (state = 'in_queue' OR lease < ?) ORDER BY number LIMIT ?",
+                    (job, now, limit),
+                ).fetchall()
+                given, spent = sort_out([Open(*row) for row in rows], alone=alone)
+                self._fail(change, job, spent, now)
+                if given or not spent:
+                    return self._lease(change, job, given, now + seconds)
+
+    @staticmethod
+    def _lease(change: sqlite3.Connection, job: str, numbers: list[int], until: float) -> list[Leased]:
+        query = (
+            "UPDATE items SET lost = lost + (state = 'in_progress'), state = 'in_progress', attempt = attempt + 1, lease = ?"
+            " WHERE job = ? AND number = ? RETURNING number, attempt, payload, key, content_type, failures, crashes, lost"
+        )
+        names = ("number", "attempt", "payload", "key", "content_type", "failures", "crashes", "lost")
+        rows = [change.execute(query, (until, job, number)).fetchone() for number in numbers]
+        return [Leased(job=job, **dict(zip(names, row, strict=True))) for row in rows]
+
+    @staticmethod
+    def _fail(change: sqlite3.Connection, job: str, numbers: list[int], now: float) -> None:
+        """End items that are spent."""
+        change.executemany(
+            "UPDATE items SET lost = lost + (state = 'in_progress'), state = 'failed', lease = NULL, error = ?, ended = ?"
+            " WHERE job = ? AND number = ?",
+            [(SPENT, now, job, number) for number in numbers],
+        )
+        if numbers:
+            change.execute("UPDATE jobs SET failed = failed + ? WHERE id = ?", (len(numbers), job))
 
     def extend(self, leases: Iterable[Leased], seconds: float) -> None:
         """See `JobStore`."""
@@ -243,6 +263,14 @@ class SqliteJobStore:
             change.executemany(
                 "UPDATE items SET lease = ? WHERE job = ? AND number = ? AND attempt = ? AND state = 'in_progress'",
                 [(until, one.job, one.number, one.attempt) for one in leases],
+            )
+
+    def give_back(self, leases: Sequence[Leased]) -> None:
+        """See `JobStore`."""
+        with self._change() as change:
+            change.executemany(
+                "UPDATE items SET state = 'in_queue', lease = NULL WHERE job = ? AND number = ? AND attempt = ? AND state = 'in_progress'",
+                [(one.job, one.number, one.attempt) for one in leases],
             )
 
     def finish(self, outcomes: Sequence[Outcome]) -> int:
@@ -259,9 +287,9 @@ class SqliteJobStore:
         holds = (leased.job, leased.number, leased.attempt)
         if outcome.again:
             done = change.execute(
-                "UPDATE items SET state = 'in_queue', lease = NULL, error = ?, crashes = crashes + ?"
+                "UPDATE items SET state = 'in_queue', lease = NULL, error = ?, crashes = crashes + ?, failures = failures + ?"
                 " WHERE job = ? AND number = ? AND attempt = ? AND state = 'in_progress'",
-                (storable(outcome.error), outcome.crash, *holds),
+                (storable(outcome.error), outcome.crash, not outcome.crash, *holds),
             )
             return done.rowcount > 0
         state = ItemState.SUCCEEDED if outcome.ok else ItemState.FAILED

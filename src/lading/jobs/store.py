@@ -87,7 +87,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leased:
-    """An item that was given out for the ``attempt``-th time. Only this lease can finish it."""
+    """An item that was given out for the ``attempt``-th time. Only this lease can finish it.
+
+    What the times before came to: ``failures`` of the predictor, ``crashes`` of its worker, ``lost`` leases that ran out (see
+    `lading.jobs.leases`), and those that were given back, which count for nothing.
+    """
 
     job: str
     number: int
@@ -95,7 +99,9 @@ class Leased:
     payload: bytes
     key: str | None = None
     content_type: str | None = None
+    failures: int = 0
     crashes: int = 0
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +139,8 @@ class JobStore(Protocol):
     """A store of jobs: what was told to it holds when the call returns, whatever is killed afterwards.
 
     Each item ends once: `finish` counts only for the lease that holds it. An item whose lease has run out is given out again, so that
-    the user's code sees it at least once. Calls may come from several threads.
+    the user's code sees it at least once; not for ever, if servers end over it (see `lading.jobs.leases`). Calls may come from several
+    threads.
     """
 
     def create(self, job: Job) -> None:
@@ -142,11 +149,14 @@ class JobStore(Protocol):
     def add(self, job: str, items: Iterable[Item]) -> int:
         """Add items, those that are there already left alone; returns how many items were given. Stops where the job is over."""
 
-    def claim(self, job: str, limit: int, seconds: float) -> Sequence[Leased]:
-        """Lease up to ``limit`` items, the first ones first, for so many seconds."""
+    def claim(self, job: str, limit: int, seconds: float, *, alone: bool = True) -> Sequence[Leased]:
+        """Lease up to ``limit`` items, the first ones first, for so many seconds. ``alone``: nothing else is worked on meanwhile."""
 
     def extend(self, leases: Iterable[Leased], seconds: float) -> None:
         """Keep leases for so many seconds from now."""
+
+    def give_back(self, leases: Sequence[Leased]) -> None:
+        """Put items back that were not worked on to their end: a server is stopped. It counts neither as a failure nor as a crash."""
 
     def finish(self, outcomes: Sequence[Outcome]) -> int:
         """Write outcomes down, all or none; returns how many counted: those of leases that still hold."""
