@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import secrets
 import threading
 import time
 import zlib
@@ -12,10 +13,14 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import msgspec
 import pytest
 
+from lading.service.error_reports import start_error_reports
+from lading.service.log import ServiceLog
 from lading.service.tracing import _from_jaeger, _tags, wanted
 from tests.service.support import running
+from tests.worker.harness import make_spec
 from tests.worker.test_whole_server import serving
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "1111111111111111"
@@ -269,6 +274,42 @@ def test_errors_of_the_service_are_reported_and_a_models_are_not(tmp_path, recei
     assert event["environment"] == "test"
     assert event["level"] == "error"
     assert "is DEFUNCT" in event["message"]
+
+
+def test_a_setup_that_fails_is_reported_by_its_kind_and_place_alone(tmp_path, receiver):
+    pytest.importorskip("sentry_sdk")
+    dsn = receiver.url.replace("//", "//public@") + "/7"
+    secret = secrets.token_hex(8)
+    setup = f"    def setup(self):\n        print('with {secret}')\n        raise ValueError('not {secret}')\n"
+    code = f"class Predictor:\n{setup}    def predict(self) -> str: return ''\n"
+    model = {"name": "model", "worker": msgspec.to_builtins(make_spec(tmp_path, code)), "processes": 1, "endpoint": None}
+    with running(tmp_path, model, env={"SENTRY_DSN": dsn}, ready=False, extra={"worker_main": None}) as server:
+        server.wait_for("SETUP_FAILED")
+        server.wait_for_talk(f"not {secret}")
+        server.stop()
+    [event] = envelopes(receiver)
+    assert event["message"] == "model: setup failed: ValueError (predict.py:4)"
+    assert secret not in str(receiver.got)
+
+
+def test_what_an_error_is_reported_with_holds_no_values_of_ours(receiver):
+    pytest.importorskip("sentry_sdk")
+    log = ServiceLog()
+    reports = start_error_reports({"SENTRY_DSN": receiver.url.replace("//", "//public@") + "/7"}, log)
+    assert reports is not None
+
+    def answer(body: str) -> None:
+        raise RuntimeError(len(body))
+
+    secret = secrets.token_hex(8)
+    try:
+        answer(secret)
+    except RuntimeError as error:
+        log.say("error", "failed", error=error)
+    reports.close()
+    [event] = envelopes(receiver)
+    assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["function"] == "answer"
+    assert secret not in str(event)
 
 
 def test_an_address_that_is_none_is_said_without_its_key(tmp_path):

@@ -1,6 +1,7 @@
 """Errors of the service go to Sentry where ``SENTRY_DSN`` says so, as from Cog's server: its own, failed setups, a model given up.
 
-What a model raises in a prediction is its client's to know, and not reported.
+What a model raises in a prediction is its client's to know, and not reported; of a failed setup its kind and place are, not its words. Neither are
+values: no request, no variable.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def start_error_reports(variables: Mapping[str, str], log: ServiceLog) -> ErrorR
             release=variables.get("SENTRY_RELEASE") or f"lading@{__version__}",
             environment=variables.get("SENTRY_ENVIRONMENT") or "production",
             default_integrations=False,
-            send_default_pii=False,
+            include_local_variables=False,  # requests and secrets are among them
+            max_request_body_size="never",
         )
     except ValueError:  # its message would show the address, and the key in it
         log.say("warning", "SENTRY_DSN is not an address of Sentry's: errors are not reported")

@@ -15,7 +15,11 @@ _POLL_SECONDS = 0.05
 
 
 class NotReadyError(Exception):
-    """New workers cannot serve; the message is for the user, with the traceback of the model's own code."""
+    """New workers cannot serve; the message is for the user, with the traceback of the model's own code. ``brief`` has no word of the model's."""
+
+    def __init__(self, message: str, brief: str) -> None:
+        super().__init__(message)
+        self.brief = brief
 
 
 class Fleet:
@@ -60,10 +64,10 @@ class Fleet:
         try:
             await new.start()
         except LadingError as error:
-            raise NotReadyError(str(error)) from error
+            raise NotReadyError(str(error), str(error)) from error
         await new.pool.wait_settled()
         if must and new.pool.health() is Health.SETUP_FAILED:
-            raise NotReadyError(failure_text(new.pool))
+            raise NotReadyError(failure_text(new.pool), failure_brief(new.pool))
 
     def remove(self, service: PredictionService) -> None:
         """Serve an API no more."""
@@ -106,3 +110,12 @@ def failure_text(pool: WorkerPool, then: str = "") -> str:
         return f"setup failed{then}"
     place = f" ({failure.file}:{failure.line})" if failure.file else ""
     return f"{failure.phase} failed: {failure.error}{place}{then}\n{pool.setup.logs}".rstrip()
+
+
+def failure_brief(pool: WorkerPool) -> str:
+    """What went wrong in setup, without a word of the model's: the kind of error and its place."""
+    failure = pool.setup.failure
+    if failure is None:
+        return "setup failed"
+    place = f" ({failure.file}:{failure.line})" if failure.file else ""
+    return f"{failure.phase} failed: {failure.kind or failure.error}{place}"  # without a kind the error is in our own words

@@ -53,10 +53,10 @@ class ServiceLog:
         """Whether lines of this level are shown."""
         return _LEVELS[level] >= self._least
 
-    def say(self, level: str, message: str, *, error: BaseException | None = None, **facts: Any) -> None:
-        """Something happened to the service itself. ``error`` is for `alarm` alone."""
+    def say(self, level: str, message: str, *, error: BaseException | None = None, alarm: str | None = None, **facts: Any) -> None:
+        """Something happened to the service itself. ``error`` is for `alarm` alone, which hears ``alarm`` in place of a model's own words."""
         if self.alarm is not None and level == "error":
-            self.alarm(message, error)
+            self.alarm(alarm or message, error)
         if not self.wants(level):
             return
         if self._stream is not None:
@@ -65,10 +65,10 @@ class ServiceLog:
             phase = Phase.FAILED if _LEVELS[level] >= _LEVELS["warning"] else Phase.FINISHED
             self._put(Event(step="Serving", phase=phase, message=message))
 
-    def report(self, event: Event) -> None:
-        """Pass an event on in its order among the lines."""
+    def report(self, event: Event, *, alarm: str | None = None) -> None:
+        """Pass an event on in its order among the lines. Of one that failed, `alarm` hears ``alarm`` in place of a model's own words."""
         if self.alarm is not None and event.phase is Phase.FAILED and event.message:
-            self.alarm(event.message, None)
+            self.alarm(alarm or event.message, None)
         if self._stream is None:
             self._put(event)
         elif event.message:

@@ -224,7 +224,12 @@ class Reloader:
         try:
             new = await self._fleet.replace(old, api)
         except NotReadyError as error:
-            self._log.say("error", f"{name} is not reloaded, its old workers serve on: {error}", api=name)
+            self._log.say(
+                "error",
+                f"{name} is not reloaded, its old workers serve on: {error}",
+                alarm=f"{name} is not reloaded: {error.brief}",
+                api=name,
+            )
             return
         if not can_serve(new):
             await self._report(new)

@@ -398,7 +398,7 @@ class _Server:
 
     async def _report_setup(self, service: PredictionService) -> None:
         """Say once how setup went, with the user's own traceback."""
-        from lading.service.fleet import failure_text  # noqa: PLC0415 - after the workers
+        from lading.service.fleet import failure_brief, failure_text  # noqa: PLC0415 - after the workers
 
         await service.pool.wait_settled()
         setup, name = service.pool.setup, service.api.name
@@ -411,7 +411,7 @@ class _Server:
                 _tell_kubernetes()
             return
         message = f"{name}: {failure_text(service.pool, '. The server stays up; /health-check tells the same.')}"
-        self.log.report(Event(step="Setting up", phase=Phase.FAILED, message=message))
+        self.log.report(Event(step="Setting up", phase=Phase.FAILED, message=message), alarm=f"{name}: {failure_brief(service.pool)}")
 
     async def _drain(self, serving: asyncio.Task[None], webhooks: Any) -> None:
         """Stop accepting, let running predictions finish while there is time, then end them with an answer."""
