@@ -3,7 +3,7 @@
 It implements the part of the protocol that deployments use, after https://kubernetes.io/docs/reference/using-api/: optimistic creation,
 apply patches with conflicts and taking over, Jobs that cannot be changed, merge patches, the scale subresource, label selectors, dry runs, deletion with dependents,
 logs, 401, 403, 404, 409. Lists are owned as a whole, where the real one merges some of them by key. What pods do is told by their
-image, or by their workload's name.
+image, by their workload's name, or by their own.
 """
 
 from __future__ import annotations
@@ -216,7 +216,10 @@ class ApiServer:
         pod = self.objects.get(key)
         if pod is None:
             return _failure(404, "NotFound", f'pods "{key[2]}" not found')
-        return 200, self._behaviour(pod).log
+        does = self._behaviour(pod)
+        if does.waiting in ("ContainerCreating", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"):
+            return _failure(400, "BadRequest", f'container "model" in pod "{key[2]}" is waiting to start: {does.waiting}')
+        return 200, does.log
 
     def _store(self, key: tuple[str, str, str], obj: Mapping[str, Any]) -> None:
         self.version += 1
@@ -297,7 +300,8 @@ class ApiServer:
 
     def _behaviour(self, pod: Mapping[str, Any]) -> Behaviour:
         image, workload = pod["spec"]["containers"][0]["image"], pod["metadata"]["labels"].get("lading.run/workload")
-        return self.behaviours.get(workload) or self.behaviours.get(image, Behaviour())
+        names = (pod["metadata"]["name"], workload, image)
+        return next((self.behaviours[name] for name in names if name in self.behaviours), Behaviour())
 
     # Serving
 

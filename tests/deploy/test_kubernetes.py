@@ -375,6 +375,33 @@ def test_logs_of_one_and_of_several_pods(api: ApiServer, engine: KubernetesEngin
     assert all(line.startswith("[shop-") for line in lines)
 
 
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_pod_that_has_not_begun_hides_no_other_log(
+    follow: bool,  # noqa: FBT001 -- pytest's way
+    api: ApiServer,
+    engine: KubernetesEngine,
+    cog: Deployment,
+) -> None:
+    api.behaviours[IMAGE] = Behaviour(log="first\nlast")
+    deploy(engine, cog)
+    engine.scale("shop", "predict", 2, silent)
+    waiting, other = sorted(api.kind("Pod"), reverse=True)
+    api.behaviours[waiting] = Behaviour(waiting="ContainerCreating")
+    lines = list(engine.logs("shop", None, follow=follow))
+    assert [line for line in lines if other in line] == [f"[{other}] first", f"[{other}] last"]
+    assert [("waiting to start: ContainerCreating" in line) for line in lines if waiting in line] == [True]
+    api.denied = {("GET", "pods/log")}
+    assert problem_of(lambda: list(engine.logs("shop", None, follow=follow))).rule == "cluster-forbidden", "none can be had"
+
+
+def test_a_log_is_asked_for_again_when_the_connection_breaks(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
+    api.behaviours[IMAGE] = Behaviour(log="first\nlast")
+    deploy(engine, cog)
+    (pod,) = api.kind("Pod")
+    api.cut = 1
+    assert list(engine.cluster.lines(pod, "model", follow=False)) == ["first", "last"]
+
+
 def test_logs_that_may_not_be_read_are_told_and_hide_no_failure(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
     api.behaviours[BROKEN] = Behaviour(ready_after=None, waiting="InvalidImageName")
     deploy(engine, cog)

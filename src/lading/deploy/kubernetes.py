@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn
 
 from lading.deploy import kubernetes_revisions as revisions
@@ -28,7 +29,7 @@ from lading.deploy.engine import (
 from lading.deploy.kubernetes_api import KINDS, Cluster, configuration_of
 from lading.deploy.kubernetes_files import files as manifest_files
 from lading.deploy.kubernetes_files import secrets_to_make
-from lading.deploy.kubernetes_logs import merged
+from lading.deploy.kubernetes_logs import in_turn, merged
 from lading.deploy.kubernetes_pods import TEMPLATE, apis_of, needs_of
 from lading.deploy.kubernetes_problems import at_the_same_time, kind_unknown, name_taken
 from lading.deploy.kubernetes_render import INITIAL, render
@@ -356,12 +357,9 @@ class KubernetesEngine:
         names = [(str(pod["metadata"]["name"]), _container_of(pod)) for pod in pods]
         if len(names) == 1:
             yield from self.cluster.lines(*names[0], follow=follow)
-        elif not follow:
-            for pod, container in names:
-                yield from (f"[{pod}] {line}" for line in self.cluster.lines(pod, container, follow=False))
         else:
-            readers = [lambda pod=pod, container=container: self.cluster.lines(pod, container, follow=True) for pod, container in names]
-            yield from merged([pod for pod, _ in names], readers)
+            readers = [partial(self.cluster.lines, pod, container, follow=follow) for pod, container in names]
+            yield from (merged if follow else in_turn)([pod for pod, _ in names], readers)
 
     # What is there
 

@@ -115,7 +115,7 @@ class Cluster:
             LadingError: if it cannot be had.
         """
         query = {"container": container, "follow": "true" if follow else "false", **({"tailLines": str(tail)} if tail else {})}
-        response = self._send("GET", self.path("Pod", pod) + "/log", query, None, None, stream=True)
+        response = self._answered("GET", self.path("Pod", pod) + "/log", query, None, None, stream=True)
         if response.status != 200:
             refused = Answer(status=response.status, body=_body(response.read()))
             raise LadingError(self.problem(refused, f"read the log of Pod {pod}"))
@@ -140,21 +140,26 @@ class Cluster:
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes | None = None, kind: str | None = None
     ) -> Answer:
         """Send a request; again where the connection broke or the server asks to come later. All that is sent may be sent twice."""
+        response = self._answered(method, path, query, body, kind)
+        return Answer(status=response.status, body=_body(response.data))
+
+    def _answered(
+        self, method: str, path: str, query: Mapping[str, str] | None, body: bytes | None, kind: str | None, *, stream: bool = False
+    ) -> Any:
         for attempt in range(_TRIES):
             try:
-                response = self._send(method, path, query, body, kind)
+                response = self._send(method, path, query, body, kind, stream=stream)
             except (OSError, http.client.HTTPException, _pool_errors()) as error:
                 if attempt == _TRIES - 1:
                     raise LadingError(self._unreachable(error)) from error
             else:
                 if response.status not in _LATER or attempt == _TRIES - 1:
-                    return Answer(status=response.status, body=_body(response.data))
+                    return response
+                response.drain_conn()
             time.sleep(min(5.0, 0.2 * 2**attempt))
         raise AssertionError("the loop returns or raises")
 
-    def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: bytes | None, kind: str | None, *, stream: bool = False
-    ) -> Any:
+    def _send(self, method: str, path: str, query: Mapping[str, str] | None, body: bytes | None, kind: str | None, *, stream: bool) -> Any:
         headers = {"Accept": "application/json", "User-Agent": "lading"}
         if kind:
             headers["Content-Type"] = kind

@@ -6,15 +6,36 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+from lading.model.problems import LadingError, Problem
 
-def merged(names: Sequence[str], readers: Sequence[Callable[[], Iterator[str]]]) -> Iterator[str]:
-    """The lines of several logs as they come."""
+Reader = Callable[[], Iterator[str]]
+
+
+def in_turn(names: Sequence[str], readers: Sequence[Reader]) -> Iterator[str]:
+    """The lines of several logs, one log after the other. Of one that cannot be had, a line says why.
+
+    Raises:
+        LadingError: if none can be had.
+    """
+    problems: list[Problem] = []
+    for name, reader in zip(names, readers, strict=True):
+        yield from _named(name, reader, problems)
+    _check(names, problems)
+
+
+def merged(names: Sequence[str], readers: Sequence[Reader]) -> Iterator[str]:
+    """The lines of several logs as they come. Of one that cannot be had, a line says why.
+
+    Raises:
+        LadingError: if none can be had.
+    """
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    problems: list[Problem] = []
 
-    def read(name: str, reader: Callable[[], Iterator[str]]) -> None:
+    def read(name: str, reader: Reader) -> None:
         try:
-            for line in reader():
-                lines.put(f"[{name}] {line}")
+            for line in _named(name, reader, problems):
+                lines.put(line)
         finally:
             lines.put(None)
 
@@ -27,3 +48,18 @@ def merged(names: Sequence[str], readers: Sequence[Callable[[], Iterator[str]]])
             left -= 1
         else:
             yield line
+    _check(names, problems)
+
+
+def _named(name: str, reader: Reader, problems: list[Problem]) -> Iterator[str]:
+    try:
+        for line in reader():
+            yield f"[{name}] {line}"
+    except LadingError as error:
+        problems.append(error.problems[0])
+        yield f"[{name}] {' '.join(filter(None, (error.problems[0].what, error.problems[0].why)))}"
+
+
+def _check(names: Sequence[str], problems: Sequence[Problem]) -> None:
+    if names and len(problems) == len(names):
+        raise LadingError(*dict.fromkeys(problems))
