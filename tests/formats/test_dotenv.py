@@ -15,8 +15,19 @@ from lading.model.problems import ProblemCollector
 
 SAME = [
     *("A=b", "A='b c'", 'A="b c"', "A=b # c", "A=b#c", "A=", "A=''", "export A=b", "A=b\\ c", 'A="x\\"y"', "A='x'\"y\"z", "  A=b  "),
-    *("A=1\nB=$A/2\nC=${A}x", "A=$UNSET_NAME", 'A="a\\nb"', "A='a\\nb'", "A=a*b", "A={x,y}", "A='http://h/x?a=1&b=2'", "A=!x", 'A="$"'),
-    *("A=$", "A=a=b", "# only", "A=%20", "A=\\$x", "A='it'\\''s'", 'A="\\$x"', 'A="$UNSET_NAME"'),
+    *("A=1\nB=$A/2\nC=${A}x", 'A="a\\nb"', "A='a\\nb'", "A=a*b", "A={x,y}", "A='http://h/x?a=1&b=2'", "A=!x", 'A="$"'),
+    *("A=$", "A=a=b", "# only", "A=%20", "A=\\$x", "A='it'\\''s'", 'A="\\$x"'),
+    *(
+        'A=1\nB="\\\\$A"',
+        'A=1\nB="\\\\\\$A"',
+        "A=1\nB=\\\\$A",
+        'A="a\\\nb"',
+        'A="a\\\\\nb"',
+        "A=1\nB=$A$A\\$A'$A'",
+        'A="\\`"',
+        "A=a~b",
+        "A='~/x'",
+    ),
     *('A="first\nsecond"', "A='first\n\n  # third'\nB=2", 'A="# no comment"', "A='one' # isn't open\nB=2"),
     "A='-----BEGIN KEY-----\nabc=\n-----END KEY-----\n'\nB=\"x\"",
 ]
@@ -31,7 +42,9 @@ REFUSED = [
     "A='never closed",
     "A=a;b",
     "A=b\\",
+    *("A=$1", 'A="$1"', "A=$$", "A=$?", 'A="$@"', "A=${1}", "A=$[1+1]"),
 ]
+ELSEWHERE = ["PATH=$PATH:/opt/bin", "A=$HOME/x", 'A="${HOME}/x"', "A=~/x", "A=x:~/y", 'A="$AFTER"', "A=x\\ $SECRET"]
 
 
 def read(text: str) -> tuple[dict[str, str], ProblemCollector]:
@@ -57,6 +70,15 @@ def test_it_means_what_it_means_to_bash(tmp_path: Path, text: str):
 def test_what_is_no_plain_variable_is_refused_by_its_line(line: str):
     variables, problems = read(f"OK=1\n{line}\nAFTER=2")
     assert [(problem.rule, str(problem.origin)) for problem in problems.problems] == [("dotenv-invalid", ".env:2")]
+    assert variables == {"OK": "1", "AFTER": "2"}
+
+
+@pytest.mark.parametrize("line", ELSEWHERE)
+def test_what_only_the_container_would_know_is_refused_and_not_left_out(line: str):
+    variables, problems = read(f"OK=1\n{line}\nAFTER=2")
+    assert [(problem.rule, str(problem.origin)) for problem in problems.problems] == [("dotenv-invalid", ".env:2")]
+    assert problems.problems[0].what == "A line of .env refers to a variable that no line before it sets."
+    assert "SECRET" not in str(problems.problems[0])
     assert variables == {"OK": "1", "AFTER": "2"}
 
 
