@@ -145,6 +145,13 @@ def test_neither_the_process_list_nor_a_file_on_disk_shows_it(index: LocalIndex,
     assert sum(any(spelling in value for spelling in SPELLINGS) for value in env.values()) == 7
 
 
+def test_a_build_is_not_told_what_opens_the_cluster_that_it_runs_on(index: LocalIndex, tmp_path: Path):
+    private = {"RAY_AUTH_TOKEN": SECRET, "RAY_AUTH_TOKEN_PATH": "/token", "RAY_REDIS_PASSWORD": SECRET}
+    env = settings.environment(plan_of("demo", index=index.url), [], tmp_path, frozenset(), {"PATH": "/bin", **private})
+    assert env["PATH"] == "/bin"
+    assert not private.keys() & env.keys()
+
+
 def test_a_git_url_with_a_token_is_locked_without_it(index: LocalIndex, lock: Callable[..., Lock], tmp_path: Path):
     write_tree(tmp_path / "repo", project("mine", "0.1"))
     hash_ = commit(tmp_path / "repo")

@@ -19,6 +19,8 @@ _ALLOWED = pattern(
     r"UV_(CACHE_DIR|HTTP_TIMEOUT|REQUEST_TIMEOUT|HTTP_CONNECT_TIMEOUT|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|KEYRING_PROVIDER"
     r"|CREDENTIALS_DIR|CONCURRENT_\w+|INDEX_\w+_(USERNAME|PASSWORD))"
 )
+_CLUSTER = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_REDIS_PASSWORD")
+"""What opens the cluster that this machine is a node of: no business of a package's build."""
 _FIXED = {
     "UV_PYTHON_DOWNLOADS": "never",
     "UV_NO_PROGRESS": "1",
@@ -39,7 +41,8 @@ def environment(plan: Plan, bound: Iterable[Binding], root: Path, left_out: froz
         LadingError: if an index is a folder outside of the project.
     """
     env = {name: value for name, value in environ.items() if not name.startswith(("UV_", "PIP_")) or _ALLOWED.fullmatch(name)}
-    env.pop("COLUMNS", None)  # uv would fold its sentences, which are matched
+    for name in ("COLUMNS", *_CLUSTER):  # uv would fold its sentences, which are matched
+        env.pop(name, None)
     env = {"GIT_SSH_COMMAND": "ssh -o BatchMode=yes", **env, **_FIXED, **_indexes(plan, root, left_out, _index_names(environ))}
     for binding in bound:
         env |= _credentials(binding)
