@@ -19,7 +19,7 @@ class Hub:
     """Repositories by name: each has commits (a digest of its files) by ref. Every request is kept, with the token that came with it.
 
     ``token`` is needed for everything, where it is set; ``cut`` breaks each download after so many bytes, once; ``page`` is how many files
-    one page lists.
+    one page lists; ``says`` is what it says of large files, by path, in place of what is so.
     """
 
     repositories: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
@@ -30,6 +30,7 @@ class Hub:
     etags: bool = True
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    says: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"hub": self})
@@ -118,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": "0" * 40}
             if len(content) >= LARGE:
                 entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
-            entries.append(entry)
+            entries.append({**entry, **self.hub.says.get(path, {})})
         end = start + self.hub.page
         following = f"/api/models/{repository}/tree/{commit}?recursive=true&cursor={end}"
         self._json(entries[start:end], {"Link": f'<{self.hub.url}{following}>; rel="next"'} if end < len(entries) else {})

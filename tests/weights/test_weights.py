@@ -15,6 +15,7 @@ from lading.locks.weights import read_lock, write_lock
 from lading.model.problems import LadingError
 from lading.model.weights import WeightFile, set_digest
 from lading.weights.locking import import_weights
+from lading.weights.store import WeightStore
 from tests.images.support import Command, write
 from tests.weights.hub import Hub, commit_of
 
@@ -213,6 +214,38 @@ def test_a_hub_leads_no_file_out_of_its_folder(lading: Command, hub: Hub, tmp_pa
     hub.repositories["org/evil"] = {"main": {"config.json": b"{}", "../../evil.bin": b"x" * 2000}}
     place = project(tmp_path / "p", one("hf://org/evil"))
     assert problem(lading("weights", "import", "-C", place, "--json", check=False))["rule"] == "weights-file-outside"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"lfs": {"oid": "../../private", "size": 9000}},
+        {"lfs": {"oid": "0" * 63, "size": 9000}},
+        {"lfs": {"oid": hashlib.sha256(BIG).hexdigest(), "size": "many"}},
+        {"lfs": {"oid": hashlib.sha256(BIG).hexdigest(), "size": -1}},
+        {"path": ["a"]},
+        {"path": None},
+    ],
+)
+def test_what_a_hub_says_of_a_file_is_checked(lading: Command, hub: Hub, tmp_path: Path, said: dict[str, Any]) -> None:
+    """A digest that is none would name, link and remove files of this machine."""
+    private = write(tmp_path / "home", {"private": "nobody's business"}) / "private"
+    hub.says["model.safetensors"] = said
+    place = project(tmp_path / "p", one("hf://org/model"))
+    found = problem(lading("weights", "import", "-C", place, "--json", check=False))
+    assert found["rule"] == "weights-unreachable"
+    assert "hf://org/model" in found["what"] + found["why"]
+    assert private.read_text() == "nobody's business"
+    assert not (place / "weights.lock").exists()
+
+
+@pytest.mark.parametrize("digest", ["sha256:../../private", "sha256:" + "A" * 64, "../x", "", "sha256:" + "0" * 64 + "\n"])
+def test_the_store_names_files_by_digests_alone(tmp_path: Path, digest: str) -> None:
+    store = WeightStore(tmp_path / "weights")
+    for ask in (store.path, store.has, store.use, lambda one: store.take(one, lambda part: part.add(b"x"))):
+        with pytest.raises(ValueError, match="SHA-256"):
+            ask(digest)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../../b"])

@@ -13,10 +13,9 @@ from typing import Any
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
-from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource, is_inside
+from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource, is_digest, is_inside
 
 _VERSION = 1
-_DIGEST = len("sha256:") + 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ def _file(record: Mapping[str, Any]) -> WeightFile:
     path, digest = str(record["path"]), str(record["digest"])
     if not is_inside(path):
         raise ValueError(f"the path {path!r} leads out of its folder")
-    if len(digest) != _DIGEST or not digest.startswith("sha256:") or not set(digest[7:]) <= set("0123456789abcdef"):
+    if not is_digest(digest):
         raise ValueError(f"{path} has no SHA-256")
     return WeightFile(path=path, size=int(record["size"]), digest=digest, source=int(record.get("source", 0)))
 

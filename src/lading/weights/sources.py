@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -16,12 +17,13 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
-from lading.model.weights import WeightFile, WeightSource, set_digest
+from lading.model.weights import WeightFile, WeightSource, is_digest, set_digest
 from lading.weights.store import Part, WeightStore
 from lading.weights.web import Heard, Web
 
 HUB = "https://huggingface.co"
 _AT_ONCE = 4
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _NEXT = re.compile(r'<([^>]+)>\s*;[^,]*rel="?next"?')
 _STATE_FOLDERS = (".cog", ".git", ".lading")
 
@@ -69,7 +71,7 @@ def make_source(
         return Folder(folder / source.uri.removeprefix("file://"), source.uri, store, origin)
     web = Web(environ, origin, offline=offline)
     if source.scheme == "hf":
-        return Hub(source.uri, web, store, environ)
+        return Hub(source.uri, web, store, environ, origin)
     return Address(source.uri, web, store)
 
 
@@ -170,7 +172,8 @@ class Address:
 class Hub:
     """A repository of Hugging Face's hub (``HF_ENDPOINT``), read with ``HF_TOKEN``; pinned to the commit that its name stood for."""
 
-    def __init__(self, uri: str, web: Web, store: WeightStore, environ: Mapping[str, str]) -> None:
+    def __init__(self, uri: str, web: Web, store: WeightStore, environ: Mapping[str, str], origin: Origin) -> None:
+        self._uri, self._origin = uri, origin
         self._repository, _, ref = uri.removeprefix("hf://").partition("@")
         self._ref = ref or "main"
         self._web, self._store = web, store
@@ -180,26 +183,57 @@ class Hub:
     def inventory(self, keep: Keep) -> Inventory:
         """See `Source`. Large files' digests are the hub's own; small ones are fetched."""
         record, _ = self._web.json(f"{self._root}/api/models/{self._repository}/revision/{quote(self._ref, safe='')}", self._token)
-        commit = str(record["sha"])
-        entries = [entry for entry in self._tree(commit) if keep(str(entry["path"]))]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            files = tuple(pool.map(lambda entry: self._file(entry, commit), entries))
+        with self._believing():
+            commit = _text(record, "sha")
+            if not _COMMIT.fullmatch(commit):
+                raise ValueError(f"the commit {commit!r} is none")
+            entries = [entry for entry in self._tree(commit) if keep(_text(entry, "path"))]
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                files = tuple(pool.map(lambda entry: self._file(entry, commit), entries))
         return Inventory(tuple(sorted(files, key=lambda file: file.path)), f"commit:{commit}")
+
+    @contextmanager
+    def _believing(self) -> Iterator[None]:
+        """What the hub says is taken as it should be; a hub that says something else is named.
+
+        Raises:
+            LadingError: in place of a `ValueError`.
+        """
+        try:
+            yield
+        except ValueError as error:
+            raise LadingError(
+                Problem(
+                    rule="weights-unreachable",
+                    what=f"The weights at {self._uri} cannot be had: the hub's answer is not to be understood.",
+                    origin=self._origin,
+                    why=f"{str(error)[:1].upper()}{str(error)[1:]}.",
+                    instead="Check HF_ENDPOINT, and try again.",
+                    code=ExitCode.NETWORK,
+                )
+            ) from error
 
     def _tree(self, commit: str) -> list[Mapping[str, object]]:
         url: str | None = f"{self._root}/api/models/{self._repository}/tree/{commit}?recursive=true"
         found: list[Mapping[str, object]] = []
         while url:
             entries, headers = self._web.json(url, self._token)
+            if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+                raise ValueError("the list of files is none")
             found += [entry for entry in entries if entry.get("type") == "file"]
             following = _NEXT.search(headers.get("link", ""))
             url = urljoin(url, following[1]) if following else None
         return found
 
     def _file(self, entry: Mapping[str, object], commit: str) -> WeightFile:
-        path, large = str(entry["path"]), entry.get("lfs")
+        path, large = _text(entry, "path"), entry.get("lfs")
         if isinstance(large, Mapping) and large.get("oid"):
-            return WeightFile(path=path, size=int(large["size"]), digest=f"sha256:{large['oid']}")
+            digest, size = f"sha256:{large['oid']}", large.get("size")
+            if not is_digest(digest):
+                raise ValueError(f"{path} has no SHA-256")
+            if type(size) is not int or size < 0:
+                raise ValueError(f"{path} has no size")
+            return WeightFile(path=path, size=size, digest=digest)
         digest, size = self._store.take(None, self._into(path, commit))
         return WeightFile(path=path, size=size, digest=digest)
 
@@ -224,3 +258,15 @@ class Hub:
     def receive(self, file: WeightFile, fingerprint: str, part: Part, heard: Heard) -> None:
         """See `Source`."""
         self._into(file.path, fingerprint.removeprefix("commit:"), heard)(part)
+
+
+def _text(record: object, key: str) -> str:
+    """A text of the hub's answer.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = record.get(key) if isinstance(record, Mapping) else None
+    if not isinstance(found, str):
+        raise ValueError(f"the answer has no {key}")  # noqa: TRY004 -- of what another machine says
+    return found

@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 from lading.environments.home import home, require_writable, unusable
 from lading.model.files import content_hash
+from lading.model.weights import is_digest
 
 _PIECE = 1 << 20
 _RACY = 2_000_000_000
@@ -70,8 +71,12 @@ class WeightStore:
         self.root = root or Path(home()) / "weights"
 
     def path(self, digest: str) -> Path:
-        """Where a file lies, whether it is there or not."""
-        return self.root / "files" / digest.removeprefix("sha256:")
+        """Where a file lies, whether it is there or not.
+
+        Raises:
+            ValueError: if this is no digest: digests come from other machines, and one that is a path would lead out of the store.
+        """
+        return self.root / "files" / _name_of(digest)
 
     def has(self, digest: str) -> bool:
         """Whether a file is there."""
@@ -81,7 +86,7 @@ class WeightStore:
         """Where a file lies, which is noted as used."""
         with suppress(OSError):
             (self.root / "used").mkdir(parents=True, exist_ok=True)
-            (self.root / "used" / digest.removeprefix("sha256:")).touch()
+            (self.root / "used" / _name_of(digest)).touch()
         return self.path(digest)
 
     def prune(self, older_than: float, *, dry_run: bool = False) -> tuple[int, int]:
@@ -147,7 +152,7 @@ class WeightStore:
                 finally:
                     Path(name).unlink(missing_ok=True)
             return
-        place = self.root / "parts" / digest.removeprefix("sha256:")
+        place = self.root / "parts" / _name_of(digest)
         while True:
             with os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
@@ -176,6 +181,17 @@ class WeightStore:
         if read_at - status.st_mtime_ns > _RACY:
             _remember(note, {"facts": facts, "digest": digest})
         return digest
+
+
+def _name_of(digest: str) -> str:
+    """The name of a digest's file.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not is_digest(digest):
+        raise ValueError(f"{digest!r} is no SHA-256")
+    return digest.removeprefix("sha256:")
 
 
 def _is_same(stream: BinaryIO, place: Path) -> bool:
