@@ -37,7 +37,13 @@ _KINDS = {
     "ingresses": "Ingress",
     "jobs": "Job",
     "cronjobs": "CronJob",
+    "inferenceservices": "InferenceService",
 }
+
+
+_KNATIVE = {"enableServiceLinks", "serviceAccountName", "imagePullSecrets", "nodeSelector", "volumes", "containers"}
+"""What Knative takes of a pod: https://github.com/knative/serving/blob/main/pkg/apis/serving/fieldmask.go."""
+_KSERVE = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "containerConcurrency"}
 
 
 @dataclass
@@ -77,6 +83,7 @@ class ApiServer:
     objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     owners: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    seen: dict[tuple[tuple[str, str, str], int], float] = field(default_factory=dict)
     version: int = 0
     address: str = ""
 
@@ -239,6 +246,22 @@ class ApiServer:
         with self.lock:
             for key, deployment in [(key, one) for key, one in self.objects.items() if key[1] == "deployments"]:
                 self._step_deployment(key, deployment)
+            for key, service in [(key, one) for key, one in self.objects.items() if key[1] == "inferenceservices"]:
+                self._step_inference_service(key, service)
+
+    def _step_inference_service(self, key: tuple[str, str, str], service: dict[str, Any]) -> None:
+        """KServe's controller, as far as an InferenceService tells of it; it hands the pod on to Knative."""
+        predictor, generation = service["spec"]["predictor"], service["metadata"]["generation"]
+        (container,) = predictor["containers"]
+        refused = (set(predictor) - _KNATIVE - _KSERVE) | ({"lifecycle", "startupProbe"} & set(container))
+        born = self.seen.setdefault((key, generation), time.monotonic())
+        does = next((self.behaviours[one] for one in (key[2], container["image"]) if one in self.behaviours), Behaviour())
+        ready: dict[str, Any] = {"type": "Ready", "status": "Unknown"}
+        if refused:
+            ready |= {"status": "False", "message": f"must not set the field(s): {', '.join(sorted(refused))}"}
+        elif does.ready_after is not None and time.monotonic() - born >= does.ready_after:
+            ready["status"] = "True"
+        service["status"] = {"observedGeneration": generation, "conditions": [ready], "url": f"http://{key[2]}.models.example.com"}
 
     def _step_deployment(self, key: tuple[str, str, str], deployment: dict[str, Any]) -> None:
         name, spec = key[2], deployment["spec"]

@@ -321,6 +321,21 @@ def test_looking_needs_no_role_that_may_change_something(api: ApiServer, engine:
     wait_until_live(engine)
 
 
+def test_inference_services_are_waited_for_beside_deployments(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:
+    deployment = deployment_of(tmp_path / "cortex", CORTEX, options={"kserve": True})
+    api.behaviours["shop-iris"] = Behaviour(ready_after=None)
+    assert "not ready within" in problem_of(lambda: deploy(engine, deployment, timeout=0.5)).what
+    api.behaviours["shop-iris"] = Behaviour(ready_after=0.5)
+    status = deploy(engine, deployment)
+    assert {one.name: one.state for one in status.apis} == dict.fromkeys(("iris", "words", "many", "nightly"), State.LIVE)
+    engine.scale("shop", "iris", 9, silent)
+    predictor = api.kind("InferenceService")["shop-iris"]["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (9, 9)
+    deploy(engine, deployment)
+    predictor = api.kind("InferenceService")["shop-iris"]["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (2, 8), "the project says so"
+
+
 def test_a_job_runs_each_time_that_it_is_asked_for_and_no_other_time(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:
     api.behaviours[BROKEN] = Behaviour(ready_after=None, waiting="InvalidImageName")
     plain = deployment_of(tmp_path / "cortex", CORTEX)

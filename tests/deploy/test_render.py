@@ -225,6 +225,11 @@ def test_kserve_takes_the_place_of_deployment_service_and_autoscaler(tmp_path: P
     kinds = {(each["kind"], each["metadata"]["name"]) for each in objects}
     assert ("Deployment", "shop-iris") not in kinds
     assert ("Deployment", "shop-many") in kinds, "KServe knows no jobs"
+    # Knative, which KServe hands the pod on to, takes no more of it.
+    scale = {"minReplicas", "maxReplicas", "scaleMetric", "scaleTarget", "containerConcurrency"}
+    assert set(predictor) - scale == {"enableServiceLinks", "containers", "volumes"}
+    assert not {"lifecycle", "startupProbe"} & set(made)
+    assert made["securityContext"]["runAsNonRoot"] is True
 
 
 def test_jobs_and_schedules(tmp_path: Path) -> None:

@@ -307,7 +307,12 @@ class KubernetesEngine:
             what = f"{api} keeps its jobs in one pod's folder, so there can be no second one."
             instead = "Keep them in a database: --secret-env LADING_JOBS=postgresql://..."
             raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY))
-        self.cluster.merge("Deployment", own["metadata"]["name"], {"spec": {"replicas": replicas}}, "scale")
+        kind, workload = revisions.key_of(own)
+        if kind == "Deployment":
+            self.cluster.merge(kind, workload, {"spec": {"replicas": replicas}}, "scale")
+        else:
+            most = max(replicas, int(own["spec"]["predictor"]["maxReplicas"]))
+            self.cluster.merge(kind, workload, {"spec": {"predictor": {"minReplicas": replicas, "maxReplicas": most}}})
         trouble = self._settled(name, [own], reporter, _BACK_SECONDS)
         if trouble is not None:
             what = f"{name} does not run {replicas} replicas of {api}: {trouble[0]}."

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lading.deploy.kubernetes_pods import TEMPLATE, about, pod_spec, template_hash
-from lading.deploy.kubernetes_shape import Asked, Object, Workload, behavior, metadata
+from lading.deploy.kubernetes_shape import PORT, Asked, Object, Workload, behavior, metadata
 from lading.model.cluster import Autoscaling
 from lading.model.project import Style
 
 _POLL_SECONDS = 10
+_START_SECONDS = 30
+"""How long a server may take to start, where there can be no probe for that."""
+_ALLOWED = ("enableServiceLinks", "serviceAccountName", "imagePullSecrets", "nodeSelector", "volumes")
+"""Of a pod, for Knative; a node selector where its feature is switched on. Tolerations want one too, and are not asked for by the user."""
 
 
 def ingress(asked: Asked, workloads: Sequence[Workload]) -> Object:
@@ -63,16 +67,24 @@ def scaled_object(asked: Asked, workload: Workload, scaling: Autoscaling) -> Obj
 def inference_service(asked: Asked, workload: Workload) -> Object:
     """KServe's InferenceService (serving.kserve.io/v1beta1) with our container, which speaks the v2 protocol on its port.
 
-    KServe makes the Deployment, the Service, the autoscaler and the address. The scale is by requests in flight, as Cortex's is.
+    KServe makes the Deployment, the Service, the autoscaler and the address. The scale is by requests in flight, as Cortex's is. Behind it is
+    Knative, which refuses what `_ALLOWED` leaves out (knative/serving, pkg/apis/serving/fieldmask.go), and ends pods in order itself.
     """
     scaling = workload.autoscaling or Autoscaling(max_replicas=1)
-    spec = pod_spec(asked, workload)
-    (container,) = spec["containers"]
+    whole = pod_spec(asked, workload)
+    spec = {key: value for key, value in whole.items() if key in _ALLOWED}
+    (made,) = whole["containers"]
     # KServe finds its container by this name, and sets PORT itself.
-    container = {**container, "name": "kserve-container", "env": [one for one in container["env"] if one["name"] != "PORT"]}
-    container["ports"] = [{"containerPort": container["ports"][0]["containerPort"], "protocol": "TCP"}]
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        container[probe] = {**container[probe], "httpGet": {**container[probe]["httpGet"], "port": container["ports"][0]["containerPort"]}}
+    container = {
+        **{key: value for key, value in made.items() if key not in ("lifecycle", "startupProbe")},
+        "name": "kserve-container",
+        "env": [one for one in made["env"] if one["name"] != "PORT"],
+        "ports": [{"containerPort": PORT, "protocol": "TCP"}],
+        "securityContext": {**whole["securityContext"], **made["securityContext"]},
+    }
+    for probe in ("readinessProbe", "livenessProbe"):
+        container[probe] = {**made[probe], "httpGet": {**made[probe]["httpGet"], "port": PORT}}
+    container["livenessProbe"]["initialDelaySeconds"] = _START_SECONDS
     fixed = asked.settings.replicas
     predictor: Object = {
         "minReplicas": fixed if fixed is not None else scaling.min_replicas,

@@ -118,8 +118,10 @@ def job_status(job: Mapping[str, Any]) -> ApiStatus:
 
 def inference_status(service: Mapping[str, Any], members: Sequence[tuple[str, str]]) -> list[ApiStatus]:
     """The status of each API that an InferenceService runs."""
-    conditions = {one["type"]: one for one in (service.get("status") or {}).get("conditions") or ()}
-    ready = conditions.get("Ready") or {}
+    status, generation = service.get("status") or {}, int(service["metadata"].get("generation") or 0)
+    seen = int(status.get("observedGeneration", generation)) >= generation
+    conditions = {one["type"]: one for one in status.get("conditions") or ()}
+    ready = (conditions.get("Ready") or {}) if seen else {}
     state = {"True": State.LIVE, "False": State.DEGRADED}.get(str(ready.get("status")), State.UPDATING)
     messages = (str(ready["message"]),) if ready.get("message") and state is not State.LIVE else ()
     live = int(state is State.LIVE)
