@@ -118,6 +118,9 @@ HANDLER = """
                 if one.text == "large":
                     for _ in range(300):
                         yield Answer(text="x" * 100_000)
+                if one.text == "huge":
+                    for _ in range(30):
+                        yield Answer(text="x" * 900_000)
                 yield Answer(text=one.text * 2)
 """
 
@@ -326,6 +329,18 @@ def test_a_client_that_leaves_a_stream_ends_it(client):
     next(stream)
     stream.cancel()
     assert client.call("Join", "stream_unary")(iter([]), timeout=10).text == str(before + 1)
+
+
+def test_a_client_that_reads_nothing_and_leaves_costs_no_worker(server, client):
+    before = server.workers()
+    stream = client.call("Chat", "stream_stream")(iter([client.ask("huge")]), timeout=60)
+    next(stream)
+    time.sleep(0.5)
+    stream.cancel()
+    began = time.monotonic()
+    assert client.call("Predict")(client.ask("next"), timeout=10).text == "NEXT"
+    assert time.monotonic() - began < 4
+    assert server.workers() == before
 
 
 def test_requests_come_as_a_stream(client):

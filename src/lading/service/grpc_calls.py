@@ -109,7 +109,7 @@ class GrpcRoutes:
         except (RefusedError, NoRoomError) as error:
             result = error
         finally:
-            answers.end()
+            answers.close()
             if feeding is not None:
                 feeding.cancel()
             if call.result is None:
@@ -157,12 +157,15 @@ class _Answers:
         self._size = 0
         self._wake, self._begun = asyncio.Event(), asyncio.Event()
         self._paused: Slot | None = None
+        self._closed = False
         call.watchers.append(self._heard)
         call.answer.add_done_callback(lambda _: self._wake.set())
 
     def _heard(self, event: CallEvent) -> None:
         if event.kind is EventKind.OUTPUT:
             self.call.chunks.clear()  # they are sent, and not kept
+            if self._closed:
+                return
             self._pieces.append((event.facts["index"] < 0, event.data))
             self._size += len(event.data)
             if self._size > _HELD and self._paused is None:
@@ -180,7 +183,7 @@ class _Answers:
                 self._size -= len(piece)
                 yield first, piece
             if self._paused is not None:
-                self.end()
+                self._resume()
             elif self.call.answer.done():
                 return
             else:
@@ -196,11 +199,18 @@ class _Answers:
         if self._paused is not None:
             self._paused.channel.pause()
 
-    def end(self) -> None:
+    def _resume(self) -> None:
         """Let the worker go on."""
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.channel.resume()
+
+    def close(self) -> None:
+        """The client takes no more answers: those that wait and those to come are dropped, so that the worker never waits for it again."""
+        self._closed = True
+        self._pieces.clear()
+        self._size = 0
+        self._resume()
 
     async def feed(self, messages: AsyncIterator[bytes]) -> None:
         """Pass the client's messages on, once the call runs."""
