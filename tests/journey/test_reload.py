@@ -233,6 +233,41 @@ def test_a_cog_project_changes_its_signature_under_load(project, served):
         wait_until(lambda: service.client.post("/trainings", json=count).json().get("output") == -3, service)
 
 
+ASYNC = """\
+- name: later
+  kind: AsyncAPI
+  predictor: {type: python, path: later.py}
+"""
+LATER = """\
+class PythonPredictor:
+    def __init__(self, config):
+        pass
+
+    def predict(self, payload):
+        return {"got": payload}
+"""
+
+
+def worked_off(service, payload: Any) -> None:
+    key = service.client.post("/later", json=payload).json()["id"]
+    wait_until(lambda: service.client.get(f"/later/{key}").json().get("result") == {"got": payload}, service)
+
+
+@pytest.mark.slow
+def test_an_async_api_that_comes_back_works_its_requests_off(project, served):
+    folder = project(
+        {"cortex.yaml": ASYNC + CORTEX, "later.py": LATER, **{name: PROJECT[name] for name in PROJECT if name != "cortex.yaml"}}
+    )
+    with served(folder, "--reload") as service:
+        wait_for_log(service, WATCHING)
+        worked_off(service, 1)
+        write(folder / "cortex.yaml", CORTEX)
+        wait_until(lambda: service.client.post("/later", json=2).status_code == 404, service)
+        write(folder / "cortex.yaml", ASYNC + CORTEX)
+        wait_until(lambda: service.client.post("/later", json=3).status_code == 200, service)
+        worked_off(service, 4)
+
+
 @pytest.mark.slow
 def test_the_first_setup_may_fail_and_be_mended(project, served):
     folder = project({**COG, "predict.py": "raise RuntimeError('not yet')\n" + COG["predict.py"]})

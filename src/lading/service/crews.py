@@ -48,6 +48,7 @@ class ServiceCrew:
 
     async def work(self, action: str, item: Leased | None = None) -> Done:
         """See `Crew`."""
+        await self.service.pool.wait_settled()  # its API may have begun again a moment ago
         began = time.monotonic()
         call = self._call(action, item)
         try:

@@ -94,8 +94,8 @@ class Jobs:
         count = await self.engine.resume(self.apis)
         if count:
             self._log.say("info", f"going on with {count} {'jobs' if count > 1 else 'job'}")
-        for name, service in self.asynchronous.items():
-            self._tasks.append(asyncio.create_task(self._serve_async(name, service)))
+        for name in self.asynchronous:
+            self._tasks.append(asyncio.create_task(self._serve_async(name)))
         self._tasks.append(asyncio.create_task(self._forget()))
 
     async def _forget(self) -> None:
@@ -163,11 +163,12 @@ class Jobs:
 
     # Asynchronous requests: a job for each API that never ends
 
-    async def _serve_async(self, name: str, service: PredictionService) -> None:
+    async def _serve_async(self, name: str) -> None:
         job = Job(id=f"async-{name}", api=name, kind="AsyncAPI", status=JobStatus.RUNNING, started=time.time())
         await self.engine.surely(self.store.create, job)
         while True:
             changed = self._changed[name] = asyncio.Event()
+            service = self.asynchronous[name]
             crew = ServiceCrew(service, own=False)
             try:
                 await crew.start()
@@ -178,14 +179,14 @@ class Jobs:
                     self._log.say("error", f"{name} works no more requests off: {lost}", api=name)
             # Until its API is started anew; what comes in meanwhile is kept.
             await changed.wait()
-            service = self.asynchronous[name]
 
     def hand_over(self, _old: PredictionService, new: PredictionService) -> None:
         """Let another service work the requests of an AsyncAPI off."""
         name = new.api.name
         if name in self.asynchronous:
             self.asynchronous[name] = new
-            self._changed[name].set()
+            if name in self._changed:
+                self._changed[name].set()
             shift = self._shifts.get(name)
             if shift is not None:
                 shift.crew = ServiceCrew(new, own=False)
@@ -195,9 +196,12 @@ class Jobs:
         self.apis.update({api.name: api for api in apis})
         self.endpoints.update(endpoints_of(apis))
         for service in asynchronous:
-            if service.api.name not in self.asynchronous:
+            known = self.asynchronous.get(service.api.name)
+            if known is None:
                 self.asynchronous[service.api.name] = service
-                self._tasks.append(asyncio.create_task(self._serve_async(service.api.name, service)))
+                self._tasks.append(asyncio.create_task(self._serve_async(service.api.name)))
+            elif known is not service:
+                self.hand_over(known, service)  # it was gone, and has come back
 
     async def end(self, api: str) -> None:
         """Stop every job of an API that is not served any more. An AsyncAPI's requests wait until it is served again."""
