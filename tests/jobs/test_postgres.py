@@ -18,6 +18,7 @@ from lading.jobs.postgres import PostgresJobStore
 from lading.jobs.store import Item, Job, JobStatus, Leased, Outcome, StoreLostError, new_id
 from lading.model.problems import LadingError
 from lading.model.secrets import SecretUrl
+from tests.jobs.test_store import check_failed
 from tests.support import postgres
 
 SCHEMA = "lading_tests"
@@ -220,8 +221,7 @@ def _start_worker(database: str, job: str, log: Path) -> subprocess.Popen[bytes]
 def _check_ends(store: PostgresJobStore, job: Job, items: int, log: Path) -> None:
     kept = store.job(job.id)
     assert kept is not None
-    failed = len(range(0, items, 7))
-    assert (kept.succeeded, kept.failed, kept.waiting) == (items - failed, failed, 0)
+    check_failed(store, kept, items)
     words = [line.split() for line in log.read_text().splitlines()]
     ended = [number for what, number, _attempt in words if what == "end"]
     assert len(ended) == len(set(ended)), "an item has ended twice"
