@@ -207,6 +207,8 @@ def test_an_image_that_cannot_be_deployed_is_told(project: Path, tmp_path: Path)
 
     keep_image(tmp_path / "built", user="root")
     assert rule() == "image-runs-as-root"
+    keep_image(tmp_path / "built", user="alice:users")
+    assert rule() == "image-user-unnumbered", "pods of it would never start"
     keep_image(tmp_path / "built", label=False)
     assert rule() == "image-not-lading"
     keep_image(tmp_path / "other", files=CORTEX)

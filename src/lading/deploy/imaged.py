@@ -37,7 +37,7 @@ def read_image(name: str, *, side_loaded: bool = False) -> Imaged:
     ``side_loaded``: the nodes have it under this name, so no registry need be named.
 
     Raises:
-        LadingError: if it is not to be had, was not made by Lading, runs as root, or names no registry.
+        LadingError: if it is not to be had, was not made by Lading, runs as root or as a user by name, or names no registry.
     """
     reference = parse_reference(name, Origin("--image"))
     named = name.partition("/")[0]
@@ -49,8 +49,11 @@ def read_image(name: str, *, side_loaded: bool = False) -> Imaged:
     text = (settings.get("Labels") or {}).get(_SERVICE)
     if not text:
         raise LadingError(_not_ours(name))
-    if str(settings.get("User") or "").partition(":")[0] in _ROOTS:
+    user = str(settings.get("User") or "").partition(":")[0]
+    if user in _ROOTS:
         raise LadingError(_runs_as_root(name))
+    if not user.isdecimal():
+        raise LadingError(_unnumbered_user(name, user))
     pulled = name if side_loaded else f"{reference.registry}/{reference.repository}@{digest}"
     return Imaged(reference=pulled, title=reference.repository.rpartition("/")[2], service=from_json(text.encode()))
 
@@ -123,6 +126,16 @@ def _runs_as_root(name: str) -> Problem:
         what=f"The image {name} runs as root.",
         why="Its pods are not allowed to: a model that is broken into would own its node's kernel interface.",
         instead="Build it without --user root.",
+        code=ExitCode.DEPLOY,
+    )
+
+
+def _unnumbered_user(name: str, user: str) -> Problem:
+    return Problem(
+        rule="image-user-unnumbered",
+        what=f'The image {name} runs as "{user}".',
+        why="A node cannot tell by a name that its pods do not run as root, and does not start them.",
+        instead="Build it with the user's number: --user UID:GID.",
         code=ExitCode.DEPLOY,
     )
 
