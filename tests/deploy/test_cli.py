@@ -105,12 +105,16 @@ def test_manifests_are_written_for_git_without_secrets(project: Path, tmp_path: 
     keep_image(tmp_path / "built")
     folder = tmp_path / "manifests"
     words = ("deploy", project, "--to", "kubernetes", "--image", NAME, "--output", folder, "--kustomize")
-    done = lading(*words, "--secret-env", "TOKEN=hush-hush", "-e", "MODE=fast")
+    done = lading(*words, "--secret-env", "TOKEN=hush-hush", "-e", "MODE=fast", "--namespace", "models")
     assert done.code == 0, done.err
     base = yaml.safe_load((folder / "kustomization.yaml").read_text())
     assert sorted(one.name for one in folder.iterdir() if one.name != "kustomization.yaml") == base["resources"]
     assert "hush-hush" not in "".join(one.read_text() for one in folder.iterdir())
-    assert "kubectl create secret generic shop-secret-" in done.err
+    create, label = (line.split() for line in done.err.splitlines() if "kubectl" in line)
+    assert create[4].startswith("shop-secret-")
+    assert ["-n", "models"] == create[5:7] == label[4:6]
+    assert ("--from-env-file=FILE" in create, "TOKEN" in create, "TOKEN=" in done.err) == (True, True, False)
+    assert {"lading.run/deployment=shop", "app.kubernetes.io/managed-by=lading"} <= set(label)
     assert lading(*words).code == 0
     assert not list(folder.glob("configmap-*")), "what is not there any more would be applied for ever"
 

@@ -72,10 +72,18 @@ def _is_of(obj: Mapping[str, Any], name: str) -> bool:
 
 
 def secrets_to_make(objects: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The commands that make the Secrets that `files` leaves out; values to be filled in."""
+    """The commands that make the Secrets that `files` leaves out, as ``deploy`` would, so that ``delete`` finds them.
+
+    Their values come from a file of the user's: on a command line, everybody on the machine could read them.
+    """
     commands = []
     for one in objects:
         if one["kind"] == "Secret":
-            literals = " ".join(f"--from-literal={name}=..." for name in one["stringData"])
-            commands.append(f"kubectl create secret generic {one['metadata']['name']} {literals}")
+            metadata = one["metadata"]
+            where = f" -n {metadata['namespace']}" if "namespace" in metadata else ""
+            names = ", ".join(one["stringData"])
+            said = " ".join(f"{key}={value}" for key, value in metadata["labels"].items())
+            made = f"kubectl create secret generic {metadata['name']}{where} --from-env-file=FILE"
+            commands.append(f"{made}  # FILE has a line NAME=VALUE for each of {names}")
+            commands.append(f"kubectl label secret {metadata['name']}{where} {said}")
     return commands
