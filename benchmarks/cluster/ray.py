@@ -3,7 +3,7 @@
     python benchmarks/cluster/ray.py [--seconds 6] [--rounds 3] [--connections 1,16,64]
 
 Both are behind the same ingress (HAProxy), with one replica and the same JSON. The goal is 80 % of the bare handler's rate. Beside it: how long
-a deployment takes with an environment that the node has not got, with one that it has, and with another number of replicas. Needs wrk.
+all of a deployment takes the first time, again, and with another number of replicas (what environments cost is in materialise.py). Needs wrk.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def main() -> None:
             (folder / "echo" / name).write_text(text)
         environ = {**os.environ, "LADING_HOME": str(folder / "home")}
         with Cluster(environ) as cluster:
-            timed("deployed, the environment made on the node", cluster, folder / "echo")
-            timed("deployed again, the environment is there", cluster, folder / "echo")
+            timed("deployed the first time", cluster, folder / "echo")
+            timed("deployed again", cluster, folder / "echo")
             timed("scaled to two replicas", cluster, folder / "echo", "echo", "2")
             timed("scaled to one replica", cluster, folder / "echo", "echo", "1")
             subprocess.run([sys.executable, "-c", BARE, cluster.address, str(cluster.http)], env=cluster.environ, check=True)
