@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,27 @@ def test_commands_of_cog_run_after_the_packages_with_a_secret_that_leaves_no_tra
         if path.is_file():
             content = path.read_bytes()
             assert b"planted-0123" not in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+
+
+_SEPARATE = (
+    "mkdir -p /opt/made && echo first > /opt/made/first  # and a note",
+    "cd /opt/made && export LEFT=over && : > here",
+    "exit 0",
+    """echo "$PWD ${LEFT-unset} it's 'quoted'" $HOME > /opt/made/second""",
+)
+
+
+@pytest.mark.parametrize("engine", ["buildah", pytest.param("podman", marks=pytest.mark.slow)])
+def test_each_command_runs_in_a_shell_of_its_own(engine: str, lading: Command, shelled: Path, tmp_path: Path) -> None:
+    """As Cog's do: a comment, an exit, a folder and a variable of one are nothing to those after it."""
+    tools = Path(_without_engines(tmp_path))
+    (tools / engine).symlink_to(which(engine))
+    config = {"build": {"python_requirements": "requirements.txt", "run": _SEPARATE}, "predict": "predict.py:Predictor"}
+    project = write(tmp_path / "separate", {**PROJECT, "cog.yaml": json.dumps(config), "requirements.txt": "greeting==1.0\n"})
+    lading("build", project, "-t", f"sep-{engine}:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'image'}", PATH=str(tools))
+    files = _files(tmp_path / "image")
+    assert files["opt/made/first"] == b"first\n"
+    assert files["opt/made/second"] == b"/ unset it's 'quoted' /root\n"
 
 
 @pytest.mark.slow

@@ -145,9 +145,9 @@ class _Session:
         self.redact = Redactor((*values, *(secret for one in recipe.environments for secret in one.plan.secrets())))
 
     def build(self, under: Image, commands: Sequence[str], *, project: bool) -> Descriptor:
-        """Run the commands on the image; what points to the layer that they made."""
+        """Run the commands on the image, each in a shell of its own as in Cog; what points to the layer that they made."""
         Layout(self.folder / "under").publish((under,), "latest")
-        script = "\n".join(["set -e", *commands])
+        script = " && ".join(f"/bin/sh -c {shlex.quote(command)}" for command in commands)
         if self.engine.name == "buildah":
             self._buildah(script, project=project)
         else:
@@ -191,9 +191,10 @@ class _Session:
         mounts = ["--mount=type=bind,source=.,target=/src"] if project else []
         mounts += [f"--mount=type=secret,id={name},target={target}" for name, _, target in self._secret_targets()]
         self.mounts += ["src"] if project else []
-        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in self._environment().items())
-        quoted = shlex.quote(script.replace("\n", "; "))
-        text = f"FROM {_UNDER}\nUSER 0:0\nWORKDIR {'/src' if project else '/'}\nRUN {' '.join(mounts)} {variables} /bin/sh -c {quoted}\n"
+        variables = "".join(f"export {name}={shlex.quote(value)}; " for name, value in self._environment().items())
+        # As JSON, in which a command of several lines is one line, and no builder reads anything else into it.
+        words = json.dumps(["/bin/sh", "-c", variables + script])
+        text = f"FROM {_UNDER}\nUSER 0:0\nWORKDIR {'/src' if project else '/'}\nRUN {' '.join(mounts)} {words}\n"
         file = self.folder / "Dockerfile"
         file.write_text(text, encoding="utf-8")
         secrets = [word for name, path, _ in self._secret_targets() for word in ("--secret", f"id={name},src={path}")]
