@@ -158,28 +158,36 @@ class _Pair(tuple):
 
 
 class Requests:
-    """A client's stream of messages, as they come. An iterator for the model's code."""
+    """A client's stream of messages, as they come. An iterator for the model's code.
+
+    One that is broken off never looks like one that is whole: ``CancelationException`` is raised, as by a cancelation.
+    """
 
     def __init__(self, call, read):
         self._call, self._read = call, read
-        self._ended = False
+        self._over = None
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        if self._ended:
-            raise StopIteration
+        if self._over is not None:
+            raise self._over
         self._call.shield()
         try:
             frame = self._call.more()
             if frame is None:
                 ending.front_is_gone()
+            head = json.loads(frame[2].decode())
+            if head.get("end"):
+                self._over = StopIteration
+            elif head.get("broken"):
+                self._over = CancelationException
+                self._call.canceled = True  # CANCEL, which comes too, must not interrupt what the model does about it
         finally:
             self._call.expose()
-        if json.loads(frame[2].decode()).get("end"):
-            self._ended = True
-            raise StopIteration
+        if self._over is not None:
+            raise self._over
         return self._read(frame[3])
 
 

@@ -107,7 +107,10 @@ HANDLER = """
                 self.closed += 1
 
         def Join(self, payload):
-            return Answer(text="+".join(one.text for one in payload) + str(self.closed))
+            texts = [one.text for one in payload]
+            if "left" in texts:
+                print("the end of a stream that was broken off")
+            return Answer(text="+".join(texts) + str(self.closed))
 
         def Chat(self, payload, context):
             for one in payload:
@@ -337,6 +340,44 @@ def test_a_client_that_reads_nothing_and_leaves_costs_no_worker(server, client):
     next(stream)
     time.sleep(0.5)
     stream.cancel()
+    began = time.monotonic()
+    assert client.call("Predict")(client.ask("next"), timeout=10).text == "NEXT"
+    assert time.monotonic() - began < 4
+    assert server.workers() == before
+
+
+def test_a_stream_that_its_client_breaks_off_does_not_end_for_the_model(server, client):
+    for _ in range(20):
+        stay = threading.Event()
+
+        def asks(stay: threading.Event = stay) -> Iterator[Any]:
+            yield client.ask("left")
+            stay.wait(10)
+
+        stream = client.call("Join", "stream_unary").future(asks())
+        time.sleep(0.03)
+        stream.cancel()
+        stay.set()
+    assert client.call("Predict")(client.ask("after them"), timeout=10).text == "AFTER THEM"
+    server.wait_for_talk("asked for after them")
+    assert "the end of a stream" not in server.talk
+    assert client.call("Join", "stream_unary")(iter([client.ask("left")]), timeout=10).text[:4] == "left"
+    server.wait_for_talk("the end of a stream")
+
+
+def test_a_stream_whose_client_leaves_before_it_runs_holds_nobody_up(server, client):
+    before, stay = server.workers(), threading.Event()
+
+    def asks() -> Iterator[Any]:
+        yield client.ask("waiting")
+        stay.wait(10)
+
+    first = client.call("Spell", "unary_stream")(client.ask("ab", pause={"nanos": 400_000_000}))
+    second = client.call("Join", "stream_unary").future(asks())
+    assert next(first).text == "a"
+    second.cancel()
+    stay.set()
+    assert [one.text for one in first] == ["b"]
     began = time.monotonic()
     assert client.call("Predict")(client.ask("next"), timeout=10).text == "NEXT"
     assert time.monotonic() - began < 4

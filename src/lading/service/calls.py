@@ -131,7 +131,8 @@ class Call:
 
     ``id`` is the client's name for it (data, never a path), ``number`` ours on the wire. ``head`` and ``body`` are what the worker
     gets; ``input`` is what snapshots show. ``on_done`` is called once with the result, before whoever waits hears of it; ``on_answer``
-    then with the result, or with why the call was not run after all; ``release`` gives the body's room back.
+    then with the result, or with why the call was not run after all; ``release`` gives the body's room back. ``takes_more`` says
+    that its client's messages come after its head, one by one.
     """
 
     __slots__ = (
@@ -157,6 +158,7 @@ class Call:
         "result",
         "skipped",
         "started",
+        "takes_more",
         "timer",
         "watchers",
     )
@@ -183,6 +185,7 @@ class Call:
         self.release: Callable[[], None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.cancel_asked = False
+        self.takes_more = False
 
     @property
     def status(self) -> Status:

@@ -22,7 +22,7 @@ from lading.service.asgi import TEXT, Budget, NoRoomError, Request
 from lading.service.calls import Call, CallEvent, Cause, EventKind, Result, Status
 from lading.service.pool import Refusal, RefusedError
 from lading.service.prediction import PredictionService
-from lading.service.worker import Slot
+from lading.service.worker import Slot, StreamEnd
 
 Metadata = Sequence[tuple[str, str | bytes]]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -97,6 +97,7 @@ class GrpcRoutes:
     async def _stream(self, rpc: str, message: bytes, messages: AsyncIterator[bytes] | None, context: Any) -> bytes:
         """Any call with a stream on one side, or on both. Returns the answer of a method that gives a single one."""
         call = self._call(rpc, message, context)
+        call.takes_more = messages is not None
         answers = _Answers(call, self.service)
         feeding = None if messages is None else asyncio.create_task(answers.feed(messages))
         result: Result | Exception
@@ -213,15 +214,19 @@ class _Answers:
         self._resume()
 
     async def feed(self, messages: AsyncIterator[bytes]) -> None:
-        """Pass the client's messages on, once the call runs."""
+        """Pass the client's messages on, once the call runs, and whether they end or were broken off."""
+        end = StreamEnd.BROKEN
         try:
             await self._begun.wait()
             async for message in messages:
                 await self._give(message)
+            # Of a client that has left, gRPC first says that its messages have ended, and a moment later cancels the call, and so this task.
+            await asyncio.sleep(_MOMENT)
+            end = StreamEnd.WHOLE
         finally:
             slot = self._slot()
             if slot is not None:
-                slot.give_more(self.call, b"", end=True)
+                slot.end_more(self.call, end)
 
     async def _give(self, message: bytes) -> None:
         slot = self._slot()

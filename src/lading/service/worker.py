@@ -40,6 +40,13 @@ class State(StrEnum):
     GONE = "gone"
 
 
+class StreamEnd(StrEnum):
+    """How a client's stream of messages is over: MORE's head says so."""
+
+    WHOLE = "end"
+    BROKEN = "broken"
+
+
 class Ready(msgspec.Struct):
     """READY's head."""
 
@@ -219,9 +226,13 @@ class Slot:
         else:
             self.channel.send(encode(Kind.PREDICT, call.number, call.head, body))
 
-    def give_more(self, call: Call, body: bytes, *, end: bool = False) -> None:
-        """Pass on one more message of a client's stream, or its ``end``."""
-        self.channel.send(encode(Kind.MORE, call.number, b'{"end":true}' if end else b"{}", body))
+    def give_more(self, call: Call, body: bytes) -> None:
+        """Pass on one more message of a client's stream."""
+        self.channel.send(encode(Kind.MORE, call.number, b"{}", body))
+
+    def end_more(self, call: Call, end: StreamEnd) -> None:
+        """No more messages of a client's stream will come."""
+        self.channel.send(encode(Kind.MORE, call.number, b'{"%b":true}' % end.encode(), b""))
 
     def _share(self, body: bytes) -> bool:
         """Pass a body by memory, if this worker can and nothing else on this slot may still need that."""
@@ -234,6 +245,8 @@ class Slot:
         if timeout is not None and call.result is None:
             call.timer = self.worker.loop.call_later(timeout, self.worker.time_out, self, call, timeout)
         if call.cancel_asked:
+            if call.takes_more:
+                self.end_more(call, StreamEnd.BROKEN)
             self.worker.ask_cancel(self, call)
 
     def _on_frame(self, frame: Frame) -> None:
