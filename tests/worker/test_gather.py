@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from lading_worker.gather import Gather
+from lading_worker.scope import CancelationException
 
 
 def _all(gather: Gather, items: list[int]) -> list[object]:
@@ -56,26 +56,59 @@ def test_an_error_is_told_to_every_call_of_its_batch_and_to_no_other():
     assert _all(gather, [5, 6]) == [5, 6]
 
 
-def test_a_leader_that_is_interrupted_leaves_nobody_waiting():
-    started = threading.Event()
+def test_a_call_that_is_interrupted_in_the_model_takes_no_other_with_it():
+    seen: list[list[int]] = []
 
     def run(items: list[int]) -> list[int]:
-        started.set()
-        raise KeyboardInterrupt
+        seen.append(list(items))
+        if len(seen) == 1:
+            raise CancelationException
+        return [10 * item for item in items]
 
-    gather = Gather(2, 0.3, run)
+    gather = Gather(3, 5.0, run)
 
-    def follow() -> None:
-        with pytest.raises(KeyboardInterrupt):
+    def ask(item: int) -> object:
+        try:
+            return gather(item)
+        except CancelationException:
+            return "canceled"
+
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = dict(zip([1, 2, 3], pool.map(ask, [1, 2, 3]), strict=True))
+    (canceled,) = (item for item, outcome in outcomes.items() if outcome == "canceled")
+    others = {1, 2, 3} - {canceled}
+    assert {item: outcomes[item] for item in others} == {item: 10 * item for item in others}
+    assert [set(items) for items in seen] == [{1, 2, 3}, others]
+    assert gather._open is None
+
+
+def test_a_call_that_is_interrupted_while_it_gathers_leaves_the_lead_to_another():
+    seen: list[list[int]] = []
+
+    def run(items: list[int]) -> list[int]:
+        seen.append(list(items))
+        return [10 * item for item in items]
+
+    gather, canceled = Gather(3, 0.5, run), threading.Event()
+
+    def lead() -> None:
+        try:
             gather(1)
+        except CancelationException:
+            canceled.set()
 
-    others = [threading.Thread(target=follow) for _ in range(2)]
-    for one in others:
-        one.start()
-    for one in others:
-        one.join(5)
-    assert started.is_set()
-    assert not any(one.is_alive() for one in others)
+    leader = threading.Thread(target=lead)
+    leader.start()
+    while gather._open is None:
+        time.sleep(0.001)
+    with ThreadPoolExecutor(1) as pool:
+        follower = pool.submit(gather, 2)
+        assert leader.ident is not None
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(leader.ident), ctypes.py_object(CancelationException))
+        assert follower.result(5) == 20
+    leader.join(5)
+    assert canceled.is_set()
+    assert seen == [[2]]
 
 
 def test_no_call_is_lost_among_many():
