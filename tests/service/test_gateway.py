@@ -237,6 +237,28 @@ def test_an_answer_that_stops_in_the_middle_is_asked_for_again_or_broken_off(bac
         assert time.monotonic() - began < 6
 
 
+def test_a_chunked_answer_that_is_cut_off_is_not_taken_for_a_whole_one(backends):
+    def cut(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("transfer-encoding", "Chunked")
+        handler.send_header("connection", "close")
+        handler.end_headers()
+        handler.wfile.write(b"4\r\nhalf\r\n")
+        handler.close_connection = True
+
+    def until_the_end(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("connection", "close")
+        handler.end_headers()
+        handler.wfile.write(b"whole")
+        handler.close_connection = True
+
+    with gateway(backends(cut).url) as client, pytest.raises(httpx.RemoteProtocolError):
+        client.post("/predictions", content=b"{}")
+    with gateway(backends(cut).url, backends(until_the_end).url) as client:
+        assert [client.put(f"/predictions/{number}", content=b"{}").text for number in range(4)] == ["whole"] * 4
+
+
 @pytest.mark.parametrize("url", ["https://x", "http://[::1", "http://x:99999", "ftp://x", "http://u@x"])
 def test_what_is_no_address_is_a_problem(url):
     ran = subprocess.run([sys.executable, "-m", "lading", "gateway", url, "--json"], capture_output=True, text=True, check=False)

@@ -99,7 +99,7 @@ class Answer:
         self._upstream, self._connection, self._method = upstream, connection, method
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []
-        self._headed = self._over = False
+        self._headed = self._over = self._chunked = False
 
     @property
     def streams(self) -> bool:
@@ -113,6 +113,8 @@ class Answer:
         lower = name.lower()
         if lower == b"content-length" and value.isdigit():
             self.length = int(value)
+        if lower == b"transfer-encoding":
+            self._chunked = True
         if lower not in _HOP:
             self.headers.append((lower, value))
 
@@ -163,8 +165,8 @@ class Answer:
     async def _read(self) -> None:
         try:
             data = await self._connection.reader.read(_READ)
-            if not data and self._headed and self.length is None and not self._parser.should_keep_alive():
-                self._over = True  # the end of the connection is the end of such a body
+            if not data and self._headed and self.length is None and not self._chunked and not self._parser.should_keep_alive():
+                self._over = True  # the end of the connection is the end of such a body; a chunked one says itself where it ends
                 return
             if not data:
                 raise BrokenError("the connection was closed")
