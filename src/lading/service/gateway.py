@@ -160,21 +160,21 @@ class Gateway:
                 done, running = await asyncio.wait(running, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     patience *= _LONGER
-                unjudged = set(done)
-                for task in done:
-                    unjudged.discard(task)
-                    if task.exception() is not None:
-                        continue
-                    whole = task.result()
-                    status = whole.answer.status
-                    # Cog's 202 for a second PUT: an earlier attempt is running there, and nobody asked to be told before it is done.
-                    unfinished = status == 202 and len(tried) > 1 and not _asynchronous(sent)
-                    refusals += status == 500 or sent.method in _READING
-                    if not (unfinished or status in _AGAIN) or refusals >= _TRIES:
-                        return whole
-                    whole.answer.end()
-                if done and not running:
-                    await asyncio.sleep(pause)
+                while done:
+                    unjudged = set(done)
+                    for task in done:
+                        unjudged.discard(task)
+                        if task.exception() is not None:
+                            continue
+                        whole = task.result()
+                        status = whole.answer.status
+                        # Cog's 202 for a second PUT: an earlier attempt is running there, and nobody asked to be told before it is done.
+                        unfinished = status == 202 and len(tried) > 1 and not _asynchronous(sent)
+                        refusals += status == 500 or sent.method in _READING
+                        if not (unfinished or status in _AGAIN) or refusals >= _TRIES:
+                            return whole
+                        whole.answer.end()
+                    done, running = await _pause(running, pause)
                     pause = min(_LONGEST_PAUSE, pause * 2)
         finally:
             for task in running | unjudged:
@@ -204,6 +204,14 @@ class Gateway:
             raise
         upstream.worked() if answer.status not in _AGAIN else upstream.failed()
         return _Whole(answer, b"".join(begun), complete=complete)
+
+
+async def _pause(running: set[asyncio.Task[_Whole]], seconds: float) -> tuple[set[asyncio.Task[_Whole]], set[asyncio.Task[_Whole]]]:
+    """Wait before another attempt, or until one of those that are running is over; returns those that are, and the others."""
+    if running:
+        return await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.sleep(seconds)
+    return set(), running
 
 
 def _asynchronous(sent: Sent) -> bool:
