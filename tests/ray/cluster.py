@@ -58,7 +58,7 @@ class Cluster:
         # Ray puts sockets there, whose names have to be short.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
         (self.folder / "token").write_text(secrets.token_hex(32))
-        self.port, self.dashboard, client, self.http = free_ports(4)
+        self.port, self.dashboard, client, self.http, statistics, metrics = free_ports(6)
         self.address = f"{own_address()}:{self.port}"
         self.environ = {
             **environ,
@@ -67,6 +67,9 @@ class Cluster:
             "RAY_AUTH_TOKEN_PATH": str(self.folder / "token"),
             "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "3",
             "RAY_SERVE_HAPROXY_STARTUP_TIMEOUT_S": "120",
+            # Another cluster may run on this machine.
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(statistics),
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         }
         self.command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"]
         self.command += ["--node-ip-address", own_address(), "--port", str(self.port), "--dashboard-port", str(self.dashboard)]

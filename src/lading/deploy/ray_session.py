@@ -73,6 +73,9 @@ def session(place: Place, environ: Mapping[str, str]) -> Iterator[Any]:
         with _unheard():
             ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, runtime_env=own)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        if not address.startswith("ray://"):
+            # Ray's API of states looks for a cluster by itself, and there may be several on a machine.
+            os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     except Exception as error:
         raise LadingError(_not_connected(address, error)) from error
     try:
