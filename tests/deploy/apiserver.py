@@ -146,7 +146,7 @@ class ApiServer:
     def _list(self, namespace: str, plural: str, query: Mapping[str, str]) -> tuple[int, Any]:
         wanted = dict(one.split("=") for one in query.get("labelSelector", "").split(",") if one)
         items = [
-            one
+            {name: value for name, value in one.items() if name not in ("apiVersion", "kind")}  # a list tells them once
             for (space, own, _), one in self.objects.items()
             if (space, own) == (namespace, plural) and wanted.items() <= (one["metadata"].get("labels") or {}).items()
         ]

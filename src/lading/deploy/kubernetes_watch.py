@@ -48,13 +48,15 @@ def state_of(deployment: Mapping[str, Any]) -> tuple[State, int, int, int]:
 
 def is_up(wanted: Mapping[str, Any], live: Mapping[str, Any] | None) -> bool:
     """Whether an object that runs a workload has become what a revision wants of it: its pods are of that template, and all there."""
-    if live is None or _template_of(wanted) != _template_of(live):
+    kind = str(wanted["kind"])
+    if live is None or _template_of(kind, wanted) != _template_of(kind, live):
         return False
-    return state_of_workload(str(wanted["kind"]), live)[0] in (State.LIVE, State.STOPPED)
+    return state_of_workload(kind, live)[0] in (State.LIVE, State.STOPPED)
 
 
-def _template_of(obj: Mapping[str, Any]) -> Any:
-    template = obj["spec"]["template"] if obj["kind"] == "Deployment" else obj
+def _template_of(kind: str, obj: Mapping[str, Any]) -> Any:
+    """The hash of what an object's pods are made from; objects in lists do not tell their kinds."""
+    template = obj["spec"]["template"] if kind == "Deployment" else obj
     return (template["metadata"].get("annotations") or {}).get(TEMPLATE)
 
 
