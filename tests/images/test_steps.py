@@ -12,6 +12,11 @@ from typing import Any
 import pytest
 
 from lading.images.layout import Layout
+from lading.images.media import Image
+from lading.images.secrets import scan
+from lading.images.store import Store
+from lading.model.problems import LadingError
+from lading.model.records import replace
 from tests.images.support import PROJECT, Command, content_of, manifest_of, which, write
 
 CORTEX = {
@@ -106,6 +111,33 @@ def test_each_command_runs_in_a_shell_of_its_own(engine: str, lading: Command, s
     files = _files(tmp_path / "image")
     assert files["opt/made/first"] == b"first\n"
     assert files["opt/made/second"] == b"/ unset it's 'quoted' /root\n"
+
+
+def test_the_password_in_a_command_stands_nowhere(lading: Command, shelled: Path, tmp_path: Path) -> None:
+    which("buildah")
+    url = "https://alice:planted-in-a-command@index.example.org/simple"
+    config = f"build:\n  python_requirements: requirements.txt\n  run:\n    - mkdir -p /opt/made && echo {url} | cat > /dev/null\n"
+    files = {**PROJECT, "cog.yaml": f"{config}predict: predict.py:Predictor\n", "requirements.txt": "greeting==1.0\n"}
+    project = write(tmp_path / "passing", files)
+    refused = lading("build", project, "-t", "x", "--base", shelled, "--json", check=False, PATH=_without_engines(tmp_path))
+    assert refused.data["problems"][0]["rule"] == "build-engine-missing"
+    ran = lading("build", project, "-t", "passing:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'image'}", "-v")
+    assert "planted" not in ran.out + ran.err + refused.out + refused.err
+    for path in (tmp_path / "image").rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"planted-in" not in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+
+
+def test_a_password_in_the_configuration_stops_the_build_unless_it_is_the_bases(tmp_path: Path) -> None:
+    said = b'{"config": {"Env": ["INDEX=https://alice:planted-in-a-url@example.org/"]}}'
+    image = Image(manifest=b"{}", config=said, layers=(), blobs=Store(tmp_path), platform="linux/amd64")
+    with pytest.raises(LadingError) as caught:
+        scan(image, {}, Store(tmp_path))
+    assert caught.value.problems[0].rule == "secret-in-image"
+    assert "planted" not in caught.value.problems[0].what
+    scan(image, {}, Store(tmp_path), base=said)
+    scan(replace(image, config=said.replace(b"planted-in-a-url", b"****")), {}, Store(tmp_path))
 
 
 @pytest.mark.slow

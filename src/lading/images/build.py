@@ -112,7 +112,7 @@ class _Build:
         layers = self._ordered((*base.layers, *below, *prefixes, *(one.python.layer for one in environments), *made))
         layers = self._stepped(layers, environments)
         image = self._image(layers, environments)
-        scan(image, self.values, self.store)
+        scan(image, self.values, self.store, canonical(self.base.config))
         new = sum(not layer.reused for layer in image.layers)
         self.reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{len(layers)} layers, {new} new"))
         return Built(image, tuple(dict.fromkeys(self.decisions)))

@@ -48,21 +48,30 @@ def _spellings(text: str, name: str) -> dict[bytes, str]:
 
 def has_userinfo(content: bytes) -> bool:
     """Whether a text holds a URL with a password."""
-    return _USERINFO.search(content) is not None
+    return bool(_passwords(content))
 
 
-def scan(image: Image, values: Mapping[bytes, str], store: Store) -> None:
+def _passwords(content: bytes) -> list[bytes]:
+    """The beginnings of URLs that have a password, but for those that are masked."""
+    return [found for found in _USERINFO.findall(content) if f":{MASK}@".encode() not in found]
+
+
+def scan(image: Image, values: Mapping[bytes, str], store: Store, base: bytes = b"") -> None:
     """Search a finished image, its base aside, for secret values. A layer that was found clean of the same values is not read again.
+
+    The configuration and the manifest may hold no URL with a password either, but for those of ``base``, the base's configuration.
 
     Raises:
         LadingError: naming the secret (never its value), the layer and the file.
     """
-    if not values:
-        return
     for content, place in ((image.config, "its configuration"), (image.manifest, "its manifest")):
+        if set(_passwords(content)) - set(_passwords(base)):
+            raise LadingError(_leak("a URL with a password", place))
         for value, name in values.items():
             if value in content:
                 raise LadingError(_leak(name, place))
+    if not values:
+        return
     mark = _mark(values, store.root)
     own = [layer for layer in image.layers if layer.kind is not Kind.BASE]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

@@ -30,7 +30,7 @@ from lading.model.events import Event, Phase, Reporter
 from lading.model.files import fold_hashes
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.secrets import Redactor, Secret
+from lading.model.secrets import Redactor, Secret, redact_urls
 from lading.resolvers.process import run
 
 STEP = "Running build steps"
@@ -71,7 +71,7 @@ def command_layers(under: Image, recipe: Recipe, store: Store, reporter: Reporte
         LadingError: if no engine is there, or a command fails.
     """
     commands = [command for command, _ in recipe.steps.after]
-    title = "; ".join(commands)
+    title = redact_urls("; ".join(commands))  # it stands in the image's history
     shown = title if len(title) <= 60 else f"{title[:59]}…"
     return [_run_layer(Kind.STEPS, shown, under, commands, [], recipe, store, reporter, origin=Origin("build.run"), project=False)]
 
@@ -311,7 +311,8 @@ def _is_left_over(name: str, entry: tarfile.TarInfo, mounts: Sequence[str]) -> b
 
 
 def _no_engine(commands: Sequence[str], origin: Origin) -> Problem:
-    first = commands[0] if len(commands[0]) <= 60 else f"{commands[0][:59]}…"
+    first = redact_urls(commands[0])
+    first = first if len(first) <= 60 else f"{first[:59]}…"
     return Problem(
         rule="build-engine-missing",
         what=f"`{first}` has to run in a build container, and there is no buildah, podman or docker on this machine.",
