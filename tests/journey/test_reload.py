@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.service.support import is_alive
+from tests.service.support import children_of, is_alive
 
 CORTEX = """\
 - name: one
@@ -266,6 +267,72 @@ def test_an_async_api_that_comes_back_works_its_requests_off(project, served):
         write(folder / "cortex.yaml", ASYNC + CORTEX)
         wait_until(lambda: service.client.post("/later", json=3).status_code == 200, service)
         worked_off(service, 4)
+
+
+SLOW = """\
+import os
+import time
+from cog import BasePredictor
+
+VERSION = 1
+
+class Predictor(BasePredictor):
+    def predict(self, text: str) -> str:
+        with open("ran", "a") as file:
+            file.write(text + "\\n")
+        try:
+            while text.startswith("slow"):
+                time.sleep(0.05)
+        except BaseException:
+            os.mkdir("canceled")
+            raise
+        return "%s %d" % (text, VERSION)
+"""
+
+
+def test_predictions_of_the_old_workers_are_found_joined_and_canceled(project, served):
+    folder = project({"cog.yaml": "predict: predict.py:Predictor\nconcurrency:\n  max: 1\n", "predict.py": SLOW})
+    with served(folder, "--reload") as service:
+        wait_for_log(service, WATCHING)
+        old = children_of(service.process.pid)
+        put = service.client.put
+        done, slow = {"input": {"text": "done"}}, {"input": {"text": "slow"}}
+        assert put("/predictions/done", json=done).json()["output"] == "done 1"
+        assert put("/predictions/slow", json=slow, headers={"prefer": "respond-async"}).status_code == 202
+        wait_until(lambda: (folder / "ran").read_text() == "done\nslow\n", service)
+        write(folder / "predict.py", SLOW.replace("VERSION = 1", "VERSION = 2"))
+        wait_for_log(service, "is served by new workers")
+        assert service.client.post("/predictions", json=done).json()["output"] == "done 2"
+        assert service.client.get("/predictions/slow").json()["status"] == "processing"
+        assert put("/predictions/slow", json=slow).status_code == 202
+        assert service.client.post("/predictions", json={"id": "slow", **slow}).status_code == 409
+        assert put("/predictions/done", json=done).json()["output"] == "done 1"
+        listed = [one["id"] for one in service.client.get("/predictions").json()["results"]]
+        assert listed[-2:] == ["slow", "done"]
+        assert service.client.post("/predictions/slow/cancel").status_code == 200
+        wait_until(lambda: service.client.get("/predictions/slow").json()["status"] == "canceled", service)
+        wait_until(lambda: not [pid for pid in old if is_alive(pid)], service)
+        assert (folder / "ran").read_text().splitlines().count("slow") == 1
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+def test_who_hangs_up_stops_a_prediction_of_the_old_workers(project, served, accept: str):
+    files = {"cog.yaml": "predict: predict.py:Predictor\n", "predict.py": SLOW.replace("-> str", "-> Iterator[str]", 1)}
+    files["predict.py"] = files["predict.py"].replace("import time", "import time\nfrom typing import Iterator").replace("return", "yield")
+    folder = project(files)
+    with served(folder, "--reload") as service:
+        wait_for_log(service, WATCHING)
+        old = children_of(service.process.pid)
+        body = json.dumps({"input": {"text": "slow"}})
+        head = f"POST /predictions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\naccept: {accept}\r\ncontent-length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall((head + body).encode())
+            wait_until((folder / "ran").exists, service)
+            write(folder / "predict.py", files["predict.py"].replace("VERSION = 1", "VERSION = 2"))
+            wait_for_log(service, "is served by new workers")
+            assert [pid for pid in old if is_alive(pid)]
+        wait_until((folder / "canceled").is_dir, service)
+        wait_until(lambda: not [pid for pid in old if is_alive(pid)], service)
 
 
 @pytest.mark.slow

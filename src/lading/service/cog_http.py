@@ -83,7 +83,8 @@ class CogRoutes:
 
     def handle(self, exchange: Exchange) -> None:
         """``POST /predictions`` without a task: the same as `collection` for a client that waits for the whole answer."""
-        exchange.api = self.service.api.name
+        service = self.service  # the routes may be another's when the client hangs up
+        exchange.api = service.api.name
         try:
             asked = self._parse(exchange, exchange.body())
             id_ = _checked_id(asked.id)
@@ -91,13 +92,13 @@ class CogRoutes:
                 self._refuse_running(id_)
             call = self._call(exchange, asked, id_)
             call.on_answer = lambda answer: self._finish(exchange, call, answer)
-            self.service.begin(call)
+            service.begin(call)
         except InvalidRequestError as error:
             exchange.respond(error.status, error.encoded())
         except RefusedError as error:
             exchange.respond(*_refusal(error))
         else:
-            exchange.on_gone = lambda: self.service.pool.cancel(call)
+            exchange.on_gone = lambda: service.pool.cancel(call)
 
     @staticmethod
     def _finish(exchange: Exchange, call: Call, answer: Result | Exception) -> None:
@@ -279,9 +280,10 @@ class CogRoutes:
         self.webhooks.follow(call, url, frozenset(events), trace=trace, snapshot=snapshot)
 
     async def _wait(self, request: Request, call: Call) -> None:
-        watch = HangUpWatch(request, lambda: self.service.pool.cancel(call))
+        service = self.service
+        watch = HangUpWatch(request, lambda: service.pool.cancel(call))
         try:
-            result = await self.service.submit(call)
+            result = await service.submit(call)
         finally:
             watch.stop()
         await self._answer(request, call, result)
@@ -300,13 +302,14 @@ class CogRoutes:
 
     async def _stream(self, request: Request, call: Call, *, owned: bool) -> None:
         """Send what happens to a call. When the last listener leaves, a call that was made for a stream is canceled."""
+        service = self.service
         if len(call.listeners) >= self.max_listeners:
             raise InvalidRequestError(429, {"error": f"{self.max_listeners} listeners follow this prediction already.", "status": "failed"})
         try:
-            await send_events(request, call, self.service.follow(call), lambda one: snapshot(one, with_input=False))
+            await send_events(request, call, service.follow(call), lambda one: snapshot(one, with_input=False))
         finally:
             if owned and call.result is None and not call.listeners and not call.watchers:
-                self.service.pool.cancel(call)
+                service.pool.cancel(call)
 
 
 def _is_web(url: str) -> bool:

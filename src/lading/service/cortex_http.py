@@ -44,16 +44,17 @@ class CortexRoutes:
 
     def handle(self, exchange: Exchange) -> None:
         """A POST without a task: the same as `endpoint`."""
-        exchange.api = self.service.api.name
+        service = self.service  # the routes may be another's when the client hangs up
+        exchange.api = service.api.name
         path = exchange.url.decode("ascii", "replace")
-        call = self.service.new_call(exchange.body(), head=_head(path, b"", exchange.header_lines, exchange.headers))
+        call = service.new_call(exchange.body(), head=_head(path, b"", exchange.header_lines, exchange.headers))
         call.on_answer = lambda answer: exchange.respond(*_composed(answer))
         try:
-            self.service.begin(call)
+            service.begin(call)
         except RefusedError as error:
             exchange.respond(*_composed(error))
         else:
-            exchange.on_gone = lambda: self.service.pool.cancel(call)
+            exchange.on_gone = lambda: service.pool.cancel(call)
 
     async def endpoint(self, request: Request) -> None:
         """The API's endpoint, every method."""
@@ -88,12 +89,13 @@ class CortexRoutes:
 
     async def answer(self, request: Request, body: bytes) -> None:
         """Predict with a body that was read, and answer the request."""
-        request.api = self.service.api.name
-        call = self.service.new_call(body, head=head_of(request))
+        service = self.service
+        request.api = service.api.name
+        call = service.new_call(body, head=head_of(request))
         try:
-            watch = HangUpWatch(request, lambda: self.service.pool.cancel(call))
+            watch = HangUpWatch(request, lambda: service.pool.cancel(call))
             try:
-                result = await self.service.submit(call)
+                result = await service.submit(call)
             finally:
                 watch.stop()
         except RefusedError as error:

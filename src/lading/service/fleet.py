@@ -55,6 +55,7 @@ class Fleet:
             await asyncio.shield(asyncio.ensure_future(new.stop()))
             raise
         self.services[self.services.index(old)] = new
+        new.succeed(old)
         for told in self.on_replaced:
             told(old, new)
         self.retire(old)

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,15 +14,12 @@ from lading.model.problems import LadingError
 from lading.model.service import ServedApi
 from lading.service.calls import EVENT_LIMIT, Call, Listener, Result, Status
 from lading.service.counters import Counters
+from lading.service.finished import Finished
 from lading.service.log import ServiceLog, printable
 from lading.service.pool import Health, Refusal, RefusedError, Setup, WorkerPool
 from lading.service.process import Child
 from lading.service.variables import of_worker
 
-KEPT_SECONDS = 600.0
-"""How long a finished prediction can be asked for."""
-KEPT_COUNT = 1000
-KEPT_BYTES = 32 * 1024 * 1024
 LONGEST_ID = 256
 _IDS_AT_ONCE = 64
 
@@ -71,8 +67,8 @@ class PredictionService:
             log=self.log,
         )
         self.in_flight: dict[str, Call] = {}
-        self._kept: OrderedDict[str, Call] = OrderedDict()
-        self._kept_bytes = 0
+        self._finished = Finished()
+        self._earlier: list[PredictionService] = []
         self.draining = self.started = False
         self._starting: asyncio.Future[None] | None = None
         self._history = _history_limit(of_worker(api.worker, os.environ))
@@ -178,26 +174,35 @@ class PredictionService:
         """An asynchronous iterator over the events of a call."""
         return call.listen()
 
+    def succeed(self, old: PredictionService) -> None:
+        """Answer for the predictions of the service whose place this one takes: what it has finished, and what it has still to finish."""
+        self._finished = old._finished
+        self._numbers = max(self._numbers, old._numbers)
+        self._earlier = [old, *old._earlier]
+
+    def _with_earlier(self) -> list[PredictionService]:
+        """This service, and those before it that still work."""
+        self._earlier = [service for service in self._earlier if service.in_flight]
+        return [self, *self._earlier]
+
     def find(self, id_: str) -> Call | None:
         """The prediction of this id: in flight, or finished not long ago."""
-        call = self.in_flight.get(id_)
-        if call is None:
-            self._forget_old()
-            call = self._kept.get(id_)
-        return call
+        running = (service.in_flight.get(id_) for service in self._with_earlier())
+        return next((call for call in running if call is not None), None) or self._finished.find(id_)
 
     def listing(self) -> list[Call]:
         """Every prediction that is known, the newest first."""
-        self._forget_old()
-        return sorted([*self.in_flight.values(), *self._kept.values()], key=lambda call: call.number, reverse=True)
+        running = [call for service in self._with_earlier() for call in service.in_flight.values()]
+        return sorted([*running, *self._finished.all()], key=lambda call: call.number, reverse=True)
 
     def cancel(self, id_: str) -> bool:
         """Cancel the prediction of this id; False when none is in flight."""
-        call = self.in_flight.get(id_)
-        if call is None:
-            return False
-        self.pool.cancel(call)
-        return True
+        for service in self._with_earlier():
+            call = service.in_flight.get(id_)
+            if call is not None:
+                service.pool.cancel(call)
+                return True
+        return False
 
     def fail_all(self, reason: str) -> None:
         """End what still runs with a clear answer: the time to finish is over."""
@@ -208,7 +213,7 @@ class PredictionService:
     def _done(self, call: Call, result: Result) -> None:
         if self.in_flight.get(call.id) is call:
             del self.in_flight[call.id]
-        self._keep(call, result)
+        self._finished.keep(call, result)
         self._count(call, result)
         if result.error is not None and self.log.wants("warning"):
             self.log.say(
@@ -226,31 +231,6 @@ class PredictionService:
         if result.metrics:
             self.counters.recorded(self.api.name, result.metrics)
 
-    # Finished predictions
-
-    def _keep(self, call: Call, result: Result) -> None:
-        call.body = b""
-        if result.output:
-            call.chunks = []
-        before = self._kept.pop(call.id, None)
-        if before is not None and before.result is not None:
-            self._kept_bytes -= _size(before, before.result)
-        self._kept[call.id] = call
-        self._kept_bytes += _size(call, result)
-        # The newest stays whatever its size: somebody is about to ask for it.
-        while len(self._kept) > KEPT_COUNT or (self._kept_bytes > KEPT_BYTES and len(self._kept) > 1):
-            self._forget_oldest()
-
-    def _forget_old(self) -> None:
-        horizon = time.time() - KEPT_SECONDS
-        while self._kept and (next(iter(self._kept.values())).finished or 0.0) < horizon:
-            self._forget_oldest()
-
-    def _forget_oldest(self) -> None:
-        _id, call = self._kept.popitem(last=False)
-        if call.result is not None:
-            self._kept_bytes -= _size(call, call.result)
-
     # Health
 
     async def health(self) -> HealthReport:
@@ -261,11 +241,6 @@ class PredictionService:
             status = Health.UNHEALTHY if error else status
         python = next((worker.hello.python for worker in self.pool.workers if worker.hello), None)
         return HealthReport(status, self.pool.setup, error, python)
-
-
-def _size(call: Call, result: Result) -> int:
-    events = sum(len(event.data) for event in call.history or ())
-    return 1024 + len(call.input) + len(result.output) + len(result.logs) + sum(map(len, call.chunks)) + events
 
 
 def _history_limit(environ: Mapping[str, str]) -> int:

@@ -384,9 +384,11 @@ class _Server:
 
     def _renew_training(self) -> None:
         """The next training runs what there is now; one that runs goes on."""
-        if self.training is not None:
-            self.fleet.retire(self.training)
-        self.training = self._service(self.spec.training) if self.spec.training else None
+        old, self.training = self.training, self._service(self.spec.training) if self.spec.training else None
+        if old is not None:
+            if self.training is not None:
+                self.training.succeed(old)
+            self.fleet.retire(old)
 
     def _address(self) -> str:
         return address_of(self.listener)
