@@ -100,6 +100,13 @@ def test_revisions_are_kept_and_brought_back(engine: OfThisVersion, cog: Deploym
     assert [one.number for one in engine.status(cog.name).revisions] == [1, 2, 3]
 
 
+def test_a_job_is_made_anew_each_time_that_it_is_asked_for(engine: OfThisVersion, name: str, tmp_path: Path) -> None:
+    deployment = deployment_of(tmp_path, CORTEX, name=name, options={"job": ["nightly"]})
+    for number, image in enumerate((IMAGE, IMAGE, OTHER), 1):
+        engine.apply(replace(deployment, image=image), silent)
+        assert len(objects_of(engine.cluster, "Job", name)) == number
+
+
 def test_delete_takes_everything_away(engine: OfThisVersion, cog: Deployment) -> None:
     engine.apply(cog, silent)
     engine.delete(cog.name, None, silent)
