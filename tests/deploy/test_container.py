@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
+from lading.jobs.sqlite import SqliteJobStore
 from lading.model.problems import LadingError
 from lading.model.service import ServedApi, ServiceSpec
 from lading.service.container import _with_environment, as_json
 from tests.deploy.support import CORTEX, SPLIT, deployment_of
+from tests.support import postgres
 
 JOBS = {
     "cortex.yaml": """\
@@ -40,13 +42,16 @@ class PythonPredictor:
             raise ValueError("thirteen")
 """,
     "task.py": """\
+import os
 import time
 
 
 class Task:
     def __call__(self, config):
         print("began", flush=True)
-        time.sleep(config.get("seconds", 0))
+        until = time.monotonic() + config.get("seconds", 0)
+        while time.monotonic() < until and not os.path.exists(config.get("until", "")):
+            time.sleep(0.02)
         if config.get("fail"):
             raise ValueError("no rows")
 """,
@@ -128,3 +133,67 @@ def test_a_pod_that_is_to_end_stops_its_job(environ: dict[str, str]) -> None:
     _, err = job.communicate(timeout=30)
     assert job.returncode == 128 + signal.SIGTERM, err
     assert time.monotonic() - before < 20
+
+
+def end_at_once(job: subprocess.Popen[str]) -> None:
+    """As a node that loses its power: the job's process, its server, and the workers of that."""
+    everything, queue = [], [job.pid]
+    while queue:
+        pid = queue.pop()
+        everything.append(pid)
+        queue += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    for pid in everything:
+        os.kill(pid, signal.SIGKILL)
+    job.communicate()
+
+
+def wait_for(job: subprocess.Popen[str], words: str) -> None:
+    assert job.stderr is not None
+    assert any(words in line for line in job.stderr), f"it never said {words}"
+
+
+def test_a_pod_that_is_started_again_goes_on_with_the_job_of_the_one_before(environ: dict[str, str], tmp_path: Path) -> None:
+    environ = {**environ, "LADING_JOB_KEY": "1f0c"}
+    first = start(environ, "nightly", {"config": {"seconds": 60, "until": str(tmp_path / "go")}})
+    wait_for(first, "began")
+    end_at_once(first)
+    (tmp_path / "go").touch()
+    for _ in range(2):
+        again = start(environ, "nightly", {"config": {"seconds": 60, "until": str(tmp_path / "go")}})
+        _, err = again.communicate(timeout=60)
+        assert again.returncode == 0, err
+    store = SqliteJobStore(tmp_path / "jobs")
+    (job,) = store.jobs()
+    assert (job.total, job.succeeded) == (1, 1)
+    store.close()
+
+
+@pytest.mark.slow
+def test_a_job_that_was_stopped_is_done_when_its_pod_is_started_elsewhere(environ: dict[str, str], tmp_path: Path) -> None:
+    environ = {**environ, "LADING_JOB_KEY": "1f0c"}
+    submission = {"config": {"seconds": 60, "until": str(tmp_path / "go")}}
+    drained = start(environ, "nightly", submission)
+    wait_for(drained, "began")
+    drained.send_signal(signal.SIGTERM)
+    drained.communicate(timeout=30)
+    (tmp_path / "go").touch()
+    again = start(environ, "nightly", submission)
+    _, err = again.communicate(timeout=60)
+    assert again.returncode == 0, err
+
+
+@pytest.mark.slow
+def test_a_job_waits_for_a_database_that_is_away(environ: dict[str, str], tmp_path: Path) -> None:
+    if (reason := postgres.missing()) is not None:
+        pytest.skip(reason)
+    with postgres.Postgres() as server:
+        environ = {**environ, "LADING_JOBS": server.database()}
+        job = start(environ, "nightly", {"config": {"seconds": 60, "until": str(tmp_path / "go")}})
+        wait_for(job, "began")
+        server.kill()
+        wait_for(job, "asking again")
+        server.start()
+        (tmp_path / "go").touch()
+        _, err = job.communicate(timeout=60)
+        assert job.returncode == 0, err
+        assert "Traceback" not in err

@@ -18,6 +18,7 @@ LEAVE_SECONDS = 5
 """How long a pod still takes requests after it is to end: so long some of the cluster's proxies still send it some."""
 JOBS_FOLDER = "/var/lib/lading/jobs"
 SUBMISSION = "/etc/lading/submission"
+_KEY = "LADING_JOB_KEY"  # see `lading.service.job`
 GPU = "nvidia.com/gpu"
 APIS = f"{PREFIX}/apis"
 TEMPLATE = f"{PREFIX}/template"
@@ -78,6 +79,9 @@ def pod_spec(asked: Asked, workload: Workload) -> Object:
 def job_pod_spec(asked: Asked, workload: Workload, api: str, submission: str) -> Object:
     """A pod that runs one job of an API and ends. ``submission`` is the ConfigMap that holds what it is asked."""
     container = _container(asked, workload)
+    # Every pod of one Job asks for the same work, which is done once where the store of jobs outlives the pod.
+    known_by = {"name": _KEY, "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['controller-uid']"}}}
+    container["env"] = [*container["env"], known_by]
     mounts = [*container["volumeMounts"], {"name": "submission", "mountPath": SUBMISSION, "readOnly": True}]
     command = [PYTHON, "-m", "lading.service.job", api, f"{SUBMISSION}/submission.json"]
     return {

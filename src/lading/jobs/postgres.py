@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS jobs (
   total bigint NOT NULL DEFAULT 0, succeeded bigint NOT NULL DEFAULT 0, failed bigint NOT NULL DEFAULT 0,
   seconds float8 NOT NULL DEFAULT 0, owner text, owner_until float8
 );
-CREATE INDEX IF NOT EXISTS jobs_of_api ON jobs (api, id);
+CREATE INDEX IF NOT EXISTS jobs_of_api ON jobs (api, started, id);
 CREATE INDEX IF NOT EXISTS jobs_open ON jobs (id) WHERE ended IS NULL;
 CREATE TABLE IF NOT EXISTS items (
   job text NOT NULL, number bigint NOT NULL, state text NOT NULL DEFAULT 'in_queue', attempt integer NOT NULL DEFAULT 0,
@@ -155,7 +155,7 @@ class PostgresJobStore:
         """See `JobStore`."""
         where = ["api = %s"] if api is not None else []
         where += ["ended IS NULL"] if unfinished else []
-        query = f"SELECT {_JOB} FROM jobs {'WHERE' if where else ''} {' AND '.join(where)} ORDER BY id DESC LIMIT %s"  # noqa: S608 -- as above
+        query = f"SELECT {_JOB} FROM jobs {'WHERE' if where else ''} {' AND '.join(where)} ORDER BY started DESC, id DESC LIMIT %s"  # noqa: S608 -- as above
         return [_job(row) for row in self._rows(query, (*(() if api is None else (api,)), limit))]
 
     def delete(self, job: str) -> None:

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS jobs (
   total INTEGER NOT NULL DEFAULT 0, succeeded INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
   seconds REAL NOT NULL DEFAULT 0
 );
-CREATE INDEX IF NOT EXISTS jobs_of_api ON jobs (api, id);
+CREATE INDEX IF NOT EXISTS jobs_of_api ON jobs (api, started, id);
 CREATE TABLE IF NOT EXISTS items (
   job TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL DEFAULT 'in_queue', attempt INTEGER NOT NULL DEFAULT 0,
   failures INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0, lost INTEGER NOT NULL DEFAULT 0, lease REAL, payload BLOB NOT NULL, content_type TEXT, key TEXT, result BLOB NOT NULL DEFAULT x'',
@@ -169,7 +169,7 @@ class SqliteJobStore:
         """See `JobStore`."""
         marks = ", ".join("?" for _ in _OVER)
         where = f"(? IS NULL OR api = ?) AND (NOT ? OR status NOT IN ({marks}))"
-        query = f"SELECT * FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - no values in it
+        query = f"SELECT * FROM jobs WHERE {where} ORDER BY started DESC, id DESC LIMIT ?"  # noqa: S608 - no values in it
         return [_job(row) for row in self._query(query, (api, api, unfinished, *_OVER, limit))]
 
     def delete(self, job: str) -> None:

@@ -1,11 +1,13 @@
 """One job in a container of its own, for schedulers: ``python -m lading.service.job API SUBMISSION``.
 
 Starts the container's server for this API alone, submits the job, prints what its workers print, and ends with it: exit status 0 if it
-succeeded, 1 if not. SIGTERM stops the job.
+succeeded, 1 if not. SIGTERM stops the job. ``LADING_JOB_KEY`` is what the job is known by: a container that is started again with the same
+one goes on with the job that the store has of it, and submits no other.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -13,16 +15,28 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
 from lading.service.container import APIS, DEFAULT_PORT, SERVICE
 
+KEY = "LADING_JOB_KEY"
 _POLL_SECONDS = 0.2
+_AWAY_SECONDS = 1.0
+_AWAY = (502, 503, 504)
 _START_SECONDS = 600.0
 _OVER = "status_succeeded"
 _RUNNING = ("status_enqueuing", "status_running")
+
+
+class _AwayError(Exception):
+    """The server cannot answer now."""
+
+
+_BROKEN = (OSError, ValueError, http.client.HTTPException, _AwayError)
 
 
 def main(arguments: list[str]) -> int:
@@ -34,11 +48,12 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _end)
     try:
         place = _started(server, port, api)
-        answer = _ask(port, "POST", place, Path(submission).read_bytes())
+        key = os.environ.get(KEY) or uuid.uuid4().hex
+        answer = _surely(server, port, "POST", place, Path(submission).read_bytes(), {"idempotency-key": key})
         if "job_id" not in answer:
             _line(f"error: {answer.get('message') or answer}")
             return 1
-        return _watched(port, f"{place}?jobID={answer['job_id']}", _logs() / api / f"{answer['job_id']}.log")
+        return _watched(server, port, f"{place}?jobID={answer['job_id']}", _logs() / api / f"{answer['job_id']}.log")
     except ChildProcessError as error:
         _line(f"error: {error}")
         return 1
@@ -63,7 +78,7 @@ def _started(server: subprocess.Popen[bytes], port: int, api: str) -> str:
             raise ChildProcessError(f"the server ended with exit status {server.returncode}")
         try:
             return str(_ask(port, "GET", "/")["apis"][api])
-        except (OSError, ValueError, http.client.HTTPException, KeyError):
+        except (*_BROKEN, KeyError):
             time.sleep(_POLL_SECONDS)
     raise ChildProcessError("the server did not start")
 
@@ -76,12 +91,19 @@ def _logs() -> Path:
     return Path(named) / "logs"
 
 
-def _watched(port: int, place: str, log: Path) -> int:
-    """Wait until the job is over, saying how far it is and what its workers print."""
+def _watched(server: subprocess.Popen[bytes], port: int, place: str, log: Path) -> int:
+    """Wait until the job is over, saying how far it is and what its workers print.
+
+    Raises:
+        ChildProcessError: if the server ends, or does not know the job.
+    """
     before, position = "", 0
     try:
         while True:
-            status = _ask(port, "GET", place)["job_status"]
+            answer = _surely(server, port, "GET", place)
+            if "job_status" not in answer:
+                raise ChildProcessError(f"the server does not tell of the job: {answer.get('message') or answer}")
+            status = answer["job_status"]
             position = _copied(log, position)
             line = _told(status)
             if line != before:
@@ -91,7 +113,8 @@ def _watched(port: int, place: str, log: Path) -> int:
                 return 0 if status["status"] == _OVER else 1
             time.sleep(_POLL_SECONDS)
     except SystemExit:
-        _ask(port, "DELETE", place)
+        with contextlib.suppress(*_BROKEN):
+            _ask(port, "DELETE", place)
         raise
 
 
@@ -116,10 +139,33 @@ def _told(status: dict[str, Any]) -> str:
     return f"job {status['job_id']}: {word}, {done} of {status['total_batch_count']} done, {metrics['failed']} failed{error}"
 
 
-def _ask(port: int, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+def _surely(server: subprocess.Popen[bytes], *asked: Any) -> dict[str, Any]:
+    """`_ask` until there is an answer: the store of jobs may be away for a while, and the job waits for it.
+
+    Raises:
+        ChildProcessError: if the server ends.
+    """
+    before = ""
+    while True:
+        try:
+            return _ask(*asked)
+        except _BROKEN as error:
+            if server.poll() is not None:
+                raise ChildProcessError(f"the server ended with exit status {server.returncode}") from error
+            if str(error) != before:
+                before = str(error)
+                _line(f"asking again: {before}")
+            time.sleep(_AWAY_SECONDS)
+
+
+def _ask(port: int, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-        connection.request(method, path, body, {"content-type": "application/json"})
-        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        connection.request(method, path, body, {"content-type": "application/json", **(headers or {})})
+        response = connection.getresponse()
+        text = response.read()
+        if response.status in _AWAY:
+            raise _AwayError(text.decode(errors="replace") or response.reason)
+        answer: dict[str, Any] = json.loads(text)
         return answer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -247,17 +248,23 @@ class JobRoutes:
                 return
 
     async def _submit(self, request: Request, query: dict[str, str]) -> None:
-        name = new_id()
-        path = self.jobs.submission_path(name)
+        path = self.jobs.submission_path(new_id())
         kept = False
         try:
             await spool(request, path)
+            key, name = request.headers.get(b"idempotency-key"), path.stem
+            if key:
+                name, there = await self._submitted(key)
+                if there is not None:
+                    await request.respond(200, _encode(job_spec(there)), headers=_CORS)
+                    return
             read = read_task if self.kind == "TaskAPI" else read_batch
             submission = await asyncio.to_thread(read, path)
             if query.get("dryRun", query.get("dry_run")) == "true":
                 await self._dry_run(request, submission)
                 return
             await asyncio.to_thread(self._check_files, submission)
+            path = path.replace(self.jobs.submission_path(name))
             job = self._job(name, submission)
             await self.jobs.keep_submission(job.id)
             await self.jobs.engine.in_store(self.jobs.store.create, job)
@@ -267,6 +274,15 @@ class JobRoutes:
         finally:
             if not kept:
                 path.unlink(missing_ok=True)
+
+    async def _submitted(self, key: bytes) -> tuple[str, Job | None]:
+        """The id of the job that a client names by a key of its own, and that job, if it was submitted before and not stopped since."""
+        name = ""
+        while True:
+            name = hashlib.sha256(b"\0".join((self.api.name.encode(), name.encode(), key))).hexdigest()[:20]
+            job: Job | None = await self.jobs.engine.in_store(self.jobs.store.job, name)
+            if job is None or job.status is not JobStatus.STOPPED:
+                return name, job
 
     def _check_files(self, submission: Submission) -> None:
         """Say now, and not in the job's state, that there are no files."""
