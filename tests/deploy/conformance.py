@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 
@@ -12,6 +16,7 @@ PROJECT = {
     "requirements.txt": "",
     "predict.py": """\
 import time
+import uuid
 
 from cog import BasePredictor, Input
 
@@ -24,6 +29,8 @@ class Predictor(BasePredictor):
         time.sleep(seconds)
         if text == "fail":
             raise ValueError("asked to fail")
+        if text == "once":
+            return uuid.uuid4().hex
         return f"{self.version} {text}"
 """,
 }
@@ -59,9 +66,36 @@ def _check_predictions(client: httpx.Client) -> None:
 
 
 def _check_idempotent(client: httpx.Client) -> None:
-    name = uuid.uuid4().hex
-    answer = client.put(f"/predictions/{name}", json={"input": {"text": "once"}})
-    assert (answer.status_code, answer.json()["id"], answer.json()["output"]) == (200, name, "v1 once")
+    """One id is one run: what a client asks for again while it runs, and when it is done, is not begun again."""
+
+    def put(name: str, seconds: float = 0) -> httpx.Response:
+        return client.put(f"/predictions/{name}", json={"input": {"text": "once", "seconds": seconds}})
+
+    name, other = uuid.uuid4().hex, uuid.uuid4().hex
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(put, name, 3)
+        joined = _until(lambda: _of(client.get(f"/predictions/{name}"), 200))
+        assert joined.json()["status"] in ("starting", "processing")
+        again = put(name, 3)
+        assert (again.status_code, again.json()["id"]) == (202, name)
+        answer = running.result()
+    assert (answer.status_code, answer.json()["id"], answer.json()["status"]) == (200, name, "succeeded")
+    late = put(name, 3)
+    assert (late.status_code, late.json()["output"]) == (200, answer.json()["output"])
+    assert put(other).json()["output"] != answer.json()["output"]
+
+
+def _of(answer: httpx.Response, status: int) -> httpx.Response | None:
+    return answer if answer.status_code == status else None
+
+
+def _until(look: Callable[[], Any], seconds: float = 60) -> Any:
+    """What ``look`` finds, as soon as it finds something."""
+    until = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return found
 
 
 def _check_refusals(client: httpx.Client) -> None:
@@ -77,3 +111,92 @@ def _check_many(client: httpx.Client) -> None:
     with ThreadPoolExecutor(16) as pool:
         answers = pool.map(lambda number: client.post("/predictions", json={"input": {"text": str(number)}}).json()["output"], range(64))
     assert list(answers) == [f"v1 {number}" for number in range(64)]
+
+
+# A project with Cortex's kinds of APIs
+
+CORTEX = {
+    "cortex.yaml": """\
+- name: now
+  kind: RealtimeAPI
+  predictor: {type: python, path: now.py}
+- name: later
+  kind: AsyncAPI
+  predictor: {type: python, path: now.py}
+- name: many
+  kind: BatchAPI
+  predictor: {type: python, path: many.py}
+""",
+    "requirements.txt": "",
+    "now.py": """\
+import uuid
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        pass
+
+    def predict(self, payload):
+        if payload == "fail":
+            raise ValueError("asked to fail")
+        return {"got": payload, "run": uuid.uuid4().hex}
+""",
+    "many.py": """\
+class PythonPredictor:
+    def __init__(self, config):
+        pass
+
+    def predict(self, payload):
+        assert payload != [13], "unlucky"
+""",
+}
+
+
+def check_cortex(url: str) -> None:
+    """Hold a server of `CORTEX` at ``url`` to what Cortex's clients rely on."""
+    with httpx.Client(base_url=url, timeout=30) as client:
+        _check_realtime(client)
+        _check_async(client)
+        _check_batch(client)
+
+
+def _check_realtime(client: httpx.Client) -> None:
+    assert client.get("/now").status_code == 200
+    assert client.post("/now", json={"a": [1, None, "ä"]}).json()["got"] == {"a": [1, None, "ä"]}
+    assert client.post("/now", content=b"text", headers={"content-type": "text/plain"}).json()["got"] == "text"
+    assert client.post("/now", json="fail").status_code == 500
+    assert client.post("/now", content=b"{", headers={"content-type": "application/json"}).status_code == 400
+
+
+def _check_async(client: httpx.Client) -> None:
+    def result(key: str) -> Any:
+        return _until(lambda: client.get(f"/later/{key}").json().get("result"))
+
+    name = uuid.uuid4().hex
+    assert client.get(f"/later/{name}").status_code == 404
+    assert client.post("/later", json={"b": 2}, headers={"x-request-id": name}).json()["id"] == name
+    first = result(name)
+    assert first["got"] == {"b": 2}
+    assert client.post("/later", json={"b": 2}, headers={"x-request-id": name}).json()["id"] == name
+    assert result(name) == first, "one id is one run"
+    failed = client.post("/later", json="fail").json()["id"]
+    _until(lambda: client.get(f"/later/{failed}").json()["status"] == "failed")
+
+
+def _check_batch(client: httpx.Client) -> None:
+    body = {"workers": 2, "item_list": {"items": list(range(30)), "batch_size": 1}}
+    key = {"idempotency-key": uuid.uuid4().hex}
+    job = client.post("/many", json=body, headers=key).json()["job_id"]
+    assert client.post("/many", json=body, headers=key).json()["job_id"] == job
+
+    def over() -> Any:
+        status = client.get("/many", params={"jobID": job}).json()["job_status"]
+        return None if status["status"] in ("status_enqueuing", "status_running") else status
+
+    status = _until(over)
+    counts = status["batch_metrics"]
+    assert (status["status"], counts["succeeded"], counts["failed"]) == ("status_completed_with_failures", 29, 1)
+    (letter,) = client.get("/many", params={"jobID": job, "deadLetters": "true"}).text.splitlines()
+    assert (json.loads(letter)["payload"], "unlucky" in json.loads(letter)["error"]) == ([13], True)
+    assert client.delete("/many", params={"jobID": job}).status_code == 400
+    assert client.post("/many", json={"workers": 2}).json()["message"]

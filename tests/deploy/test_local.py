@@ -63,6 +63,14 @@ def test_clients_find_what_they_may_rely_on(project: Path, port: int) -> None:
     conformance.check(f"http://127.0.0.1:{port}")
 
 
+@pytest.mark.slow
+def test_clients_of_cortex_find_what_they_may_rely_on(project: Path, port: int) -> None:
+    (project / "cog.yaml").unlink()
+    write_files(project, conformance.CORTEX)
+    assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
+    conformance.check_cortex(f"http://127.0.0.1:{port}")
+
+
 def test_deploy_change_and_go_back(project: Path, port: int, lading_home: Path) -> None:
     done = lading("deploy", project, "--to", "local", "--port", str(port))
     assert (done.code, "shop on local: live" in done.out) == (0, True), done.err
