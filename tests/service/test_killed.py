@@ -6,6 +6,8 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -105,6 +107,62 @@ def _one_round(folder: Path, seed: int) -> int:
 
 def test_a_killed_server_leaves_nothing(tmp_path):
     assert _one_round(tmp_path, seed=2) > 0
+
+
+_GUARDED = """
+import os, sys
+from pathlib import Path
+from lading.service.guard import GUARD
+
+def guard():
+    pipe = os.readlink(f"/proc/self/fd/{GUARD._pipe}")
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and int(entry.name) != os.getpid() and os.readlink(entry / "fd/0") == pipe:
+                yield int(entry.name)
+        except OSError:
+            continue
+
+for name in sys.argv[1:-1]:
+    GUARD.folder(name)
+print(*guard(), flush=True)
+input()
+GUARD.folder(sys.argv[-1])
+GUARD.forget(sys.argv[1])
+print(*guard(), flush=True)
+input()
+"""
+
+
+def test_a_killed_guard_is_started_again_and_told_all(tmp_path):
+    if not Path("/proc/self/fd/0").exists():
+        pytest.skip("this system does not show what processes have open")
+    folders = [tmp_path / name for name in ("forgotten", "before", "after")]
+    for folder in folders:
+        folder.mkdir()
+    command = [sys.executable, "-c", _GUARDED, *map(str, folders)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        first = _guards(process)
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(is_alive, first)))
+        _next(process)
+        assert not _guards(process) & first
+        process.kill()
+    wait_until(lambda: [folder.name for folder in folders if folder.exists()] == ["forgotten"], list(tmp_path.iterdir()))
+
+
+def _guards(process: subprocess.Popen[str]) -> set[int]:
+    assert process.stdout is not None
+    found = set(map(int, process.stdout.readline().split()))
+    assert found
+    return found
+
+
+def _next(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 @pytest.mark.slow

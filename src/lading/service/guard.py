@@ -1,6 +1,7 @@
 """Nothing is left behind if this process is killed, either: a process of its own sees to that, and outlives it by a moment.
 
-It is nobody's child (`lading.service.guarding`). It learns through a pipe what there is, and by the pipe's end that we are gone.
+It is nobody's child (`lading.service.guarding`). It learns through a pipe what there is, and by the pipe's end that we are gone. If it
+is killed itself, another one is started, and told all, as soon as there is something to tell.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._pipe: int | None = None
+        self._told: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
     def worker(self, mark: str, pid: int | None = None, group: ControlGroup | None = None) -> None:
@@ -48,9 +50,25 @@ class Guard:
     def _tell(self, key: str, facts: dict[str, Any] | None) -> None:
         # Where no such process can be started, all is as it was, but for a front that is killed.
         with self._lock, contextlib.suppress(OSError):
-            if self._pipe is None:
+            if facts is None:
+                self._told.pop(key, None)
+            else:
+                self._told[key] = facts
+            if self._pipe is not None:
+                try:
+                    os.write(self._pipe, _line(key, facts))
+                except BrokenPipeError:
+                    os.close(self._pipe)
+                    self._pipe = None
+                else:
+                    return
+            if self._told:
                 self._pipe = _start()
-            os.write(self._pipe, f"{json.dumps(key)}\t{json.dumps(facts)}\n".encode())
+                os.write(self._pipe, b"".join(_line(*one) for one in self._told.items()))
+
+
+def _line(key: str, facts: dict[str, Any] | None) -> bytes:
+    return f"{json.dumps(key)}\t{json.dumps(facts)}\n".encode()
 
 
 GUARD = Guard()
