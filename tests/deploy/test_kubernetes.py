@@ -315,6 +315,18 @@ def test_a_revision_is_acknowledged_by_the_next_one_too(api: ApiServer, engine: 
     assert "revision 1 is served again" in str(found.instead)
 
 
+def test_going_back_passes_over_what_was_never_served(api: ApiServer, engine: KubernetesEngine, tmp_path: Path) -> None:
+    api.behaviours[BROKEN] = Behaviour(ready_after=None, waiting="InvalidImageName")
+    first = deployment_of(tmp_path / "cortex", CORTEX)
+    deploy(engine, first)
+    smaller = replace(first, image=BROKEN, service=replace(first.service, apis=first.service.apis[:1]))
+    engine.apply(smaller, silent)  # nobody waits for it
+    assert "revision 1 is served again" in str(problem_of(lambda: deploy(engine, smaller)).instead)
+    status = engine.status("shop")
+    assert (status.state, [one.number for one in status.revisions]) == (State.LIVE, [1])
+    assert "shop-words" in api.kind("Deployment")
+
+
 def test_looking_needs_no_role_that_may_change_something(api: ApiServer, engine: KubernetesEngine, cog: Deployment) -> None:
     engine.apply(cog, silent)
     api.denied = {("PATCH", "controllerrevisions")}

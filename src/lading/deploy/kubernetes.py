@@ -122,11 +122,9 @@ class KubernetesEngine:
             self._send(objects, force=force, dry_run=False)
         except BaseException:  # Ctrl-C too: no half of the new one stays
             with contextlib.suppress(LadingError):
-                cluster.merge("ControllerRevision", made["metadata"]["name"], _mark(revisions.FAILED))
-            before = [one for one in taken if revisions.state_of(one) == revisions.LIVE]
-            if before:
-                with contextlib.suppress(LadingError):
-                    self._send(revisions.served_by(before[-1]), force=True, dry_run=False)
+                before = self._failed(name, number)
+                if before is not None:
+                    self._send(revisions.served_by(before), force=True, dry_run=False)
                     self._prune(name)
             raise
         return Revision(name=name, number=number, digest=image, created=kept["metadata"].get("creationTimestamp"))
@@ -238,12 +236,11 @@ class KubernetesEngine:
         """Serve the last revision that was served, if there is one, and say what went wrong."""
         name = revision.name
         reporter(Event(step=STEP, phase=Phase.FAILED))
-        self.cluster.merge("ControllerRevision", f"{name}-{revision.number}", _mark(revisions.FAILED))
-        before = [one for one in revisions.in_order(self._revisions(name)) if revisions.state_of(one) == revisions.LIVE]
+        before = self._failed(name, revision.number)
         back = f"Look at it with `lading status` and `lading logs`, or take it away: lading delete --name {name}."
-        if before:
-            number = int(before[-1]["revision"])
-            earlier = revisions.served_by(before[-1])
+        if before is not None:
+            number = int(before["revision"])
+            earlier = revisions.served_by(before)
             self._send(earlier, force=True, dry_run=False)
             trouble = self._settled(name, earlier, reporter, _BACK_SECONDS)
             self._prune(name)
@@ -387,6 +384,19 @@ class KubernetesEngine:
         """Mark a revision as one that was served, and take away what it has not."""
         self.cluster.merge("ControllerRevision", f"{name}-{number}", _mark(revisions.LIVE))
         self._prune(name)
+
+    def _failed(self, name: str, number: int) -> Mapping[str, Any] | None:
+        """Mark a revision as one that failed; the last one that was served, if any, which is then the current one.
+
+        Those between the two were never served, and are passed over too.
+        """
+        found = revisions.in_order(self._revisions(name))
+        served = [one for one in found if revisions.state_of(one) == revisions.LIVE]
+        last = int(served[-1]["revision"]) if served else 0
+        for one in found:
+            if int(one["revision"]) == number or last < int(one["revision"]) < number:
+                self.cluster.merge("ControllerRevision", one["metadata"]["name"], _mark(revisions.FAILED))
+        return served[-1] if served else None
 
     def _require(self, name: str) -> list[dict[str, Any]]:
         found = self._revisions(name)
