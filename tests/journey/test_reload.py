@@ -335,6 +335,37 @@ def test_who_hangs_up_stops_a_prediction_of_the_old_workers(project, served, acc
         wait_until(lambda: not [pid for pid in old if is_alive(pid)], service)
 
 
+TRAIN = """\
+import os
+import time
+
+def train(n: int) -> int:
+    while n > 1 and not os.path.exists("go"):
+        time.sleep(0.05)
+    if n > 1:
+        os.mkdir("trained")
+    return n
+"""
+
+
+def test_the_server_waits_at_its_end_for_a_training_of_the_old_workers(project, served):
+    folder = project({**COG, "train.py": TRAIN})
+    with served(folder, "--reload") as service:
+        wait_for_log(service, WATCHING)
+        body = {"id": "long", "input": {"n": 2}}
+        assert service.client.post("/trainings", json=body, headers={"prefer": "respond-async"}).status_code == 202
+        wait_until(lambda: service.client.get("/trainings/long").json().get("status") == "processing", service)
+        write(folder / "train.py", TRAIN.replace("return n", "return -n"))
+        wait_for_log(service, "train has changed: the next training runs what there is now")
+        assert service.client.post("/trainings", json={"input": {"n": 1}}).json()["output"] == -1
+        assert service.client.get("/trainings/long").json()["status"] == "processing"
+        service.process.terminate()
+        wait_for_log(service, "stopping: 1 predictions may finish")
+        (folder / "go").touch()
+        assert service.process.wait(20) == 0
+        assert (folder / "trained").is_dir()
+
+
 @pytest.mark.slow
 def test_the_first_setup_may_fail_and_be_mended(project, served):
     folder = project({**COG, "predict.py": "raise RuntimeError('not yet')\n" + COG["predict.py"]})

@@ -36,7 +36,12 @@ class Fleet:
         self.turn = asyncio.Lock()
         self.on_replaced: list[Callable[[PredictionService, PredictionService], None]] = []
         self._drain_seconds = drain_seconds
-        self._draining: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], PredictionService] = {}
+
+    @property
+    def retiring(self) -> list[PredictionService]:
+        """The services that nobody asks any more, and that have still to finish what they began."""
+        return list(self._retiring.values())
 
     def find(self, name: str) -> PredictionService | None:
         """The service of an API."""
@@ -71,32 +76,45 @@ class Fleet:
             raise NotReadyError(failure_text(new.pool), failure_brief(new.pool))
 
     def remove(self, service: PredictionService) -> None:
-        """Serve an API no more."""
+        """Serve an API no more. What it has begun may finish while there is time."""
         self.services.remove(service)
-        self.retire(service)
+        self._begin_retiring(service, self._drain_seconds)
 
     def retire(self, service: PredictionService) -> None:
-        """Let a service that nobody asks any more finish what it has, and end it."""
-        task = asyncio.get_running_loop().create_task(self._retire(service))
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
+        """Let a service that another has taken the place of finish what it has, however long that takes, and end it."""
+        self._begin_retiring(service, None)
 
-    async def _retire(self, service: PredictionService) -> None:
+    def _begin_retiring(self, service: PredictionService, seconds: float | None) -> None:
+        task = asyncio.get_running_loop().create_task(self._retire(service, seconds))
+        self._retiring[task] = service
+        task.add_done_callback(self._retiring.pop)
+
+    async def _retire(self, service: PredictionService, seconds: float | None) -> None:
         service.draining = True
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._drain_seconds
         try:
-            while service.in_flight and loop.time() < until:  # noqa: ASYNC110 - only while it ends
-                await asyncio.sleep(_POLL_SECONDS)
+            if not await _finished(service, self._drain_seconds) and seconds is None:
+                count, name = len(service.in_flight), service.api.name
+                what = "1 prediction of its old workers still runs" if count == 1 else f"{count} predictions of its old workers still run"
+                service.log.say("info", f"{name}: {what}, and may finish", api=name)
+                await _finished(service, None)
         finally:
             await asyncio.shield(asyncio.ensure_future(service.stop()))
 
     async def close(self) -> None:
         """End at once what was retired and still works."""
-        draining: list[Any] = list(self._draining)
-        for task in draining:
+        retiring: list[Any] = list(self._retiring)
+        for task in retiring:
             task.cancel()
-        await asyncio.gather(*draining, return_exceptions=True)
+        await asyncio.gather(*retiring, return_exceptions=True)
+
+
+async def _finished(service: PredictionService, seconds: float | None) -> bool:
+    """Wait until a service has finished what it has, for so many seconds at most; whether it has."""
+    loop = asyncio.get_running_loop()
+    until = None if seconds is None else loop.time() + seconds
+    while service.in_flight and (until is None or loop.time() < until):  # noqa: ASYNC110 - only while it ends
+        await asyncio.sleep(_POLL_SECONDS)
+    return not service.in_flight
 
 
 def can_serve(service: PredictionService) -> bool:

@@ -222,8 +222,8 @@ class _Server:
 
     @property
     def _all(self) -> list[PredictionService]:
-        """Every service, that of trainings included."""
-        return [*self.services, *([self.training] if self.training else [])]
+        """Every service, that of trainings included, and those that finish what they began before others took their place."""
+        return [*self.services, *([self.training] if self.training else []), *self.fleet.retiring]
 
     async def _start(self, children: Sequence[Sequence[Child]]) -> None:
         for api, started in zip(self.spec.apis, children, strict=True):
@@ -388,6 +388,8 @@ class _Server:
         if old is not None:
             if self.training is not None:
                 self.training.succeed(old)
+                name = self.training.api.name
+                self.log.say("info", f"{name} has changed: the next training runs what there is now", api=name)
             self.fleet.retire(old)
 
     def _address(self) -> str:
