@@ -381,6 +381,116 @@ def test_a_registry_that_forgets_broken_uploads_gets_them_anew(registry: Running
     assert back.getvalue() == content
 
 
+class _Monolithic(_Resuming):
+    """A registry like Google's Artifact Registry: a blob comes in one request, and a second piece of one is refused."""
+
+    refusal = 400
+    wanted = 0
+    asked: list[str]
+
+    def _any(self) -> None:
+        self.asked.append(self.command)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) if self.command in ("PATCH", "PUT") else b""
+        if self.command == "POST":
+            self.upload.clear()
+            self._answer(202, Location="/v2/x/blobs/uploads/1", **({"OCI-Chunk-Min-Length": str(self.wanted)} if self.wanted else {}))
+        elif self.command == "PATCH" and (self.upload or self.wanted > len(body)) and self.refusal:
+            self._answer(self.refusal)
+        elif self.command == "PATCH":
+            self.upload += body
+            self._answer(202, Location="/v2/x/blobs/uploads/1", Range=f"0-{len(self.upload) - 1}")
+        elif self.command == "PUT":
+            digest, content = self.path.partition("digest=")[2].replace("%3A", ":"), bytes(self.upload) + body
+            if digest_of(content) == digest:
+                self.blobs[digest] = content
+            self._answer(201 if digest_of(content) == digest else 400)
+        else:
+            super()._any()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+
+@pytest.mark.parametrize("refusal", [400, 405, 501])
+def test_a_registry_that_takes_no_pieces_gets_large_blobs_whole(monkeypatch: pytest.MonkeyPatch, refusal: int) -> None:
+    monkeypatch.setattr(registry_module, "CHUNK", 1 << 20)
+    first, second = Memory(bytes(range(256)) * (5 << 11)), Memory(b"second" * (1 << 20))
+    kept: dict[str, bytes] = {}
+    asked: list[str] = []
+    handler = type("Monolithic", (_Monolithic,), {"upload": bytearray(), "blobs": kept, "asked": asked, "refusal": refusal})
+    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+        assert pushing.push(first.descriptor(), first) == "sent"
+        tried = asked.count("PATCH")
+        assert pushing.push(second.descriptor(), second) == "sent"
+    assert kept == {**first.blobs, **second.blobs}
+    assert asked.count("PATCH") == tried  # what it takes is found out once
+
+
+def test_pieces_are_as_large_as_the_registry_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``OCI-Chunk-Min-Length`` of the distribution specification."""
+    monkeypatch.setattr(registry_module, "CHUNK", 1 << 20)
+    blobs = Memory(bytes(range(256)) * (5 << 12))
+    asked: list[str] = []
+    handler = type("Large", (_Monolithic,), {"upload": bytearray(), "blobs": {}, "asked": asked, "refusal": 0, "wanted": 3 << 20})
+    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+        assert pushing.push(blobs.descriptor(), blobs) == "sent"
+    assert asked.count("PATCH") == 2
+
+
+class _Losing(_Resuming):
+    """A registry whose answer to the end of an upload is lost: once it has the blob, or (``keeps`` false) before it has."""
+
+    keeps = True
+    lost: list[str]
+
+    def _any(self) -> None:
+        if self.command == "PUT" and not self.lost:
+            self.lost.append(self.path)
+            if self.keeps:
+                self.blobs[self.path.partition("digest=")[2].replace("%3A", ":")] = bytes(self.upload)
+                self.upload.clear()
+            self.close_connection = True
+        elif self.command == "PUT" and not self.upload:
+            self._answer(404)
+        else:
+            super()._any()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_lost_answer_to_the_end_of_an_upload_loses_no_push(monkeypatch: pytest.MonkeyPatch, keeps: bool) -> None:  # noqa: FBT001 -- a parameter
+    monkeypatch.setattr(registry_module, "CHUNK", 1 << 20)
+    blobs = Memory(bytes(range(256)) * (5 << 12))
+    kept: dict[str, bytes] = {}
+    handler = type("Losing", (_Losing,), {"upload": bytearray(), "blobs": kept, "lost": [], "keeps": keeps})
+    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+        assert pushing.push(blobs.descriptor(), blobs) == "sent"
+    assert kept == blobs.blobs
+
+
+class _Breaking(_Resuming):
+    """A registry that goes away at the end of an upload."""
+
+    def _any(self) -> None:
+        if self.command == "PUT" or self.blobs.get("gone"):
+            self.blobs["gone"] = b"yes"
+            self.close_connection = True
+        else:
+            super()._any()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+
+def test_a_registry_that_goes_at_the_end_of_an_upload_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "CHUNK", 1 << 20)
+    monkeypatch.setattr("lading.images.wire.pause", lambda _attempt: 0.0)
+    blobs = Memory(b"x" * (2 << 20))
+    handler = type("Breaking", (_Breaking,), {"upload": bytearray(), "blobs": {}})
+    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing, pytest.raises(LadingError) as caught:
+        pushing.push(blobs.descriptor(), blobs)
+    assert caught.value.problems[0].rule == "registry-unreachable"
+
+
 def test_a_broken_pull_goes_on_where_it_broke(registry: RunningRegistry) -> None:
     content = bytes(range(256)) * (5 << 13)
     blobs = Memory(content)

@@ -39,6 +39,7 @@ class Registry:
         self._wire = Wire(login or find_login(reference))
         plain = reference.local if insecure is None else insecure
         self._root = f"{'http' if plain else 'https'}://{reference.host}"
+        self._takes_pieces, self._least = True, 0
 
     def __enter__(self) -> Self:
         return self
@@ -128,12 +129,14 @@ class Registry:
             answer = self._ask("POST", f"blobs/uploads/?{query}")
             if answer.status == 201:
                 return "mounted"
-            upload = self._location(answer) if answer.status == 202 else upload
+            upload = self._opened(answer) if answer.status == 202 else upload
         upload = upload or self._begin()
-        if descriptor.size <= CHUNK:
-            self._send_whole(descriptor, blobs, upload, heard)
-        else:
-            self._send_pieces(descriptor, blobs, upload, heard)
+        if self._takes_pieces and descriptor.size > max(CHUNK, self._least):
+            if self._send_pieces(descriptor, blobs, upload, heard):
+                return "sent"
+            self._takes_pieces = False
+            upload = self._begin()
+        self._send_whole(descriptor, blobs, upload, heard)
         return "sent"
 
     def put_manifest(self, content: bytes, media_type: str, target: str) -> str:
@@ -154,13 +157,19 @@ class Registry:
         answer = self._ask("POST", "blobs/uploads/")
         if answer.status != 202:
             raise LadingError(self._problem(answer, "push"))
+        return self._opened(answer)
+
+    def _opened(self, answer: Answer) -> str:
+        """The address of an upload that has begun; its answer may say how large pieces are at least."""
+        least = answer.header("oci-chunk-min-length")
+        self._least = int(least) if least.isdecimal() else self._least
         return self._location(answer)
 
     def _location(self, answer: Answer) -> str:
         return urljoin(f"{self._root}/", answer.header("location"))
 
     def _send_whole(self, descriptor: Descriptor, blobs: Blobs, upload: str, heard: Heard) -> None:
-        """In one request; a broken one begins anew, as nothing large is lost."""
+        """In one request; a broken one begins anew: nothing large is lost, or the registry takes no pieces."""
         for attempt in range(TRIES):
             url = _with_digest(upload, descriptor.digest)
             headers = {"Content-Type": "application/octet-stream"}
@@ -179,23 +188,40 @@ class Registry:
             upload = self._begin()
         raise LadingError(self._problem(answer, "push"))
 
-    def _send_pieces(self, descriptor: Descriptor, blobs: Blobs, upload: str, heard: Heard) -> None:
-        """In pieces; after a broken one the registry is asked how much it has, and the rest is sent."""
+    def _send_pieces(self, descriptor: Descriptor, blobs: Blobs, upload: str, heard: Heard) -> bool:
+        """In pieces; after a broken one the registry is asked how much it has, and the rest is sent.
+
+        False where the registry takes no pieces, as Google's Artifact Registry.
+        """
         done, failures = 0, 0
         while done < descriptor.size:
-            length = min(CHUNK, descriptor.size - done)
+            length = min(max(CHUNK, self._least), descriptor.size - done)
             answer, broken = self._send_piece(descriptor, blobs, upload, (done, length), heard)
             if answer is not None and answer.status in (202, 204):
                 upload, done, failures = self._location(answer), done + length, 0
                 continue
             failures += 1
+            if answer is not None and (_wants_it_whole(answer) or (failures == TRIES and answer.status in (404, 416))):
+                return False
             if failures == TRIES or (answer is not None and not _may_pass(answer)):
                 raise LadingError(self._problem(answer, "push") if answer else self._unreachable(broken)) from broken
             time.sleep(pause(failures))
             upload, done = self._resume(upload)
-        answer = self._wire.request("PUT", _with_digest(upload, descriptor.digest), body=b"")
-        if answer.status != 201:
-            raise LadingError(self._problem(answer, "push"))
+        return self._finish(descriptor, upload)
+
+    def _finish(self, descriptor: Descriptor, upload: str) -> bool:
+        """The end of an upload in pieces; where the answer was lost, the registry is asked whether it has the blob."""
+        try:
+            answer = self._wire.request("PUT", _with_digest(upload, descriptor.digest), body=b"")
+        except TRANSIENT as error:
+            if self.has(descriptor.digest):
+                return True
+            raise LadingError(self._unreachable(error)) from error
+        if answer.status == 201 or self.has(descriptor.digest):
+            return True
+        if _wants_it_whole(answer) or answer.status in (404, 416):
+            return False
+        raise LadingError(self._problem(answer, "push"))
 
     def _send_piece(
         self, descriptor: Descriptor, blobs: Blobs, upload: str, stretch: tuple[int, int], heard: Heard
@@ -314,6 +340,11 @@ def _with_digest(upload: str, digest: str) -> str:
 def _may_pass(answer: Answer) -> bool:
     """Whether an upload may go on after such an answer: a busy server, or one that has forgotten the upload."""
     return answer.status >= 500 or answer.status in (404, 416, 429)
+
+
+def _wants_it_whole(answer: Answer) -> bool:
+    """Whether a registry that answers so to a piece may take the same blob in one request."""
+    return answer.status == 501 or (400 <= answer.status < 500 and answer.status not in (401, 403, 404, 413, 416, 429))
 
 
 def _reason(answer: Answer) -> str:
