@@ -30,25 +30,42 @@ from lading.deploy.kubernetes_api import KINDS, Cluster, configuration_of
 from lading.deploy.kubernetes_files import files as manifest_files
 from lading.deploy.kubernetes_files import secrets_to_make
 from lading.deploy.kubernetes_logs import in_turn, merged
-from lading.deploy.kubernetes_pods import TEMPLATE, apis_of, needs_of
-from lading.deploy.kubernetes_problems import at_the_same_time, kind_unknown, name_taken
+from lading.deploy.kubernetes_pods import needs_of
+from lading.deploy.kubernetes_problems import (
+    api_unknown,
+    at_the_same_time,
+    kind_unknown,
+    name_taken,
+    not_scaled,
+    not_served,
+    only_one_pod,
+    revision_unknown,
+    runs_together,
+)
 from lading.deploy.kubernetes_render import INITIAL, render
 from lading.deploy.kubernetes_settings import OPTIONS, read_file, settings_of
 from lading.deploy.kubernetes_shape import NAME, WORKLOAD, Object
 from lading.deploy.kubernetes_watch import (
     RUNNING,
     api_statuses,
+    container_of,
     inference_status,
+    is_alone,
     is_hopeless,
     is_up,
     job_status,
+    members,
     newest_of,
+    of_running,
+    of_workload,
+    outside,
+    routes,
     service_endpoints,
     state_of_workload,
     troubles,
 )
 from lading.model.events import Event, Phase, Reporter
-from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.problems import LadingError
 
 __all__ = ["CAPABILITIES", "OPTIONS", "KubernetesEngine", "connect", "files", "secrets_to_make"]
 
@@ -63,7 +80,6 @@ CAPABILITIES = Capabilities(
 _POLL_SECONDS = 1.0
 _BACK_SECONDS = 300.0
 _TAIL = 15
-_CONTAINERS = ("model", "kserve-container")
 _LAST = ("ControllerRevision",)
 
 
@@ -204,7 +220,7 @@ class KubernetesEngine:
                 reporter(Event(step=STEP, phase=Phase.PROGRESS, done=ready, total=wanted, unit="replicas"))
             if all(one[0] in (State.LIVE, State.STOPPED) for one in states):
                 return None
-            pods = _of_running(self._pods(name), running)
+            pods = of_running(self._pods(name), running)
             late = time.monotonic() > until
             if late or is_hopeless(pods) or any(one[0] is State.FAILED for one in states):
                 why = f"it was not ready within {timeout:g} s" if late else "the rollout does not get on"
@@ -249,15 +265,7 @@ class KubernetesEngine:
                 if trouble is None
                 else f"Revision {number}: {trouble[0]}."
             )
-        raise LadingError(
-            Problem(
-                rule="deployment-failed",
-                what=f"Revision {revision.number} of {name} is not served: {why}.",
-                instead=back,
-                code=ExitCode.DEPLOY,
-                detail=detail or None,
-            )
-        )
+        raise LadingError(not_served(name, revision.number, why, back, detail))
 
     def status(self, name: str) -> Status:
         """See `lading.deploy.engine.Engine`."""
@@ -277,15 +285,15 @@ class KubernetesEngine:
         for one in objects:
             kind, own = revisions.key_of(one)
             if kind == "Deployment":
-                apis += api_statuses(_members(one), by_kind[kind].get(own), troubles(_of_workload(pods, own)))
-                endpoints += service_endpoints(by_kind["Service"].get(own) or one, self.cluster.namespace, _routes(one))
+                apis += api_statuses(members(one), by_kind[kind].get(own), troubles(of_workload(pods, own)))
+                endpoints += service_endpoints(by_kind["Service"].get(own) or one, self.cluster.namespace, routes(one))
             elif kind == "InferenceService":
                 live = self.cluster.get(kind, own) or one
-                apis += inference_status(live, _members(one))
+                apis += inference_status(live, members(one))
                 url = (live.get("status") or {}).get("url")
-                endpoints += [Endpoint(api=api, url=f"{url}{path}", reach="outside") for api, path in _routes(one) if url]
+                endpoints += [Endpoint(api=api, url=f"{url}{path}", reach="outside") for api, path in routes(one) if url]
             elif kind == "Ingress":
-                endpoints += _outside(one, {each["metadata"]["name"]: _routes(each) for each in objects if each["kind"] == "Deployment"})
+                endpoints += outside(one, {each["metadata"]["name"]: routes(each) for each in objects if each["kind"] == "Deployment"})
         apis += [job_status(job) for job in by_kind["Job"].values()]
         states = {one.state for one in apis if one.kind != "Job"}
         order = (State.FAILED, State.DEGRADED, State.UPDATING, State.LIVE, State.STOPPED)
@@ -300,10 +308,8 @@ class KubernetesEngine:
             LadingError: if there is no such API, or it cannot have so many replicas.
         """
         own = self._workload(name, api)
-        if _is_alone(own) and replicas > 1:
-            what = f"{api} keeps its jobs in one pod's folder, so there can be no second one."
-            instead = "Keep them in a database: --secret-env LADING_JOBS=postgresql://..."
-            raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY))
+        if is_alone(own) and replicas > 1:
+            raise LadingError(only_one_pod(api))
         kind, workload = revisions.key_of(own)
         if kind == "Deployment":
             self.cluster.merge(kind, workload, {"spec": {"replicas": replicas}}, "scale")
@@ -312,9 +318,7 @@ class KubernetesEngine:
             self.cluster.merge(kind, workload, {"spec": {"predictor": {"minReplicas": replicas, "maxReplicas": most}}})
         trouble = self._settled(name, [own], reporter, _BACK_SECONDS)
         if trouble is not None:
-            what = f"{name} does not run {replicas} replicas of {api}: {trouble[0]}."
-            instead = "Ask for fewer, or look at `lading status`."
-            raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY, detail=trouble[1] or None))
+            raise LadingError(not_scaled(name, api, replicas, *trouble))
         return self.status(name)
 
     def rollback(self, name: str, number: int | None, reporter: Reporter) -> Revision:
@@ -328,10 +332,7 @@ class KubernetesEngine:
         others = [one for one in revisions.in_order(found) if one is not current and revisions.state_of(one) == revisions.LIVE]
         wanted = next((one for one in reversed(others) if number in (None, int(one["revision"]))), None)
         if wanted is None:
-            numbers = ", ".join(str(one["revision"]) for one in others)
-            what = f"{name} has no revision {number} to go back to." if number is not None else f"{name} has no revision to go back to."
-            instead = f"It has {numbers}." if numbers else "Deploy another one."
-            raise LadingError(Problem(rule="revision-unknown", what=what, instead=instead, code=ExitCode.DEPLOY))
+            raise LadingError(revision_unknown(name, number, [str(one["revision"]) for one in others]))
         return self._apply(name, revisions.image_of(wanted), revisions.served_by(wanted), reporter, force=True)
 
     def delete(self, name: str, api: str | None, reporter: Reporter) -> None:
@@ -341,10 +342,8 @@ class KubernetesEngine:
             chosen = revisions.selector_of(name)
         else:
             own = self._workload(name, api)
-            if len(_members(own)) > 1:
-                what = f"{api} runs together with {', '.join(one for one, _ in _members(own) if one != api)}."
-                instead = "Take it out of cortex.yaml, and deploy again."
-                raise LadingError(Problem(rule="cannot-delete-api", what=what, instead=instead, code=ExitCode.DEPLOY))
+            if len(members(own)) > 1:
+                raise LadingError(runs_together(api, [one for one, _ in members(own) if one != api]))
             chosen = f"{WORKLOAD}={own['metadata']['name']}"
         # The revisions last: as long as they are there, what is left can be found and deleted.
         for kind in sorted(KINDS, key=lambda one: one in _LAST):
@@ -355,8 +354,8 @@ class KubernetesEngine:
     def logs(self, name: str, api: str | None, *, follow: bool) -> Iterator[str]:
         """See `lading.deploy.engine.Engine`; of several pods, each line begins with the pod's name."""
         self._require(name)
-        pods = self._pods(name) if api is None else _of_workload(self._pods(name), self._workload(name, api)["metadata"]["name"])
-        names = [(str(pod["metadata"]["name"]), _container_of(pod)) for pod in pods]
+        pods = self._pods(name) if api is None else of_workload(self._pods(name), self._workload(name, api)["metadata"]["name"])
+        names = [(str(pod["metadata"]["name"]), container_of(pod)) for pod in pods]
         if len(names) == 1:
             yield from self.cluster.lines(*names[0], follow=follow)
         else:
@@ -417,10 +416,9 @@ class KubernetesEngine:
         objects = revisions.objects_of(revisions.current_of(found) or revisions.in_order(found)[-1])
         running = [one for one in objects if one["kind"] in RUNNING]
         for one in running:
-            if api in [member for member, _ in _members(one)] or api == one["metadata"]["name"]:
+            if api in [member for member, _ in members(one)] or api == one["metadata"]["name"]:
                 return one
-        there = ", ".join(member for one in running for member, _ in _members(one))
-        raise LadingError(Problem(rule="api-unknown", what=f"{name} has no API {api}.", instead=f"It has {there}.", code=ExitCode.DEPLOY))
+        raise LadingError(api_unknown(name, api, [member for one in running for member, _ in members(one)]))
 
     def _prune(self, name: str) -> None:
         """Take away what no revision that is kept has any more, and revisions beyond those that are kept."""
@@ -447,48 +445,3 @@ class KubernetesEngine:
 
 def _mark(state: str) -> Object:
     return {"metadata": {"labels": {revisions.STATE: state}}}
-
-
-def _members(obj: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, kind) for name, kind, _ in apis_of(obj)]
-
-
-def _routes(obj: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, path) for name, _, path in apis_of(obj)]
-
-
-def _is_alone(obj: Mapping[str, Any]) -> bool:
-    return bool((obj["spec"].get("strategy") or {}).get("type") == "Recreate")
-
-
-def _outside(ingress: Mapping[str, Any], routes: Mapping[str, Sequence[tuple[str, str]]]) -> list[Endpoint]:
-    """Where the APIs are reached by an Ingress; ``routes`` are those of each Service."""
-    scheme, found = "https" if ingress["spec"].get("tls") else "http", []
-    for rule in ingress["spec"]["rules"]:
-        for path in rule["http"]["paths"]:
-            own = routes.get(path["backend"]["service"]["name"], ())
-            led = [(api, route) for api, route in own if path["path"] in ("/", route)]
-            found += [Endpoint(api=api, url=f"{scheme}://{rule['host']}{route}", reach="outside") for api, route in led]
-    return found
-
-
-def _of_workload(pods: Sequence[Mapping[str, Any]], workload: str) -> list[Mapping[str, Any]]:
-    return [one for one in pods if (one["metadata"].get("labels") or {}).get(WORKLOAD) == workload]
-
-
-def _of_running(pods: Sequence[Mapping[str, Any]], running: Mapping[tuple[str, str], Mapping[str, Any] | None]) -> list[Mapping[str, Any]]:
-    """The pods that some workloads make now: those of an earlier revision may well fail on their way out."""
-    deployments = [live for (kind, _), live in running.items() if kind == "Deployment" and live is not None]
-    templates = {(one["spec"]["template"]["metadata"].get("annotations") or {}).get(TEMPLATE) for one in deployments} - {None}
-    others = {name for kind, name in running if kind != "Deployment"}
-    return [
-        one
-        for one in pods
-        if (one["metadata"].get("annotations") or {}).get(TEMPLATE) in templates
-        or (one["metadata"].get("labels") or {}).get(WORKLOAD) in others
-    ]
-
-
-def _container_of(pod: Mapping[str, Any]) -> str:
-    names = [one["name"] for one in pod["spec"]["containers"]]
-    return next((name for name in _CONTAINERS if name in names), names[0])

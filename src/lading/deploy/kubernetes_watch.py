@@ -1,4 +1,4 @@
-"""How a workload is, told from what the cluster says of it. Pure."""
+"""How a workload is and where it is reached, told from what the cluster says of it. Pure."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lading.deploy.engine import ApiStatus, Endpoint, State
-from lading.deploy.kubernetes_pods import TEMPLATE
+from lading.deploy.kubernetes_pods import TEMPLATE, apis_of
+from lading.deploy.kubernetes_shape import WORKLOAD
 
 _HOPELESS = frozenset(("InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"))
 """What waiting does not mend."""
 _PATIENT = frozenset(("ImagePullBackOff", "ErrImagePull", "CrashLoopBackOff", "CreateContainerError", "RunContainerError"))
 """What may mend itself: a registry that is busy, a model that needs something which starts later."""
 _CRASHES = 3
+_CONTAINERS = ("model", "kserve-container")
 RUNNING = ("Deployment", "InferenceService")
 """The kinds of objects that run workloads."""
 
@@ -139,3 +141,53 @@ def service_endpoints(service: Mapping[str, Any], namespace: str, routes: Sequen
         host = one.get("hostname") or one.get("ip")
         found += [Endpoint(api=api, url=f"http://{host}{path}", reach="outside") for api, path in routes]
     return found
+
+
+def members(obj: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The APIs that an object runs: name and kind."""
+    return [(name, kind) for name, kind, _ in apis_of(obj)]
+
+
+def routes(obj: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The routes of an object's APIs: name and path."""
+    return [(name, path) for name, _, path in apis_of(obj)]
+
+
+def is_alone(obj: Mapping[str, Any]) -> bool:
+    """Whether there can be one pod alone (`Workload.alone`)."""
+    return bool((obj["spec"].get("strategy") or {}).get("type") == "Recreate")
+
+
+def outside(ingress: Mapping[str, Any], by_service: Mapping[str, Sequence[tuple[str, str]]]) -> list[Endpoint]:
+    """Where the APIs are reached by an Ingress; ``by_service`` are the routes of each Service."""
+    scheme, found = "https" if ingress["spec"].get("tls") else "http", []
+    for rule in ingress["spec"]["rules"]:
+        for path in rule["http"]["paths"]:
+            own = by_service.get(path["backend"]["service"]["name"], ())
+            led = [(api, route) for api, route in own if path["path"] in ("/", route)]
+            found += [Endpoint(api=api, url=f"{scheme}://{rule['host']}{route}", reach="outside") for api, route in led]
+    return found
+
+
+def of_workload(pods: Sequence[Mapping[str, Any]], workload: str) -> list[Mapping[str, Any]]:
+    """The pods of a workload."""
+    return [one for one in pods if (one["metadata"].get("labels") or {}).get(WORKLOAD) == workload]
+
+
+def of_running(pods: Sequence[Mapping[str, Any]], running: Mapping[tuple[str, str], Mapping[str, Any] | None]) -> list[Mapping[str, Any]]:
+    """The pods that some workloads make now: those of an earlier revision may well fail on their way out."""
+    deployments = [live for (kind, _), live in running.items() if kind == "Deployment" and live is not None]
+    templates = {(one["spec"]["template"]["metadata"].get("annotations") or {}).get(TEMPLATE) for one in deployments} - {None}
+    others = {name for kind, name in running if kind != "Deployment"}
+    return [
+        one
+        for one in pods
+        if (one["metadata"].get("annotations") or {}).get(TEMPLATE) in templates
+        or (one["metadata"].get("labels") or {}).get(WORKLOAD) in others
+    ]
+
+
+def container_of(pod: Mapping[str, Any]) -> str:
+    """The container that runs the model; others may have been added."""
+    names = [one["name"] for one in pod["spec"]["containers"]]
+    return next((name for name in _CONTAINERS if name in names), names[0])
