@@ -123,6 +123,11 @@ def test_apis_that_are_called_by_grpc_are_refused_too(tmp_path):
     assert [problem.what for problem in refused.value.problems] == ["m needs gRPC, which ray does not do."]
 
 
+def test_the_place_says_which_cluster_it_is_whatever_the_variables_say_later():
+    assert RayEngine(Place(engine="ray"), {"RAY_ADDRESS": "10.0.0.5:6379"}).place.address == "10.0.0.5:6379"
+    assert RayEngine(Place(engine="ray", address="10.0.0.6:6379"), {"RAY_ADDRESS": "10.0.0.5:6379"}).place.address == "10.0.0.6:6379"
+
+
 def test_what_is_shown_has_no_secret(cortex, tmp_path):
     deployment = replace(cortex, bundled=bundled(tmp_path / "one", COG), secrets={"LADING_JOBS": Secret("postgresql://u:geheim@h/d")})
     rendered = RayEngine(Place(engine="ray"), {}).render(deployment)

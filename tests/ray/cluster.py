@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import secrets
@@ -16,13 +17,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import httpx
-
 LADING = [sys.executable, "-m", "lading"]
+_AT_A_TIME = 1024
 _PORTS = ("--min-worker-port", "30000", "--max-worker-port", "31999")
 
 
@@ -60,6 +61,7 @@ class Cluster:
         (self.folder / "token").write_text(secrets.token_hex(32))
         self.port, self.dashboard, client, self.http, statistics, metrics = free_ports(6)
         self.address = f"{own_address()}:{self.port}"
+        self.client = f"ray://{own_address()}:{client}"
         self.environ = {
             **environ,
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -124,6 +126,13 @@ class Cluster:
         """A verb about a deployment."""
         return self.lading(verb, *words, "--to", "ray", self.address, "--name", name, code=code)
 
+    def program(self, text: str) -> Any:
+        """Run a Python program beside the cluster, which is its first argument; what it prints as JSON."""
+        command = [sys.executable, "-c", text, self.address]
+        ran = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=120, check=False, cwd=self.folder)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return json.loads(ran.stdout)
+
     @property
     def url(self) -> str:
         return f"http://{own_address()}:{self.http}"
@@ -131,37 +140,44 @@ class Cluster:
 
 @dataclass
 class Load:
-    """Requests at a steady rate from threads of their own, each sent once; counts what came of them.
+    """Requests at a steady rate, however long the ones before take; each is sent once, and what came of it is counted.
 
     ``send`` says what is wrong with the answer to the request of a number; None if nothing is.
     """
 
     send: Callable[[int], str | None]
     rate: float
+    sent: int = 0
     good: int = 0
     bad: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Load]:
         """Send while the context lasts."""
-        over, guard, number = threading.Event(), threading.Lock(), iter(range(1_000_000))
+        over, guard = threading.Event(), threading.Lock()
 
-        def work() -> None:
-            while not over.wait(8 / self.rate):
-                try:
-                    wrong = self.send(next(number))
-                except httpx.HTTPError as failure:
-                    wrong = repr(failure)
-                with guard:
-                    self.good += wrong is None
-                    self.bad += [] if wrong is None else [wrong]
+        def one(number: int) -> None:
+            try:
+                wrong = self.send(number)
+            except Exception as failure:  # noqa: BLE001 -- whatever it is, the request was lost
+                wrong = repr(failure)
+            with guard:
+                self.good += wrong is None
+                self.bad += [] if wrong is None else [wrong]
 
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield self
-        finally:
-            over.set()
-            for thread in threads:
-                thread.join()
+        def tick() -> None:
+            began = time.monotonic()
+            for number in itertools.count():
+                if over.wait(max(0.0, began + number / self.rate - time.monotonic())):
+                    return
+                self.sent += 1
+                pool.submit(one, number)
+
+        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            clock = threading.Thread(target=tick)
+            clock.start()
+            try:
+                yield self
+            finally:
+                over.set()
+                clock.join()

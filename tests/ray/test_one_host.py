@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
+import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,7 @@ import pytest
 
 from lading.environments.interpreters import find_interpreters
 from tests.deploy import conformance
-from tests.ray.cluster import Cluster, Load, missing
+from tests.ray.cluster import LADING, Cluster, Load, missing
 from tests.support import postgres
 from tests.support.command import write_files
 
@@ -31,6 +36,7 @@ class Predictor(BasePredictor):
 
     def predict(self, text: str, sleep: float = 0.0) -> str:
         time.sleep(sleep)
+        print("asked for", text)
         return "{word} %s on %s.%s" % (text, *sys.version_info[:2])
 """
 
@@ -101,15 +107,30 @@ def test_models_of_different_pythons_run_side_by_side(cluster, old, tmp_path):
     assert httpx.post(f"{cluster.url}/new/predictions", json={}, timeout=20).status_code == 404
 
 
+@contextlib.contextmanager
+def gateway(*urls: str) -> Iterator[httpx.Client]:
+    """A client of a gateway before these servers, as wide as is needed."""
+    command = [*LADING, "gateway", *urls, "-p", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        found = re.search(r"http://\S+", process.stderr.readline())
+        assert found
+        with httpx.Client(base_url=found[0], timeout=125, limits=httpx.Limits(max_connections=None)) as client:
+            yield client
+        process.terminate()
+
+
 def test_an_update_loses_no_request_and_is_rolled_back(cluster, old, tmp_path):
     python, name = old
 
     def send(number: int) -> str | None:
-        answer = str(ask(cluster, name, str(number), sleep=0.02))
-        return None if answer.endswith(f"{number} on {python}") else answer
+        body = {"input": {"text": str(number), "sleep": 0.02}}
+        answer = client.put(f"/predictions/{uuid.uuid4()}", json=body)
+        good = answer.status_code in (200, 201) and answer.json()["output"].endswith(f" {number} on {python}")
+        return None if good else f"{answer.status_code} {answer.text}"
 
     cluster.verb("scale", name, "predict", "2")
-    with Load(send, rate=20).running() as load:
+    with gateway(f"{cluster.url}/{name}") as client, Load(send, rate=20).running() as load:
         status = cluster.deploy(project(tmp_path, python, word="sings"), "--name", name)
         assert ask(cluster, name) == f"sings x on {python}"
         before = status["revisions"][0]["number"]
@@ -119,7 +140,7 @@ def test_an_update_loses_no_request_and_is_rolled_back(cluster, old, tmp_path):
             assert time.monotonic() < until
             time.sleep(0.5)
     assert load.bad == []
-    assert load.good > 50
+    assert load.good == load.sent > 50
     assert before == 1
 
 
@@ -131,6 +152,148 @@ def test_an_update_whose_setup_fails_leaves_what_was_served(cluster, old, tmp_pa
     assert "no weights" in problem["what"]
     assert "is served again" in problem["what"]
     assert ask(cluster, name).endswith(f"x on {python}")
+
+
+CONNECTED = """\
+import json, os, sys, time
+from lading.deploy import ray_store as kept
+from lading.deploy.engine import Place
+from lading.deploy.ray_session import session
+from lading.model.problems import LadingError
+
+def connected():
+    return session(Place(engine="ray", address=sys.argv[1]), os.environ)
+
+"""
+KEYS = """
+with connected():
+    print(json.dumps([*kept._keys("secrets/"), *kept._keys("bundle/"), *kept._keys("deployment/"), *kept._keys("changing/")]))
+"""
+
+
+def test_what_fails_leaves_nothing_in_the_cluster(cluster, old, tmp_path):
+    before = cluster.program(CONNECTED + KEYS)
+    broken = project(tmp_path, "3.12", setup='raise ValueError("no weights")')
+    cluster.deploy(broken, "--name", "broken", "--secret-env", "TOKEN=hush", code=1)
+    assert cluster.verb("status", "broken", code=7)["state"] == "absent"
+    assert cluster.program(CONNECTED + KEYS) == before
+
+
+OTHERS = """
+from ray import serve
+
+@serve.deployment(ray_actor_options={"num_cpus": 0})
+class Mine:
+    async def __call__(self, request):
+        return "mine"
+
+with connected():
+    serve.run(Mine.bind(), name="mine", route_prefix="/taken")
+    serve.run(Mine.bind(), name="fresh.predict", route_prefix="/other")
+    print("true")
+"""
+
+
+def test_an_application_of_somebody_else_is_not_touched(cluster, old, tmp_path):
+    python, name = old
+    assert cluster.program(CONNECTED + OTHERS)
+    before = cluster.program(CONNECTED + KEYS)
+    folder = project(tmp_path, python, word="sings")
+    for words in (("--name", name, "--route", "taken"), ("--name", "fresh"), ("--name", "another", "--route", "taken")):
+        refused = cluster.deploy(folder, *words, "--secret-env", "TOKEN=hush", code=7)
+        assert [one["rule"] for one in refused["problems"]] == ["ray-application-taken"]
+    assert cluster.program(CONNECTED + KEYS) == before
+    assert ask(cluster, name) == f"says x on {python}"
+    for path in ("taken", "other"):
+        assert httpx.get(f"{cluster.url}/{path}", timeout=20).text == "mine"
+
+
+def test_what_never_was_ready_is_not_served_again(cluster, old, tmp_path):
+    python, name = old
+    number = next(one["number"] for one in cluster.verb("status", name)["revisions"] if one["current"])
+    cluster.deploy(project(tmp_path / "one", python, setup='raise ValueError("no weights")'), "--name", name, "--no-wait")
+    failed = cluster.deploy(project(tmp_path / "two", python, setup='raise ValueError("nor here")'), "--name", name, code=1)
+    assert f"Revision {number} is served again." in failed["problems"][0]["what"]
+    status = cluster.verb("status", name)
+    assert ([one["number"] for one in status["revisions"] if one["current"]], status["state"]) == ([number], "live")
+    assert ask(cluster, name).endswith(f"x on {python}")
+
+
+HELD = """
+with connected(), kept.changing(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_at_once_do_not_change_one_deployment(cluster, old):
+    _python, name = old
+    command = [sys.executable, "-c", CONNECTED + HELD, cluster.address, name]
+    with subprocess.Popen(command, env=cluster.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        refused = cluster.lading("scale", "predict", "3", "--to", "ray", cluster.address, "--name", name, code=7)
+        assert [one["rule"] for one in refused["problems"]] == ["deployment-changing"]
+        other.stdin.close()
+    cluster.verb("scale", name, "predict", "2")
+
+
+def test_the_logs_of_every_replica_are_followed(cluster, old):
+    _python, name = old
+    cluster.verb("scale", name, "predict", "2")
+    command = [*LADING, "logs", "--to", "ray", cluster.address, "--name", name, "--follow"]
+    with subprocess.Popen(command, env=cluster.environ, stdout=subprocess.PIPE, text=True, cwd=cluster.folder) as process:
+        assert process.stdout is not None
+        answering: set[str] = set()
+        until = time.monotonic() + 90
+        while len(answering) < 2:
+            assert time.monotonic() < until, answering
+            ask(cluster, name, "follow")
+            while "asked for follow" not in (line := process.stdout.readline()):
+                assert line, "the command ended"
+            answering.add(line.partition("]")[0])
+        process.kill()
+
+
+FAILURES = """
+import ray
+from ray import serve
+from lading.deploy.ray_serve import log_of
+
+def told(work):
+    try:
+        with connected():
+            work()
+    except LadingError as error:
+        return error.problems[0].rule
+
+@ray.remote(num_cpus=0)
+def bad():
+    raise ValueError("bad")
+
+works = (lambda: None, lambda: ray.get(bad.remote()), lambda: serve.get_app_handle("nowhere"), lambda: list(log_of("a" * 32, follow=False)))
+print(json.dumps([told(work) for work in works]))
+"""
+
+
+def test_what_ray_says_is_told_in_every_session(cluster, old):
+    assert cluster.program(CONNECTED + FAILURES) == [None, "ray-failed", "ray-failed", "ray-failed"]
+
+
+def test_a_cluster_is_reached_from_outside_too(cluster, old, tmp_path):
+    python, name = old
+    words = ("--to", "ray", cluster.client, "--name")
+    status = cluster.lading("status", *words, name)
+    assert (status["state"], status["dashboard"].startswith("http://")) == ("live", True)
+    assert "set up on" in str(cluster.lading("logs", *words, name))
+    found = cluster.lading("doctor", "--to", "ray", cluster.client, code=7)["findings"][0]
+    assert [one["rule"] for one in found["problems"]] == ["ray-head-without-storage"]
+    folder = project(tmp_path, python)
+    cluster.lading("deploy", folder, "--to", "ray", "--name", "remote", environ={"RAY_ADDRESS": cluster.client})
+    assert cluster.lading("status", "-C", folder)["place"] == cluster.client
+    assert ask(cluster, "remote") == f"says x on {python}"
+    cluster.lading("delete", *words, "remote")
 
 
 def test_clients_find_what_they_find_on_every_engine(cluster, tmp_path):

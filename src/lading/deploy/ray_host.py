@@ -20,7 +20,8 @@ import msgspec
 
 from lading import pipeline
 from lading.deploy import ray_store
-from lading.deploy.bundle import Placed, materialise, unpack, unpacked
+from lading.deploy.bundle import Bundle, materialise, unpack, unpacked
+from lading.deploy.bundle_prune import hold_bundle, prune_bundles
 from lading.deploy.ray_plan import Plan, part
 from lading.environments.claims import hold
 from lading.model.events import Event, Phase
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 _PRIVATE = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_REDIS_PASSWORD")
 """Variables of Ray's that are no business of a model."""
+_UNUSED_SECONDS = 7 * 86400.0
 
 
 class Host:
@@ -85,7 +87,9 @@ class Host:
     async def _start(self) -> None:
         secrets = ray_store.read_secrets(self.plan.secrets) if self.plan.secrets else {}
         environ = {**os.environ, **secrets}
-        placed = await asyncio.to_thread(_place, self.plan.digest, environ)
+        bundle, root = await asyncio.to_thread(_fetch, self.plan.digest, environ)
+        self._kept.enter_context(hold_bundle(root))
+        placed = await asyncio.to_thread(materialise, bundle, root, environ, _say)
         self._kept.enter_context(hold(*placed.environments))
         spec = pipeline.with_variables(part(placed.service, self.plan.api), {**self.plan.variables, **secrets})
         spec = _without_private(spec)
@@ -135,16 +139,17 @@ class Host:
         self._kept.close()
 
 
-def _place(digest: str, environ: Mapping[str, str]) -> Placed:
-    """The bundle on this node, with its environment."""
+def _fetch(digest: str, environ: Mapping[str, str]) -> tuple[Bundle, Path]:
+    """The bundle on this node; those that were not used here for long make room."""
     found = unpacked(digest, environ)
-    if found is None:
-        with tempfile.TemporaryFile() as archive:
-            for piece in ray_store.read_bundle(digest):
-                archive.write(piece)
-            archive.seek(0)
-            found = unpack(archive, environ)
-    return materialise(*found, environ, _say)
+    if found is not None:
+        return found
+    prune_bundles(_UNUSED_SECONDS, environ=environ)
+    with tempfile.TemporaryFile() as archive:
+        for piece in ray_store.read_bundle(digest):
+            archive.write(piece)
+        archive.seek(0)
+        return unpack(archive, environ)
 
 
 def _without_private(spec: ServiceSpec) -> ServiceSpec:

@@ -60,13 +60,29 @@ def session(place: Place, environ: Mapping[str, str]) -> Iterator[Any]:
     """The package ray, connected to the cluster at a place. The connection is kept until the process ends: making it takes seconds.
 
     Raises:
-        LadingError: if there is no cluster, or it does not take us.
+        LadingError: if there is no cluster, or it does not take us, or (from what is done in it) it fails.
     """
     ray = import_ray()
-    if ray.is_initialized():
+    if not ray.is_initialized():
+        _connect(ray, place.address or environ.get("RAY_ADDRESS") or "auto")
+    with telling():
         yield ray
-        return
-    address = place.address or environ.get("RAY_ADDRESS") or "auto"
+
+
+@contextlib.contextmanager
+def telling() -> Iterator[None]:
+    """Say what Ray raises as a problem.
+
+    Raises:
+        LadingError: instead of what it raises.
+    """
+    try:
+        yield
+    except failures() as error:
+        raise LadingError(_failed(error)) from error
+
+
+def _connect(ray: Any, address: str) -> None:
     _check_reached(address)
     own = {"env_vars": {HA_PROXY: "1", "RAY_USAGE_STATS_ENABLED": "0"}}
     try:
@@ -78,10 +94,30 @@ def session(place: Place, environ: Mapping[str, str]) -> Iterator[Any]:
             os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     except Exception as error:
         raise LadingError(_not_connected(address, error)) from error
-    try:
-        yield ray
-    except ray.exceptions.RayError as error:
-        raise LadingError(_failed(error)) from error
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What Ray, Serve, and the service behind the dashboard raise when they cannot do what they are asked."""
+    import requests  # noqa: PLC0415 -- it comes with Ray
+    from ray.serve.exceptions import RayServeException  # noqa: PLC0415 -- an extra
+    from ray.util.state.exception import RayStateApiException  # noqa: PLC0415 -- as above
+
+    import ray  # noqa: PLC0415 -- as above
+
+    return (ray.exceptions.RayError, RayServeException, RayStateApiException, requests.RequestException, ConnectionError, TimeoutError)
+
+
+def dashboard_url() -> str | None:
+    """The address of the dashboard, as the cluster told it to this process; None where there is none."""
+    import ray  # noqa: PLC0415 -- an extra
+
+    if ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+        url = ray.util.client.ray._get_dashboard_url()  # noqa: SLF001 -- no public name for it
+    else:
+        from ray._private import worker  # noqa: PLC0415 -- as above
+
+        url = worker.get_dashboard_url()  # type: ignore[no-untyped-call]
+    return f"http://{url.removeprefix('http://')}" if url else None
 
 
 def patiently(work: Callable[[], T], seconds: float = 30.0) -> T:
@@ -279,7 +315,9 @@ def slow_ingress() -> list[Problem]:
     """Whether Serve was started by something that did not ask for its fast ingress."""
     from ray.util.state import list_actors  # noqa: PLC0415 -- an extra
 
-    names = [str(actor.name) for actor in list_actors(filters=[("class_name", "=", "ProxyActor"), ("state", "=", "ALIVE")])]
+    names = [
+        str(actor.name) for actor in list_actors(dashboard_url(), filters=[("class_name", "=", "ProxyActor"), ("state", "=", "ALIVE")])
+    ]
     if all("fallback" in name for name in names):
         return []
     return [

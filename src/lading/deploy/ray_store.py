@@ -5,13 +5,19 @@ With Redis behind the head it outlives the head's death. Ray's own packages (``w
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
+
+from lading.model.problems import ExitCode, LadingError, Problem
 
 LARGEST = 512 << 20
 """Bytes of a bundle; as of Ray's own packages."""
 _PIECE = 4 << 20
+_STALE_SECONDS = 300.0
 _SPACE = b"lading"
 
 
@@ -30,12 +36,50 @@ def _put(key: str, value: bytes) -> None:
     _kv()._internal_kv_put(key.encode(), value, overwrite=True, namespace=_SPACE)  # noqa: SLF001 -- as above
 
 
+def _put_new(key: str, value: bytes) -> bool:
+    """Whether the key was free, and is now taken."""
+    return not _kv()._internal_kv_put(key.encode(), value, overwrite=False, namespace=_SPACE)  # noqa: SLF001 -- as above
+
+
 def _keys(prefix: str) -> list[str]:
     return sorted(key.decode() for key in _kv()._internal_kv_list(prefix.encode(), namespace=_SPACE))  # noqa: SLF001 -- as above
 
 
 def _delete(key: str) -> None:
     _kv()._internal_kv_del(key.encode(), namespace=_SPACE)  # noqa: SLF001 -- as above
+
+
+@contextlib.contextmanager
+def changing(name: str) -> Iterator[None]:
+    """The sole right to change a deployment. What a killed process held is free again after some minutes.
+
+    Raises:
+        LadingError: if somebody else has it.
+    """
+    key, mine = f"changing/{name}", f"{time.time()} {uuid.uuid4()}".encode()
+    held = b"" if _put_new(key, mine) else _get(key) or b""
+    if held:
+        since = float(held.split()[0])
+        if time.time() - since < _STALE_SECONDS:
+            raise LadingError(_busy(name, since))
+        _delete(key)
+        if not _put_new(key, mine):
+            raise LadingError(_busy(name, time.time()))
+    try:
+        yield
+    finally:
+        if _get(key) == mine:
+            _delete(key)
+
+
+def _busy(name: str, since: float) -> Problem:
+    free = max(1, round(_STALE_SECONDS - (time.time() - since)))
+    return Problem(
+        rule="deployment-changing",
+        what=f"Somebody else is changing {name} on this cluster now.",
+        instead=f"Try again when that is over; if it was killed, in {free} s.",
+        code=ExitCode.DEPLOY,
+    )
 
 
 def write_bundle(digest: str, archive: IO[bytes]) -> None:
