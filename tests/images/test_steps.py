@@ -13,7 +13,7 @@ import pytest
 
 from lading.images.layout import Layout
 from lading.images.media import Image
-from lading.images.secrets import scan
+from lading.images.secrets import scan, values_of
 from lading.images.store import Store
 from lading.model.problems import LadingError
 from lading.model.records import replace
@@ -127,6 +127,52 @@ def test_the_password_in_a_command_stands_nowhere(lading: Command, shelled: Path
         if path.is_file():
             content = path.read_bytes()
             assert b"planted-in" not in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+
+
+_KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIB"
+_FILES = {
+    "netrc": (
+        "machine a.example login alice\n  password first-planted\nmachine b.example login bob password second-planted\n",
+        "second-planted",
+    ),
+    "one-line": ("machine a.example login alice password first-planted\n", "first-planted"),
+    "pip.conf": (
+        "[global]\nindex-url = https://pypi.org/simple\nextra-index-url = https://bob:pl%40nted-url@b.example/simple\n",
+        "pl@nted-url",
+    ),
+    "lone-user": ("[global]\nextra-index-url = https://planted-user@b.example/simple\n", "planted-user"),
+    "env": ("NAME=ordinary\nexport API_TOKEN='planted-token'\n", "planted-token"),
+    "json": ('{"project_id": "my-project",\n "private_key": "-----BEGIN PRIVATE KEY-----\\n' + _KEY + '\\n"}', _KEY),
+    "pem": (f"-----BEGIN PRIVATE KEY-----\n{_KEY}\n-----END PRIVATE KEY-----\n", _KEY),
+}
+
+
+@pytest.mark.parametrize("name", _FILES)
+def test_the_values_in_a_given_file_are_looked_for_each(name: str, tmp_path: Path) -> None:
+    text, value = _FILES[name]
+    path = write(tmp_path, {name: text}) / name
+    known = values_of((), {}, {name: path})
+    assert known[value.encode()] == f"--secret id={name}"
+    assert not {b"https://pypi.org/simple", b"ordinary", b"my-project", b"-----BEGIN", b"-----BEGIN PRIVATE KEY-----", b"alice"} & set(
+        known
+    )
+
+
+def test_a_password_of_a_given_netrc_in_a_file_of_the_project_stops_the_build(lading: Command, base: Path, tmp_path: Path) -> None:
+    given = write(tmp_path, {"given": "machine a.example\n  login alice\n  password planted-in-netrc\n"}) / "given"
+    project = write(
+        tmp_path / "leaky", {**PROJECT, "requirements.txt": "greeting==1.0\n", "settings.py": "PASSWORD = 'planted-in-netrc'\n"}
+    )
+    words = ["build", project, "-t", "leaky", "--base", base, "--json", "--secret", f"id=netrc,src={given}"]
+    ran = lading(*words, check=False)
+    assert ran.data["problems"][0]["rule"] == "secret-in-image"
+    assert "--secret id=netrc" in ran.data["problems"][0]["what"]
+    assert "planted" not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("variable", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "UV_INDEX_X_PASSWORD", "AWS_SECRET_ACCESS_KEY"])
+def test_the_values_of_variables_that_hold_secrets_are_looked_for(variable: str) -> None:
+    assert values_of((), {variable: "planted-0123"}, {})[b"planted-0123"] == f"${{{variable}}}"
 
 
 def test_a_password_in_the_configuration_stops_the_build_unless_it_is_the_bases(tmp_path: Path) -> None:

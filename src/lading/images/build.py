@@ -39,7 +39,7 @@ from lading.model.files import fold_hashes
 from lading.model.plan import Role
 from lading.model.project import ProjectKind
 from lading.model.records import dataclass, field, replace
-from lading.model.secrets import Redactor, Secret, redact_urls
+from lading.model.secrets import Redactor, redact_urls
 from lading.model.target import Interpreter, Target
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ class _Build:
         self.recipe, self.store, self.reporter = recipe, store, reporter
         self.decisions: list[Decision] = [one for one in recipe.decisions if one.rule != "commands-not-run"]
         self.secrets = tuple(secret for one in recipe.environments for secret in one.plan.secrets())
-        given = tuple(Secret(path.read_text(encoding="utf-8", errors="replace").strip()) for path in recipe.steps.secrets.values())
-        self.values = values_of((*self.secrets, *given), recipe.environ)
+        self.values = values_of(self.secrets, recipe.environ, recipe.steps.secrets)
 
     def run(self) -> Built:
         self.checkout = Checkout(self.recipe.root)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from lading.images.media import Image, Kind, Layer
 from lading.images.store import Store
@@ -21,19 +21,44 @@ _LEAST = 6
 """Shorter values would be found by chance."""
 _USERINFO = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^\s/'\"<>@:${}]+:[^\s/'\"<>@${}]+@[A-Za-z0-9]")
 
+_PREFIXES = ("UV_", "PIP_", "HF_", "HUGGING", "GITHUB_", "GH_", "AWS_", "NPM_", "COG_", "TWINE_")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]*")
+_URL_LOGIN = re.compile(r"://([^\s/'\"<>@:]+)(?::([^\s/'\"<>@]*))?@")
+_NETRC_PASSWORD = re.compile(r"\bpassword[ \t\n]+(\S+)")
+_NAMED = re.compile(
+    r"""(?im)^[^=:\n]*(?:password|passwd|token|secret|(?:api|access|private)_?key)["']?[ \t]*[=:][ \t]*["']?((?!-----|\$)[^\s"',]+)"""
+)
+_LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{32,}")
+_MOST_LONG = 4
+"""Long words of one file: those of a key are found together or not at all, and each costs a search of every layer."""
 
-def values_of(secrets: Iterable[Secret], environ: Mapping[str, str]) -> dict[bytes, str]:
-    """Each spelling of each secret value that this run knows, with a name for it that may be shown."""
+
+def values_of(secrets: Iterable[Secret], environ: Mapping[str, str], files: Mapping[str, Path]) -> dict[bytes, str]:
+    """Each spelling of each secret value that this run knows, with a name for it that may be shown. ``files`` hold some, by their id."""
     found: dict[bytes, str] = {}
     for secret in secrets:
         for text in _texts(secret):
             found |= _spellings(text, str(secret))
+    for identifier, secret in secrets_in(files):
+        found |= _spellings(secret.reveal(), f"--secret id={identifier}")
     for name in environ:
-        if name.endswith(("_PASSWORD", "_TOKEN", "_SECRET", "_KEY")) and name.startswith(
-            ("UV_", "PIP_", "HF_", "GITHUB_", "GH_", "AWS_", "NPM_", "COG_", "TWINE_")
-        ):
+        if name.endswith(("_PASSWORD", "_TOKEN", "_SECRET", "_KEY")) and name.startswith(_PREFIXES):
             found |= _spellings(environ[name], f"${{{name}}}")
     return found
+
+
+def secrets_in(files: Mapping[str, Path]) -> list[tuple[str, Secret]]:
+    """The secrets in files, with the id of each: a file as a whole, and the values in one that is a netrc, a pip.conf, a key or the like."""
+    texts = {identifier: path.read_text(encoding="utf-8", errors="replace").strip() for identifier, path in files.items()}
+    return [(identifier, Secret(value)) for identifier, text in texts.items() for value in dict.fromkeys((text, *_parts(text)))]
+
+
+def _parts(text: str) -> list[str]:
+    """What a command that reads a file may write elsewhere: passwords of a netrc and of URLs, values whose names say so, long lines of a key."""
+    urls = [unquote(part) for user, password in _URL_LOGIN.findall(text) for part in [password or user]]
+    rest = _URL.sub(" ", text.replace("\\n", "\n"))
+    long = [word for word in _LONG.findall(rest) if re.search("[0-9]", word) and re.search("[A-Za-z]", word)]
+    return [value for value in (*urls, *_NETRC_PASSWORD.findall(rest), *_NAMED.findall(rest), *long[:_MOST_LONG]) if len(value) >= _LEAST]
 
 
 def _texts(secret: Secret) -> list[str]:

@@ -24,13 +24,14 @@ from lading.images.layout import Layout
 from lading.images.manifest import Settings, make_config, make_manifest
 from lading.images.media import LAYER, MANIFEST, Blobs, Descriptor, Image, Kind, Layer, canonical, digest_of
 from lading.images.recipe import Recipe
+from lading.images.secrets import secrets_in
 from lading.images.store import Store
 from lading.images.unpacked import open_entries
 from lading.model.events import Event, Phase, Reporter
 from lading.model.files import fold_hashes
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.secrets import Redactor, Secret, redact_urls
+from lading.model.secrets import Redactor, redact_urls
 from lading.resolvers.process import run
 
 STEP = "Running build steps"
@@ -141,7 +142,7 @@ class _Session:
         self.engine, self.folder, self.recipe, self.reporter, self.origin = engine, folder, recipe, reporter, origin
         self.out = folder / "out"
         self.mounts: list[str] = []
-        values = [Secret(path.read_text(encoding="utf-8", errors="replace").strip()) for path in recipe.steps.secrets.values()]
+        values = [secret for _, secret in secrets_in(recipe.steps.secrets)]
         self.redact = Redactor((*values, *(secret for one in recipe.environments for secret in one.plan.secrets())))
 
     def build(self, under: Image, commands: Sequence[str], *, project: bool) -> Descriptor:
