@@ -85,14 +85,48 @@ def test_a_limit_on_the_server_itself_is_not_left(tmp_path):
     own = tmp_path / "cgroup/user.slice/app.slice/run-1.scope"
     (own / "memory.max").write_text("max\n")
     (own / "cpu.max").write_text("max 100000\n")
-    assert found.place_for(MEMORY) is not None
+    assert MEMORY in found.places_for([MEMORY])
     (own / "memory.max").write_text("4294967296\n")
-    assert found.place_for(MEMORY) is None
+    assert found.places_for([MEMORY]) == {}
+
+
+def test_one_folder_that_gives_all_goes_before_a_nearer_one_that_gives_a_part(tmp_path):
+    found = tree(tmp_path)  # app.slice gives both on
+    own = tmp_path / "cgroup/user.slice/app.slice/run-1.scope"
+    (own / "cgroup.subtree_control").write_text("cpu")
+    group = LimitGroup.make("mark", 4711, Limits(cpu=1.5, memory=200 << 20), found)
+    assert group.limited == {CPU, MEMORY}
+    assert list(tmp_path.rglob("lading-*")) == [own.parent / "lading-mark"]
+
+
+def test_memory_is_limited_alone_where_no_folder_gives_all(tmp_path):
+    found = tree(tmp_path, given_on="memory")
+    (tmp_path / "cgroup/user.slice/app.slice/run-1.scope/cgroup.subtree_control").write_text("cpu")
+    group = LimitGroup.make("mark", 4711, Limits(cpu=1.5, memory=200 << 20), found)
+    assert group.limited == {MEMORY}
+    assert [path.parent.name for path in tmp_path.rglob("lading-*")] == ["app.slice"]
+    rules = {one.rule: one.asked for one in told(spec(served("a", cpu=1000.0, memory=2 << 30, written=("cpu", "mem"))), found)}
+    assert rules == {"compute-limited": "a: compute: mem 2 GiB", "compute-not-limited": "a: compute: cpu 1000"}
+
+
+def test_a_limit_that_cannot_be_set_is_known(tmp_path):
+    found = tree(tmp_path)
+    (tmp_path / "cgroup/user.slice/app.slice/lading-mark/memory.max").mkdir(parents=True)
+    group = LimitGroup.make("mark", 4711, Limits(cpu=1.5, memory=200 << 20), found)
+    assert group.limited == {CPU}
+    assert "Is a directory" in group.failed[MEMORY]
+
+
+def test_a_limit_that_the_system_refuses_is_told(tmp_path):
+    real(CPU)
+    with serving(tmp_path, EATER, limits=Limits(cpu=1e12)) as server:
+        server.wait_for_talk("model runs without the limit of compute.cpu (")
+        assert predict(server, do="eat").json()["status"] == "succeeded"
 
 
 def test_nothing_is_limited_where_nothing_gives_controllers_on(tmp_path):
     found = tree(tmp_path, given_on="pids")
-    assert found.place_for(MEMORY) is None
+    assert found.places_for([MEMORY]) == {}
     assert LimitGroup.make("mark", 4711, Limits(memory=1 << 30), found).limited == set()
     assert not list(tmp_path.rglob("lading-*"))
 
@@ -105,14 +139,13 @@ def test_the_older_hierarchies_have_a_folder_for_each_controller(tmp_path):
 
 
 def real(controller: str) -> None:
-    if Hierarchies.read().place_for(controller) is None:
+    if controller not in Hierarchies.read().places_for([controller]):
         pytest.skip(f"this machine lets us make no control group for {controller}")
 
 
 def groups() -> set[Path]:
-    found = Hierarchies.read()
-    places = [place for place in (found.place_for(MEMORY), found.place_for(CPU)) if place]
-    return {group for place in places for group in place.folder.glob("lading-*")}
+    places = Hierarchies.read().places_for([MEMORY, CPU])
+    return {group for place in places.values() for group in place.folder.glob("lading-*")}
 
 
 def test_a_worker_that_uses_up_its_memory_is_told_from_one_that_crashes(tmp_path):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from lading.model.cluster import Limits
@@ -58,18 +58,31 @@ class Hierarchies:
                     older[controller] = place
         return cls(unified, mount, older)
 
-    def place_for(self, controller: str) -> Place | None:
-        """Where a group with this controller can be made: in the unified hierarchy the nearest folder above that gives it on.
+    def places_for(self, controllers: Sequence[str]) -> dict[str, Place]:
+        """Where groups with these controllers can be made, for those where they can; the ones named first count more.
 
+        In the unified hierarchy a process is in one group alone: the nearest folder above that gives them all on, failing that one of them.
         What is limited itself is not left: whoever limited this process meant its workers, too.
         """
+        places: dict[str, Place] = {}
+        for together in (controllers, *([one] for one in controllers)):
+            folder = self._giving(together)
+            if folder is not None:
+                places = {controller: Place(folder, unified=True) for controller in together}
+                break
+        for controller in controllers:
+            older = self.older.get(controller)
+            if controller not in places and older is not None and _writable(older):
+                places[controller] = Place(older, unified=False)
+        return places
+
+    def _giving(self, controllers: Sequence[str]) -> Path | None:
         folder = self.unified
         while folder is not None and self.unified_mount is not None and folder.is_relative_to(self.unified_mount):
-            if _writable(folder) and controller in _words(folder / "cgroup.subtree_control"):
-                return Place(folder, unified=True)
+            if _writable(folder) and set(controllers) <= set(_words(folder / "cgroup.subtree_control")):
+                return folder
             folder = None if _is_limited(folder) else folder.parent
-        older = self.older.get(controller)
-        return Place(older, unified=False) if older is not None and _writable(older) else None
+        return None
 
 
 def _mounted(line: str) -> tuple[list[str], str, list[str]]:
@@ -102,25 +115,33 @@ def _words(path: Path) -> list[str]:
 
 
 class LimitGroup:
-    """The control groups that limit one worker and what it starts. ``limited`` are the controllers that do."""
+    """The control groups that limit one worker and what it starts.
 
-    def __init__(self, folders: Iterable[Path], limited: frozenset[str], memory: int | None = None) -> None:
-        self.groups, self.limited, self._memory = tuple(map(ControlGroup, folders)), limited, memory
+    ``limited`` are the controllers that do, ``failed`` those that the system did not let limit it though there is a place for them, and why.
+    """
+
+    def __init__(
+        self, folders: Iterable[Path], limited: frozenset[str], memory: int | None = None, failed: Mapping[str, str] | None = None
+    ) -> None:
+        self.groups, self.limited, self._memory, self.failed = tuple(map(ControlGroup, folders)), limited, memory, dict(failed or {})
 
     @classmethod
     def make(cls, mark: str, pid: int, limits: Limits, hierarchies: Hierarchies | None = None) -> LimitGroup:
         """Put a process that was just started into groups with these limits, as far as the system lets us."""
         found = hierarchies or Hierarchies.read()
-        folders, limited = [], []
-        for controller, value in ((MEMORY, limits.memory), (CPU, limits.cpu)):
-            place = None if value is None else found.place_for(controller)
-            folder = None if place is None else _made(place.folder, mark, pid)
-            if place is None or folder is None or value is None:
-                continue
-            folders.append(folder)
-            if _limit(folder, controller, value, unified=place.unified):
+        wanted = {controller: value for controller, value in ((MEMORY, limits.memory), (CPU, limits.cpu)) if value is not None}
+        folders: dict[Path, None] = {}
+        limited: list[str] = []
+        failed: dict[str, str] = {}
+        for controller, place in found.places_for(list(wanted)).items():
+            try:
+                folder = _made(place.folder, mark, pid)
+                folders[folder] = None
+                _limit(folder, controller, wanted[controller], unified=place.unified)
                 limited.append(controller)
-        return cls(dict.fromkeys(folders), frozenset(limited), limits.memory)
+            except OSError as error:
+                failed[controller] = str(error)
+        return cls(folders, frozenset(limited), limits.memory, failed)
 
     def used_up(self) -> int | None:
         """The memory, in bytes, if something in it was killed because all of it had used that up."""
@@ -135,7 +156,7 @@ class LimitGroup:
             group.end()
 
 
-def _made(parent: Path, mark: str, pid: int) -> Path | None:
+def _made(parent: Path, mark: str, pid: int) -> Path:
     folder = parent / f"lading-{mark}"
     try:
         folder.mkdir(exist_ok=True)
@@ -143,11 +164,11 @@ def _made(parent: Path, mark: str, pid: int) -> Path | None:
     except OSError:
         with contextlib.suppress(OSError):
             folder.rmdir()
-        return None
+        raise
     return folder
 
 
-def _limit(folder: Path, controller: str, value: float, *, unified: bool) -> bool:
+def _limit(folder: Path, controller: str, value: float, *, unified: bool) -> None:
     """Write a limit; without swap, which would only make a worker slow that has too little."""
     quota = max(_LEAST_QUOTA, round(value * _PERIOD))
     if unified:
@@ -157,16 +178,12 @@ def _limit(folder: Path, controller: str, value: float, *, unified: bool) -> boo
         wanted = {"cpu.cfs_period_us": f"{_PERIOD}", "cpu.cfs_quota_us": f"{quota}"}
         wanted = wanted if controller == CPU else {"memory.limit_in_bytes": f"{value:.0f}"}
         extra = {} if controller == CPU else {"memory.memsw.limit_in_bytes": f"{value:.0f}"}
-    try:
-        for name, text in wanted.items():
-            (folder / name).write_text(text)
-    except OSError:
-        return False
+    for name, text in wanted.items():
+        (folder / name).write_text(text)
     for name, text in extra.items():
         with contextlib.suppress(OSError):
             if (folder / name).exists():
                 (folder / name).write_text(text)
-    return True
 
 
 def _lines(path: Path) -> list[str]:

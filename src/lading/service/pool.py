@@ -136,6 +136,7 @@ class WorkerPool:
         self._coming = 0
         self._cost = 0.0  # seconds a prediction takes, smoothed
         self._tasks: set[asyncio.Task[None]] = set()
+        self._told_unlimited = False
 
     # Starting and stopping
 
@@ -158,6 +159,9 @@ class WorkerPool:
     async def _attach(self, child: Child) -> None:
         worker = Worker(child, self)
         self.workers.append(worker)
+        if child.unlimited and not self._told_unlimited:
+            self._told_unlimited = True
+            self.log.say("warning", f"{self.name} runs without the limit of {' and '.join(child.unlimited)}", api=self.name)
         await worker.attach()
         if self.setup_timeout is not None:
             worker.loop.call_later(self.setup_timeout, self._setup_overdue, worker, self.setup_timeout)

@@ -55,7 +55,8 @@ class Child:
 
     ``unsent`` is what did not fit the control socket at once; the event loop sends it. By ``mark`` and ``group`` its descendants are
     found. ``regions`` are the descriptors of memory for large bodies, one for each slot, or none; ``places`` the calls of one slot that
-    run together. ``limits`` hold the process to what it may use; ``out_of`` is the memory, in bytes, that it was killed for using up.
+    run together. ``limits`` hold the process to what it may use; ``unlimited`` says what they could not be set for, and why; ``out_of`` is
+    the memory, in bytes, that it was killed for using up.
     """
 
     process: subprocess.Popen[bytes]
@@ -68,6 +69,7 @@ class Child:
     regions: tuple[int, ...] = ()
     places: int = 1
     limits: LimitGroup | None = None
+    unlimited: tuple[str, ...] = ()
     out_of: int | None = None
 
     @property
@@ -185,8 +187,10 @@ def _limit(child: Child, limits: Limits) -> None:
     child.limits = LimitGroup.make(child.mark, child.pid, limits)
     for number, group in enumerate(child.limits.groups):
         GUARD.worker(f"{child.mark}:{number}", group=group)
-    if limits.cpu is not None and CPU not in child.limits.limited:
-        keep_to_processors(child.pid, limits.cpu, int(child.mark[:4], 16))
+    failed = child.limits.failed
+    if limits.cpu is not None and CPU not in child.limits.limited and keep_to_processors(child.pid, limits.cpu, int(child.mark[:4], 16)):
+        failed.pop(CPU, None)
+    child.unlimited = tuple(f"compute.{'cpu' if name == CPU else 'mem'} ({why})" for name, why in failed.items())
 
 
 def _make_regions(count: int) -> tuple[int, ...]:

@@ -67,14 +67,15 @@ def told(spec: ServiceSpec, hierarchies: Hierarchies | None = None, shared: Path
 
 def _told(api: ServedApi, found: Hierarchies, shared: Path) -> Iterator[Decision]:
     compute, limits = api.cluster.compute, api.worker.limits
+    places = found.places_for([name for name, value in ((MEMORY, limits.memory), (CPU, limits.cpu)) if value is not None])
     held: list[str] = []
     free: list[str] = []
     if limits.memory is not None and compute.memory is not None:
         text = f"mem {size(compute.memory)}"
-        (held if found.place_for(MEMORY) else free).append(text)
+        (held if MEMORY in places else free).append(text)
     if limits.cpu is not None:
         text = f"cpu {compute.cpu:g}"
-        (held if found.place_for(CPU) or limits.cpu < _processors() else free).append(text)
+        (held if CPU in places or limits.cpu < _processors() else free).append(text)
     if held:
         yield _limited_to(api, held)
     if free:
