@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
@@ -121,6 +123,9 @@ HANDLER = """
                 if one.text == "large":
                     for _ in range(300):
                         yield Answer(text="x" * 100_000)
+                if one.text == "small":
+                    for _ in range(3000):
+                        yield Answer(text="x" * 10_000)
                 if one.text == "huge":
                     for _ in range(30):
                         yield Answer(text="x" * 900_000)
@@ -493,6 +498,54 @@ def test_a_client_that_reads_slowly_costs_no_memory(server, client):
     time.sleep(0.5)
     assert sum(len(answer.text) for answer in stream) == 299 * 100_000 + len("largelarge")
     assert peak() - before < 20 * 1024
+
+
+def test_a_client_that_reads_nothing_gets_its_answers_no_longer_than_it_may(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path)], patience=0.6) as server:
+        server.wait_for("READY")
+        client, other = Client(server.port), Client(server.port)
+        before = server.workers()
+        slow = client.call("Chat", "stream_stream")(iter([client.ask("small")]), timeout=60)
+        next(slow)
+        assert other.call("Predict")(other.ask("next"), timeout=10).text == "NEXT"
+        with pytest.raises(grpc.RpcError) as raised:
+            list(slow)
+        assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.CANCELLED, "the client did not take its answers in time")
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as deaf:
+            deaf.sendall(_open_windows() + _raw_call("/my_texts.Texts/Chat", b"\x0a\x04huge"))
+            time.sleep(0.5)
+            assert other.call("Predict")(other.ask("next"), timeout=10).text == "NEXT"
+            count = _until_it_ends(deaf)
+            assert 900_000 < count < 30 * 900_000
+        assert server.workers() == before
+        client.channel.close()
+        other.channel.close()
+
+
+def _open_windows() -> bytes:
+    """HTTP/2's preface of a client that lets the other side send 2 GiB at once."""
+    settings = struct.pack("!HI", 4, (1 << 31) - 1)
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, settings) + _frame(8, 0, 0, struct.pack("!I", (1 << 31) - 65536))
+
+
+def _raw_call(path: str, message: bytes) -> bytes:
+    pairs = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "a", "te": "trailers", "content-type": "application/grpc"}
+    head = b"".join(b"\0%c%b%c%b" % (len(name), name.encode(), len(value), value.encode()) for name, value in pairs.items())
+    return _frame(1, 4, 1, head) + _frame(0, 1, 1, struct.pack("!BI", 0, len(message)) + message)
+
+
+def _frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    return len(body).to_bytes(3, "big") + struct.pack("!BBI", kind, flags, stream) + body
+
+
+def _until_it_ends(connection: socket.socket) -> int:
+    """How many bytes come until the server ends a connection."""
+    count = 0
+    with contextlib.suppress(ConnectionResetError):
+        while piece := connection.recv(1 << 20):
+            count += len(piece)
+    return count
 
 
 def test_calls_that_run_may_finish_when_the_server_stops(tmp_path):

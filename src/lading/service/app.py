@@ -43,6 +43,8 @@ class App:
         self.direct = Direct(max_body, room, counters, log, self._failed)
         self.v2: V2Routes | None = None
         self.plain_404 = False
+        self.patience = 30.0
+        """Seconds that a client may take for reading a stretch of what is sent to it."""
         self.http2: Callable[[asyncio.Transport, bytes], None] | None = None
         """Takes connections that speak HTTP/2, with what was read of them; None where nothing does."""
 
@@ -144,6 +146,7 @@ def create_app(
     counters = counters or Counters()
     log = log or ServiceLog()
     app = App(spec.max_body_bytes, counters, log, Budget(spec.max_held_bytes))
+    app.patience = spec.patience
     hooks = webhooks or Webhooks(log)
     _add_common(app, CommonRoutes(spec, services, counters, shutdown, app.whole))
     alone = len(services) + len(spec.job_apis) + len(spec.splitters) == 1
@@ -230,7 +233,7 @@ def _add_async(app: App, service: PredictionService, jobs: Jobs | None) -> None:
 def _add_grpc(app: App, service: PredictionService) -> None:
     from lading.service.grpc_calls import GrpcRoutes  # noqa: PLC0415 - an extra, which few servers need
 
-    routes = GrpcRoutes(service, app.room)
+    routes = GrpcRoutes(service, app.room, app.patience)
     for path in routes.paths:
         app.whole[path] = routes.endpoint
 

@@ -29,15 +29,16 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _HELD = 1 << 20  # bytes of answers that wait for a client, and of requests that wait for a worker
+_SLOWEST = 1 << 14  # bytes per second that one message must go at, after the client's patience is over
 _MOMENT = 0.005
 _HTTP1 = "this API is called by gRPC, over HTTP/2: see grpc.io, or try `grpcurl -plaintext HOST:PORT list`"
 
 
 class GrpcRoutes:
-    """The methods of one API. ``room`` is shared by all bodies of the server."""
+    """The methods of one API. ``room`` is shared by all bodies of the server; a client may take ``patience`` seconds for each answer of a stream."""
 
-    def __init__(self, service: PredictionService, room: Budget) -> None:
-        self.service, self.room = service, room
+    def __init__(self, service: PredictionService, room: Budget, patience: float) -> None:
+        self.service, self.room, self.patience = service, room, patience
 
     @property
     def told(self) -> dict[str, Any]:
@@ -105,9 +106,10 @@ class GrpcRoutes:
             with self._held(len(message)):
                 self.service.begin(call)
                 async for first, piece in answers.pieces():
-                    await (context.send_initial_metadata(_decoded(json.loads(piece))) if first else context.write(piece))
+                    async with asyncio.timeout(self.patience + len(piece) / _SLOWEST):
+                        await (context.send_initial_metadata(_decoded(json.loads(piece))) if first else context.write(piece))
                 result = await call.answer
-        except (RefusedError, NoRoomError) as error:
+        except (RefusedError, NoRoomError, TimeoutError) as error:
             result = error
         finally:
             answers.close()
@@ -244,6 +246,8 @@ def _status(result: Result | Exception) -> tuple[grpc.StatusCode, str, Metadata]
     if isinstance(result, RefusedError):
         full = result.refusal is Refusal.FULL
         return (grpc.StatusCode.RESOURCE_EXHAUSTED if full else grpc.StatusCode.UNAVAILABLE), result.message, ()
+    if isinstance(result, TimeoutError):
+        return grpc.StatusCode.CANCELLED, "the client did not take its answers in time", ()
     if isinstance(result, Exception):
         raise result
     if result.http_status is not None:

@@ -47,7 +47,7 @@ class GrpcServer:
         self._server = grpc.aio.server(options=[*limits, *_PATIENCE])
         self._server.add_generic_rpc_handlers((_Methods(app),))
         self._server.add_insecure_port(f"unix:{self._path}")
-        self._tunnels = Tunnels(self._path, max(_FEWEST, most_connections() // _FILES_EACH))
+        self._tunnels = Tunnels(self._path, max(_FEWEST, most_connections() // _FILES_EACH), app.patience)
 
     async def start(self) -> None:
         """Take connections."""

@@ -18,11 +18,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lading.service.exchange import Direct, Exchange
-from lading.service.tunnel import PREFACE
+from lading.service.tunnel import PREFACE, SLOWEST
 
 _KEEP_ALIVE = 75  # seconds an idle connection stays open: longer than the load balancers in front keep theirs
 _LONGEST_HEAD = 64 * 1024
-_SLOWEST = 1024  # bytes per second that a body must come at, and an answer go at, after the client's patience is over
 _OWN_FILES = 256  # descriptors that are not connections: workers, their sockets and pipes, webhooks
 _FEWEST = 64
 _HEAD, _BODY, _NOTHING = range(3)
@@ -154,7 +153,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(b"408 Request Timeout", b"The request did not come in time.")
             else:
                 self.transport.close()
-        elif self._awaits == _BODY and not self.flow.read_paused and waited > patience + self._received / _SLOWEST:
+        elif self._awaits == _BODY and not self.flow.read_paused and waited > patience + self._received / SLOWEST:
             self.transport.abort()
         elif self._awaits == _NOTHING and answered and waited > _KEEP_ALIVE and self.timeout_keep_alive_task is None:
             # uvicorn forgets its own limit when a body's end comes after the answer to it.
@@ -165,7 +164,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stuck = None
             return False
         size = self.transport.get_write_buffer_size()
-        if self._stuck is None or size < self._stuck[1] - _SLOWEST * patience or size > self._stuck[1]:
+        if self._stuck is None or size < self._stuck[1] - SLOWEST * patience or size > self._stuck[1]:
             self._stuck = (now, size)
         return now - self._stuck[0] > patience
 
