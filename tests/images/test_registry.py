@@ -491,6 +491,73 @@ def test_a_registry_that_goes_at_the_end_of_an_upload_is_named(monkeypatch: pyte
     assert caught.value.problems[0].rule == "registry-unreachable"
 
 
+class _Terse(BaseHTTPRequestHandler):
+    """A registry that answers no more than it must (no ``Docker-Content-Digest``), and is busy the first times that it is asked for a blob."""
+
+    protocol_version = "HTTP/1.1"
+    content = b""
+    manifests: dict[str, bytes]
+    busy: list[int]
+
+    def _any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        name = self.path.rpartition("/")[2]
+        if self.command == "PUT":
+            self.manifests[name] = body
+            self._answer(201, b"")
+        elif "/manifests/" in self.path:
+            self._answer(200 if name in self.manifests else 404, self.manifests.get(name, b""))
+        elif self.busy:
+            self._answer(self.busy.pop(0), b"later")
+        else:
+            self._answer(200, self.content)
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = _any  # noqa: N815 -- the base class's names
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
+        """Say nothing."""
+
+
+def test_a_registry_need_not_name_the_digest_of_a_manifest() -> None:
+    """The header is one that a registry should send, not must."""
+    kept: dict[str, bytes] = {}
+    with _serving(type("Terse", (_Terse,), {"manifests": kept})) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+        assert pushing.put_manifest(b'{"layers": []}', "application/vnd.oci.image.manifest.v1+json", "v1") == digest_of(kept["v1"])
+        assert pushing.digest_of("v2") is None
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_registry_is_asked_again_for_a_blob(status: int) -> None:
+    blobs = Memory(b"x" * 100)
+    handler = type("Busy", (_Terse,), {"content": b"x" * 100, "busy": [status, status]})
+    back = io.BytesIO()
+    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pulling:
+        pulling.fetch(blobs.descriptor(), back)
+    assert back.getvalue() == b"x" * 100
+
+
+def test_a_full_disk_is_no_registry_that_cannot_be_reached() -> None:
+    blobs = Memory(b"x" * (3 << 20))
+    handler = type("Plain", (_Terse,), {"content": b"x" * (3 << 20), "busy": []})
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    with (
+        Path("/dev/full").open("wb", buffering=0) as full,
+        _serving(handler) as host,
+        Registry(parse_reference(f"{host}/x:v1")) as pulling,
+        pytest.raises(LadingError) as caught,
+    ):
+        pulling.fetch(blobs.descriptor(), full)
+    assert caught.value.problems[0].rule == "disk-full"
+
+
 def test_a_broken_pull_goes_on_where_it_broke(registry: RunningRegistry) -> None:
     content = bytes(range(256)) * (5 << 13)
     blobs = Memory(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 import pytest
 
 from lading.locks.weights import read_lock, write_lock
+from lading.model.origin import Origin
 from lading.model.problems import LadingError
 from lading.model.weights import WeightFile, set_digest
 from lading.weights.locking import import_weights
-from lading.weights.store import WeightStore
+from lading.weights.store import Part, WeightStore
+from lading.weights.web import Web
 from tests.images.support import Command, write
 from tests.weights.hub import Hub, commit_of
 
@@ -105,6 +108,22 @@ def test_a_download_goes_on_where_it_broke(lading: Command, hub: Hub, tmp_path: 
     assert ("upscaler.pth", "bytes=3000-") in ranges
     assert (hashlib.sha256(BIG[:5000]).hexdigest(), "bytes=3000-") in ranges
     assert [weight["name"] for weight in lock_of(place)["weights"]] == ["w", "v"]
+
+
+def test_a_full_disk_is_no_server_that_cannot_be_reached(hub: Hub, tmp_path: Path) -> None:
+    """A limit of the size of files stands for a disk without space."""
+    hub.singles["big.bin"] = b"x" * 500_000
+    url = f"{hub.url}/files/big.bin"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with (tmp_path / "part").open("w+b") as stream:
+        part = Part(stream)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        try:
+            with pytest.raises(LadingError) as caught:
+                Web({}, Origin("weights")).download(url, part)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.problems[0].rule == "store-not-writable"
 
 
 def test_what_a_killed_run_left_is_gone_on_with(lading: Command, hub: Hub, tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from typing import BinaryIO, Self
 from urllib.parse import quote, urlencode, urljoin
 
+from lading.environments.home import home, unusable
 from lading.images.credentials import Login, find_login
 from lading.images.media import INDEXES, MANIFESTS, Blobs, Descriptor, digest_of
 from lading.images.reference import Reference
-from lading.images.wire import TRANSIENT, TRIES, Answer, Wire, pause
+from lading.images.wire import BUSY, TRANSIENT, TRIES, Answer, Wire, pause
 from lading.model.problems import ExitCode, LadingError, Problem
 
 _ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
@@ -78,9 +79,11 @@ class Registry:
         return frozenset(own).union(*map(self.held_by, inside))
 
     def digest_of(self, target: str) -> str | None:
-        """The digest that the registry has for a tag; None where it has nothing."""
+        """The digest that the registry has for a tag; None where it has nothing. Not every registry tells it with its answer."""
         answer = self._ask("HEAD", f"manifests/{target}", {"Accept": _ACCEPT})
-        return answer.header("docker-content-digest") or None if answer.status == 200 else None
+        if answer.status == 200 and not answer.header("docker-content-digest"):
+            return digest_of(self.manifest(target)[0])
+        return answer.header("docker-content-digest") if answer.status == 200 else None
 
     def fetch(self, descriptor: Descriptor, stream: BinaryIO, heard: Heard = _nobody) -> None:
         """A blob into a file, checked; where the connection broke, it goes on from there.
@@ -93,7 +96,7 @@ class Registry:
             headers = {"Range": f"bytes={download.done}-"} if download.done else {}
             try:
                 answer = self._wire.request("GET", self._url(f"blobs/{descriptor.digest}"), headers, sink=download.receive, tries=1)
-                if answer.status not in (200, 206):
+                if answer.status not in (200, 206) and (answer.status not in BUSY or attempt == TRIES - 1):
                     raise LadingError(self._problem(answer, "pull"))
                 if download.done >= descriptor.size:
                     break
@@ -314,10 +317,16 @@ class _Download:
             self.stream.truncate()
             self.sum, self.done = hashlib.sha256(), 0
         while piece := response.read(_PIECE):
-            self.stream.write(piece)
+            self._write(piece)
             self.sum.update(piece)
             self.done += len(piece)
             self.heard(len(piece))
+
+    def _write(self, piece: bytes) -> None:
+        try:
+            self.stream.write(piece)
+        except OSError as error:  # not the network's, which another try may help
+            raise unusable(home(), error) from error
 
     def digest(self) -> str:
         return f"sha256:{self.sum.hexdigest()}"

@@ -24,7 +24,7 @@ TRANSIENT = (OSError, http.client.HTTPException)
 TRIES = 5
 _SECONDS = 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)
-_BUSY = (429, 500, 502, 503, 504)
+BUSY = (429, 500, 502, 503, 504)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -76,7 +76,7 @@ class Wire:
                 if last or isinstance(error, ssl.SSLCertVerificationError):
                     raise
             else:
-                if answer.status not in _BUSY or last:
+                if answer.status not in BUSY or last:
                     return answer
             time.sleep(pause(attempt))
         raise AssertionError("unreachable")

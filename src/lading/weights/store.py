@@ -44,8 +44,15 @@ class Part:
             self._count(piece)
 
     def add(self, piece: bytes) -> None:
-        """Append what came."""
-        self._stream.write(piece)
+        """Append what came.
+
+        Raises:
+            LadingError: if it cannot be written.
+        """
+        try:
+            self._stream.write(piece)
+        except OSError as error:  # not the network's, which another try may help
+            raise unusable(home(), error) from error
         self._count(piece)
 
     def _count(self, piece: bytes) -> None:
