@@ -31,6 +31,7 @@ from lading.model.problems import LadingError
 from lading.service.protoc import compile_proto
 from tests.jobs.support import running
 from tests.service.support import Server
+from tests.service.test_descendants import wait_until
 
 SOURCES = Path(__file__).parents[2] / "src"
 PROTO = """
@@ -559,6 +560,18 @@ def test_calls_that_run_may_finish_when_the_server_stops(tmp_path):
         assert [one.text for one in stream] == ["b", "c"]
         assert server.process.wait(15) == 0
         client.channel.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_folder_stays(tmp_path, number):
+    _project(tmp_path)
+    folder = tmp_path / "t"
+    folder.mkdir()
+    with running(tmp_path, apis=[_texts(tmp_path)], environ={"TMPDIR": str(folder)}) as server:
+        server.wait_for("READY")
+        assert list(folder.glob("lading-*/grpc"))
+        server.stop(number)
+        wait_until(lambda: not list(folder.glob("lading-*")), list(folder.glob("lading-*")))
 
 
 def test_an_api_is_started_anew_and_taken_away_while_a_client_is_connected(tmp_path):

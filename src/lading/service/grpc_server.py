@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from lading.service.app import App
 from lading.service.grpc_calls import GrpcRoutes
+from lading.service.guard import GUARD
 from lading.service.http_server import most_connections
 from lading.service.tunnel import Tunnels
 
@@ -42,6 +43,7 @@ class GrpcServer:
     def __init__(self, app: App) -> None:
         self._app = app
         self._folder = tempfile.mkdtemp(prefix="lading-", dir=None if len(tempfile.gettempdir()) < _LONGEST_PATH else "/tmp")  # noqa: S108 - a folder of its own in it
+        GUARD.folder(self._folder)
         self._path = str(Path(self._folder) / "grpc")
         limits = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", app.max_body)]
         self._server = grpc.aio.server(options=[*limits, *_PATIENCE])
@@ -55,12 +57,13 @@ class GrpcServer:
         self._app.http2 = self._tunnels.take
 
     async def stop(self, grace: float) -> None:
-        """Take no more calls, and let running ones finish for so many seconds."""
+        """Take no more calls, and let running ones finish for so many seconds. A second time does nothing."""
         self._app.http2 = None
         self._tunnels.close()
         with contextlib.suppress(asyncio.CancelledError):
             await self._server.stop(grace)
         shutil.rmtree(self._folder, ignore_errors=True)
+        GUARD.forget(self._folder)
 
 
 class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no types

@@ -208,6 +208,8 @@ class _Server:
             await self._start(children)
             return await self._serve()
         finally:
+            if self.grpc is not None:
+                await self.grpc.stop(0.0)
             if self.control is not None:
                 await self.control.close()
             await self.fleet.close()
