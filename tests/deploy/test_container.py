@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from lading.jobs.sqlite import SqliteJobStore
 from lading.model.problems import LadingError
 from lading.model.service import ServedApi, ServiceSpec
 from lading.service.container import _with_environment, as_json
+from lading.service.job import _surely
 from tests.deploy.support import CORTEX, SPLIT, deployment_of
 from tests.support import postgres
 
@@ -133,6 +136,47 @@ def test_a_pod_that_is_to_end_stops_its_job(environ: dict[str, str]) -> None:
     _, err = job.communicate(timeout=30)
     assert job.returncode == 128 + signal.SIGTERM, err
     assert time.monotonic() - before < 20
+
+
+def test_a_job_without_a_submission_says_so(environ: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lading.service.job", "nightly", str(tmp_path / "none.json")]
+    done = subprocess.run(command, env=environ, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the job's submission cannot be read: ")
+    assert "none.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_whose_server_dies_ends_and_says_so(environ: dict[str, str]) -> None:
+    job = start(environ, "nightly", {"config": {"seconds": 60}})
+    wait_for(job, "began")
+    (server,) = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    os.kill(int(server), signal.SIGKILL)
+    _, err = job.communicate(timeout=30)
+    assert job.returncode == 1, err
+    assert "error: the server ended with exit status -9\n" in err
+    assert "Traceback" not in err
+
+
+def test_an_answer_that_is_no_json_ends_a_job_and_is_shown() -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(500)
+            self.end_headers()
+            self.wfile.write(b"Out of order")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server, subprocess.Popen(["sleep", "60"]) as alive:
+        answering = threading.Thread(target=server.handle_request)
+        answering.start()
+        try:
+            with pytest.raises(ChildProcessError, match="no JSON: 500 Out of order"):
+                _surely(alive, server.server_port, "GET", "/")
+        finally:
+            alive.kill()
+            answering.join()
 
 
 def end_at_once(job: subprocess.Popen[str]) -> None:

@@ -28,6 +28,7 @@ _POLL_SECONDS = 0.2
 _AWAY_SECONDS = 1.0
 _AWAY = (502, 503, 504)
 _START_SECONDS = 600.0
+_SHOWN = 500  # bytes of an answer that should not be
 _OVER = "status_succeeded"
 _RUNNING = ("status_enqueuing", "status_running")
 
@@ -42,6 +43,11 @@ _BROKEN = (OSError, ValueError, http.client.HTTPException, _AwayError)
 def main(arguments: list[str]) -> int:
     """Run the job; returns the exit status."""
     api, submission = arguments
+    try:
+        submitted = Path(submission).read_bytes()
+    except OSError as error:
+        _line(f"error: the job's submission cannot be read: {error}")
+        return 1
     port = int(os.environ.get("PORT") or DEFAULT_PORT)
     environ = {**os.environ, APIS: api, "LADING_HOST": "127.0.0.1"}
     server = subprocess.Popen([sys.executable, "-m", "lading.service.container"], env=environ)
@@ -49,7 +55,7 @@ def main(arguments: list[str]) -> int:
     try:
         place = _started(server, port, api)
         key = os.environ.get(KEY) or uuid.uuid4().hex
-        answer = _surely(server, port, "POST", place, Path(submission).read_bytes(), {"idempotency-key": key})
+        answer = _surely(server, port, "POST", place, submitted, {"idempotency-key": key})
         if "job_id" not in answer:
             _line(f"error: {answer.get('message') or answer}")
             return 1
@@ -143,12 +149,14 @@ def _surely(server: subprocess.Popen[bytes], *asked: Any) -> dict[str, Any]:
     """`_ask` until there is an answer: the store of jobs may be away for a while, and the job waits for it.
 
     Raises:
-        ChildProcessError: if the server ends.
+        ChildProcessError: if the server ends, or answers what is no JSON: it would again.
     """
     before = ""
     while True:
         try:
             return _ask(*asked)
+        except ValueError as error:
+            raise ChildProcessError(f"the server's answer is no JSON: {error}") from error
         except _BROKEN as error:
             if server.poll() is not None:
                 raise ChildProcessError(f"the server ended with exit status {server.returncode}") from error
@@ -165,7 +173,10 @@ def _ask(port: int, method: str, path: str, body: bytes | None = None, headers: 
         text = response.read()
         if response.status in _AWAY:
             raise _AwayError(text.decode(errors="replace") or response.reason)
-        answer: dict[str, Any] = json.loads(text)
+        try:
+            answer: dict[str, Any] = json.loads(text)
+        except ValueError as error:
+            raise ValueError(f"{response.status} {text[:_SHOWN].decode(errors='replace')}") from error
         return answer
 
 
