@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
-
-from lading.model.secrets import SecretUrl
+from urllib.parse import urlsplit
 
 _SECONDS = 5
+_BRIEF = re.compile(r"(?:[^/:@]+@)?(?P<host>[^/:@]+):(?P<path>(?!//).+)")
+"""``user@host:path``, as git writes an SSH address."""
 
 
 class Checkout:
@@ -25,9 +27,29 @@ class Checkout:
 
     @cached_property
     def remote(self) -> str | None:
-        """The address that it was cloned from, without credentials."""
+        """The address that it was cloned from, as `public_address` writes it."""
         url = _answer(self._asked[1])
-        return SecretUrl(url).without_credentials() if url else None
+        return public_address(url) if url else None
+
+
+def public_address(remote: str) -> str | None:
+    """One address for every way to clone a repository: by HTTPS, without credentials and ``.git``; an SSH clone's is the same.
+
+    None for what only this machine or this user knows: folders, and hosts whose names have no dot (as those of an SSH configuration).
+    """
+    brief = _BRIEF.fullmatch(remote)
+    try:
+        parts = urlsplit(f"ssh://{brief['host']}/{brief['path']}" if brief else remote)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    scheme = parts.scheme.removeprefix("git+")
+    if scheme not in ("http", "https", "ssh", "git") or "." not in host:
+        return None
+    web = scheme in ("http", "https")
+    place = f"{host}:{port}" if web and port else host
+    path = parts.path.strip("/").removesuffix(".git")
+    return f"{scheme if web else 'https'}://{place}/{path}"
 
 
 def _ask(root: Path, *words: str) -> subprocess.Popen[str] | None:
