@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import marshal
 import string
 import struct
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -17,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lading.images.arrange import arrange
+from lading.images.bytecode import compile_sources, wheel_sources
 from lading.images.layers import LayerWriter, Written
 from lading.images.media import Compression
 from lading.images.splice import Wheel, write_wheels
@@ -227,3 +230,23 @@ def test_rectangles_fill_the_picture_in_proportion(values: list[float]) -> None:
         assert box.x >= -1e-6
         assert box.x + box.width <= 1000 + 1e-3
         assert box.y + box.height <= 600 + 1e-3
+
+
+def test_the_bytecode_of_a_file_in_two_wheels_is_that_of_the_source_in_the_layer(tmp_path: Path) -> None:
+    """Nothing looks at the source again, so that of the other wheel would run unseen."""
+    wheels = []
+    for name, text in (("first", "WHO = 'first'\n"), ("second", "WHO = 'second'\n")):
+        archive = wheel(name, "1.0", files={"shared/who.py": text, f"shared/{name}.py": f"{text * 20000}"})
+        path = tmp_path / archive.filename
+        path.write_bytes(archive.content)
+        wheels.append(Wheel(path=path, sha256="", name=name, version="1.0"))
+    for ordered in (wheels, wheels[::-1]):
+        with (tmp_path / "layer").open("w+b") as stream, LayerWriter(stream, Compression.GZIP) as writer:
+            write_wheels(writer, ordered, PLACE)
+            writer.finish()
+        source = content_of((tmp_path / "layer").read_bytes())[f"{SITE}/shared/who.py"]
+        sources = wheel_sources(ordered, PLACE)
+        assert [one.path for one in sources].count(f"{SITE}/shared/who.py") == 1
+        compiled = compile_sources(sys.executable, sources)
+        code = marshal.loads(next(data for path, data in compiled.items() if "/who." in path)[16:])
+        assert code.co_consts[0] == source.decode().split("'")[1] == ordered[-1].name

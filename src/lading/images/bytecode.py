@@ -17,11 +17,11 @@ from pathlib import Path
 
 from lading.images.folders import Found
 from lading.images.splice import Wheel
-from lading.images.wheels import Place, read_wheel
+from lading.images.wheels import Member, Place, read_wheel
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 
-FORMAT = "1"
+FORMAT = "2"
 _LEAST = 200_000
 """Sources (bytes) that are worth a process of their own."""
 _LEFT_OUT = frozenset({"test", "tests"})
@@ -63,15 +63,22 @@ class Source:
 
 
 def wheel_sources(wheels: Iterable[Wheel], place: Place) -> list[Source]:
-    """The modules of wheels; tests stay source, as no container imports them when it starts."""
-    found = []
+    """The modules of wheels; tests stay source, as no container imports them when it starts.
+
+    Of two files at one place the later wheel's counts, as in `lading.images.splice.write_wheels`: nothing looks at the source again.
+    """
+    placed: dict[str, Source | None] = {}
     for wheel in wheels:
         with zipfile.ZipFile(wheel.path) as archive:
             for member in read_wheel(archive, wheel.path.name, place).members:
-                if member.info is not None and _compiles(member.path, place.site):
-                    size = member.info.file_size
-                    found.append(Source(archive=str(wheel.path), name=member.info.filename, path=member.path, size=size))
-    return found
+                placed[member.path] = _module(wheel, member, place)
+    return [one for one in placed.values() if one is not None]
+
+
+def _module(wheel: Wheel, member: Member, place: Place) -> Source | None:
+    if member.info is None or not _compiles(member.path, place.site):
+        return None
+    return Source(archive=str(wheel.path), name=member.info.filename, path=member.path, size=member.info.file_size)
 
 
 def file_sources(found: Iterable[Found], site: str) -> list[Source]:
