@@ -562,6 +562,19 @@ def test_calls_that_run_may_finish_when_the_server_stops(tmp_path):
         client.channel.close()
 
 
+def test_calls_that_take_too_long_when_the_server_stops_may_be_tried_elsewhere(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path)], drain_seconds=0.3) as server:
+        server.wait_for("READY")
+        client = Client(server.port)
+        call = client.call("Predict").future(client.ask("sleep"))
+        server.wait_for_talk("asked for sleep")
+        server.process.send_signal(signal.SIGTERM)
+        assert call.exception(10).code() == grpc.StatusCode.UNAVAILABLE
+        assert "the server was stopped" in call.details()
+        client.channel.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_no_folder_stays(tmp_path, number):
     _project(tmp_path)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lading.model.events import Reporter, silent
 from lading.model.problems import LadingError
 from lading.model.service import ServedApi
-from lading.service.calls import EVENT_LIMIT, Call, Listener, Result, Status
+from lading.service.calls import EVENT_LIMIT, Call, Cause, Listener, Result, Status
 from lading.service.counters import Counters
 from lading.service.finished import Finished
 from lading.service.log import ServiceLog, printable
@@ -208,7 +208,7 @@ class PredictionService:
         """End what still runs with a clear answer: the time to finish is over."""
         self.pool.queue.clear()
         for call in list(self.in_flight.values()):
-            call.finish(Result(id=call.id, status=Status.CANCELED, error=reason, logs=call.log_text()))
+            call.finish(Result(id=call.id, status=Status.CANCELED, error=reason, logs=call.log_text(), cause=Cause.SHUTDOWN))
 
     def _done(self, call: Call, result: Result) -> None:
         if self.in_flight.get(call.id) is call:
