@@ -19,11 +19,15 @@ from typing import Any
 import pytest
 
 from lading.images import registry as registry_module
+from lading.images.base import load_base
+from lading.images.interpreters import host_platform
 from lading.images.media import Descriptor, digest_of
 from lading.images.reference import local_name, parse_reference
 from lading.images.registry import Registry
+from lading.images.store import Store
 from lading.images.wire import find_proxy
 from lading.model.problems import LadingError
+from lading.model.records import replace
 from tests.images import support
 from tests.images.support import Command, RunningRegistry, podman
 
@@ -97,12 +101,11 @@ def test_an_image_for_two_platforms_is_one_name(
     with_python = shutil.copytree(base, tmp_path / "base", symlinks=True)
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     (with_python / f"usr/bin/python{version}").write_text("never run")
-    for platform in ("linux/amd64", "linux/arm64"):
-        _push_base(registry, with_python, platform, tmp_path)
+    bases = [_push_base(registry, with_python, platform, tmp_path) for platform in ("linux/amd64", "linux/arm64")]
     name = f"{registry.host}/both:v1"
-    content = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": _BASES}).encode()
-    with Registry(parse_reference(f"{registry.host}/bases:all")) as bases:
-        bases.put_manifest(content, _INDEX, "all")
+    content = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": bases}).encode()
+    with Registry(parse_reference(f"{registry.host}/bases:all")) as repository:
+        repository.put_manifest(content, _INDEX, "all")
     ran = lading(
         "build",
         project,
@@ -123,14 +126,11 @@ def test_an_image_for_two_platforms_is_one_name(
 
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
-_BASES: list[dict[str, Any]] = []
 
 
-def _push_base(registry: RunningRegistry, base: Path, platform: str, tmp_path: Path) -> None:
-    from lading.images.base import load_base
+def _push_base(registry: RunningRegistry, base: Path, platform: str, tmp_path: Path) -> dict[str, Any]:
     from lading.images.manifest import make_manifest
     from lading.images.media import CONFIG, MANIFEST, canonical
-    from lading.images.store import Store
 
     store = Store(tmp_path / "base-store")
     loaded = load_base(str(base), platform, store)
@@ -142,13 +142,27 @@ def _push_base(registry: RunningRegistry, base: Path, platform: str, tmp_path: P
         repository.push(Descriptor(media_type=CONFIG, digest=digest_of(config), size=len(config)), store)
         repository.put_manifest(manifest, MANIFEST, digest_of(manifest))
     system, _, architecture = platform.partition("/")
-    entry = {
+    return {
         "mediaType": MANIFEST,
         "digest": digest_of(manifest),
         "size": len(manifest),
         "platform": {"os": system, "architecture": architecture},
     }
-    _BASES.append(entry)
+
+
+def test_a_base_that_was_pulled_is_there_without_a_network(base: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "pulled-store")
+    with RunningRegistry(tmp_path / "registry-for-a-while") as registry:
+        name = f"{registry.host}/bases@{_push_base(registry, base, host_platform(), tmp_path)['digest']}"
+        pulled = load_base(name, host_platform(), store)
+    again = load_base(name, host_platform(), store, offline=True)
+    assert replace(again, layers=()) == replace(pulled, layers=())
+    assert [layer.diff_id for layer in again.layers] == [layer.diff_id for layer in pulled.layers]
+    store.path(pulled.layers[0].descriptor.digest).unlink()
+    for gone in (name, f"{registry.host}/another:v1"):
+        with pytest.raises(LadingError) as caught:
+            load_base(gone, host_platform(), store, offline=True)
+        assert caught.value.problems[0].rule == "offline-not-cached"
 
 
 def test_a_registry_with_a_password(lading: Command, build: Callable[..., Any], project: Path, tmp_path: Path) -> None:

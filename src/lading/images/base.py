@@ -21,6 +21,7 @@ from lading.images.store import NAME, Store
 from lading.images.tar import FILE, FOLDER, LINK, Entry, header
 from lading.images.unpacked import decompressed, open_entries
 from lading.model.events import Event, Phase, Reporter, silent
+from lading.model.files import fold_hashes
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass, field, replace
@@ -63,18 +64,18 @@ class Base:
         return {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in text.splitlines())}
 
 
-def load_base(text: str, platform: str, store: Store, reporter: Reporter = silent) -> Base:
+def load_base(text: str, platform: str, store: Store, reporter: Reporter = silent, *, offline: bool = False) -> Base:
     """The base that the user names, its blobs in the store.
 
     ``oci:DIR[:NAME]``, an OCI layout's folder, a folder or tarball with a root file system, ``scratch``, or an image's name: in the local
-    store, else in its registry.
+    store, else in its registry. ``offline``: that is not asked, and what was pulled before is taken.
 
     Raises:
         LadingError: if there is no such thing, or none for the platform.
     """
     reporter(Event(step=STEP, phase=Phase.STARTED, message=text))
     try:
-        base = _load(text, platform, store, reporter)
+        base = _load(text, platform, store, reporter, offline=offline)
         base = _examined(base, store)
     except BaseException:
         reporter(Event(step=STEP, phase=Phase.FAILED))
@@ -83,7 +84,7 @@ def load_base(text: str, platform: str, store: Store, reporter: Reporter = silen
     return base
 
 
-def _load(text: str, platform: str, store: Store, reporter: Reporter) -> Base:
+def _load(text: str, platform: str, store: Store, reporter: Reporter, *, offline: bool) -> Base:
     store.prepare()
     if text == "scratch":
         return Base(name=text, digest="", platform=platform, layers=(), config={})
@@ -102,7 +103,7 @@ def _load(text: str, platform: str, store: Store, reporter: Reporter) -> Base:
     entry = store.find(text if ":" in text.rpartition("/")[2] else f"{text}:latest")
     if entry is not None:
         return _from_manifest(store.read(entry["digest"]), store, text, platform, store)
-    return _from_registry(text, platform, store, reporter)
+    return _pulled_before(text, platform, store) if offline else _from_registry(text, platform, store, reporter)
 
 
 def _nothing(text: str) -> Problem:
@@ -214,7 +215,34 @@ def _from_registry(text: str, platform: str, store: Store, reporter: Reporter) -
 
     reference = parse_reference(text, Origin("--base"))
     with Registry(reference) as registry:
-        return _pulled(registry, text, platform, store, reporter)
+        base = _pulled(registry, text, platform, store, reporter)
+    store.keep_note("pulled", _pulled_key(reference, platform), {"manifest": base.digest})
+    return base
+
+
+def _pulled_before(text: str, platform: str, store: Store) -> Base:
+    """The image that a name stood for when its registry was asked the last time."""
+    reference = parse_reference(text, Origin("--base"))
+    note = store.note("pulled", _pulled_key(reference, platform))
+    digest = str(note["manifest"]) if note else ""
+    record = json.loads(store.read(digest)) if digest and store.has(digest) else None
+    if record is None or not all(store.has(one["digest"]) for one in (record["config"], *record["layers"])):
+        raise LadingError(_not_here(text))
+    return replace(_from_manifest(store.read(digest), store, text, platform, store), registry=reference)
+
+
+def _pulled_key(reference: Reference, platform: str) -> str:
+    return fold_hashes([str(reference), platform])
+
+
+def _not_here(text: str) -> Problem:
+    return Problem(
+        rule="offline-not-cached",
+        what=f"The base image {text} is not on this machine, and --offline forbids to fetch it.",
+        origin=Origin("--base"),
+        instead="Run once without --offline, or name a base that is here: --base DIR.",
+        code=ExitCode.NETWORK,
+    )
 
 
 def _pulled(registry: Registry, text: str, platform: str, store: Store, reporter: Reporter) -> Base:

@@ -93,7 +93,7 @@ class _Build:
     def run(self) -> Built:
         self.checkout = Checkout(self.recipe.root)
         self.store.prepare()
-        base = load_base(self.recipe.base, self.recipe.platform, self.store, self.reporter)
+        base = load_base(self.recipe.base, self.recipe.platform, self.store, self.reporter, offline=self.recipe.offline)
         self.base = base
         below = self._below()
         environments = [self._environment(one) for one in self.recipe.environments]
