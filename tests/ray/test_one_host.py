@@ -302,6 +302,16 @@ def test_clients_find_what_they_find_on_every_engine(cluster, tmp_path):
     cluster.verb("delete", "same")
 
 
+def test_clients_of_cortex_find_what_they_find_on_every_engine(cluster, tmp_path):
+    reason = postgres.missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with postgres.Postgres() as server:
+        cluster.deploy(write_files(tmp_path, conformance.CORTEX), "--name", "kinds", "--secret-env", f"LADING_JOBS={server.database()}")
+        conformance.check_cortex(f"{cluster.url}/kinds")
+        cluster.verb("delete", "kinds")
+
+
 def test_what_will_hurt_is_named_before_it_does(cluster):
     found = cluster.lading("doctor", "--to", "ray", cluster.address, code=7)["findings"][0]
     assert found["subject"] == "cluster"
