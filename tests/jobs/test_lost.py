@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.jobs.support import api, start, wait_for_answers, wait_over
 from tests.service.support import Server, free_port
@@ -61,8 +64,14 @@ class Restarted:
         self.server.client.close()
 
 
-def test_a_batch_that_ends_the_whole_server_is_a_dead_letter_after_three_times_and_its_neighbours_are_not(tmp_path):
-    place = Restarted(tmp_path)
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Restarted]:
+    made = Restarted(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_batch_that_ends_the_whole_server_is_a_dead_letter_after_three_times_and_its_neighbours_are_not(place):
     job = place.submit(["a", "b", "all memory", *"cdefghijkl"])
     for _ in range(3):
         place.server.process.wait(30)
@@ -77,11 +86,9 @@ def test_a_batch_that_ends_the_whole_server_is_a_dead_letter_after_three_times_a
     (letter,) = place.server.client.get("/many", params={"jobID": job, "deadLetters": "true"}).text.splitlines()
     assert "ended 3 times" in json.loads(letter)["error"]
     assert place.seen("all memory") == 3
-    place.close()
 
 
-def test_a_server_that_is_stopped_takes_no_try_from_what_it_works_on(tmp_path):
-    place = Restarted(tmp_path)
+def test_a_server_that_is_stopped_takes_no_try_from_what_it_works_on(place, tmp_path):
     job = place.submit(["slow", "a"], sqs_dead_letter_queue={"arn": "a", "max_receive_count": 2})
     for number in range(1, 4):
         until = time.monotonic() + 20
@@ -94,4 +101,3 @@ def test_a_server_that_is_stopped_takes_no_try_from_what_it_works_on(tmp_path):
         place.start()
     status = wait_over(place.server, "many", job)
     assert (status["status"], status["batch_metrics"]["succeeded"]) == ("status_succeeded", 2)
-    place.close()
