@@ -50,6 +50,19 @@ def test_a_training_whose_setup_fails_says_so_and_predictions_go_on(tmp_path):
         assert server.health()["status"] == "READY"
 
 
+def test_a_training_that_cannot_be_started_leaves_no_folder_each_time(tmp_path):
+    folder = tmp_path / "t"
+    folder.mkdir()
+    training = api(tmp_path, "train")
+    training["worker"]["python"] = str(tmp_path / "gone")
+    with running(tmp_path, training=training, env={"TMPDIR": str(folder)}) as server:
+        for _ in range(3):
+            assert server.client.post("/trainings", json={"input": {}}).status_code == 503
+        assert len(list(folder.glob("lading-*"))) == 2
+        assert server.stop() == 0
+    assert not list(folder.glob("lading-*"))
+
+
 def test_trainings_give_no_event_stream(tmp_path):
     whole = {"generator": False, "streaming": False, "concurrent": 1, "inputs": [], "output": {"kind": "any"}}
     with running(tmp_path, training=api(tmp_path, "train", signature=whole)) as server:

@@ -141,17 +141,18 @@ class WorkerPool:
     # Starting and stopping
 
     async def start(self, children: Sequence[Child] = ()) -> None:
-        """Take over the workers that were started already and start the missing ones.
+        """Take over the workers that were started already and start the missing ones. May be called again when it failed.
 
         Raises:
             LadingError: if the first worker cannot be started at all.
         """
-        self.scratch = tempfile.mkdtemp(prefix="lading-")
-        GUARD.folder(self.scratch)
+        if not self.scratch:
+            self.scratch = tempfile.mkdtemp(prefix="lading-")
+            GUARD.folder(self.scratch)
         self.setup.started = time.time()
         # Until a worker is attached it is one to come: the first may be ready before the last is attached, and must not have it replaced.
-        self._coming = self.processes
-        for number in range(self.processes):
+        self._coming = self.processes - len(self.workers)
+        for number in range(len(self.workers), self.processes):
             child = children[number] if number < len(children) else spawn(self.spec, self._main)
             self._coming -= 1
             await self._attach(child)
