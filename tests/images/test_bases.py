@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import pytest
 from lading import imaging, pipeline
 from lading.images.base import load_base
 from lading.images.interpreters import host_platform
+from lading.images.layout import Layout
+from lading.images.media import MANIFEST, Descriptor, Kind, Layer, canonical, digest_of
 from lading.images.store import Store
+from lading.images.unpacked import unpack
 from lading.model.problems import LadingError
 from lading.model.records import replace
-from tests.images.support import PROJECT, Command, which, write
+from tests.images.support import PROJECT, Command, manifest_of, which, write
 
 
 @pytest.fixture
@@ -63,6 +67,37 @@ def test_a_changed_folder_is_another_base(base: Path, tmp_path: Path) -> None:
     assert after.system["ID"] == "other"
 
 
+def test_an_environment_of_the_base_is_not_seen_through_the_images_own(lading: Command, base: Path, tmp_path: Path) -> None:
+    import shutil
+
+    stale = {"opt/venv/lib/python3.11/site-packages/stale.py": "", "opt/lading/old": "", "opt/other/kept": "", "src/kept": ""}
+    folder = write(shutil.copytree(base, tmp_path / "used", symlinks=True), stale)
+    project = write(tmp_path / "model", {**PROJECT, "requirements.txt": "greeting==1.0\n"})
+    ran = lading("build", project, "-t", "model:v1", "--base", folder, "-o", f"oci:{tmp_path / 'image'}")
+    assert "base-folders-hidden" in ran.err
+    layers = [
+        Layer(descriptor=Descriptor.from_json(one), diff_id="", kind=Kind.BASE, title="")
+        for one in manifest_of(tmp_path / "image")["layers"]
+    ]
+    unpack(Layout(tmp_path / "image"), layers, tmp_path / "rootfs")
+    assert [path for path in stale if (tmp_path / "rootfs" / path).exists()] == ["opt/other/kept", "src/kept"]
+    assert (tmp_path / "rootfs/opt/venv/pyvenv.cfg").exists()
+    assert (tmp_path / "rootfs/src/predict.py").exists()
+
+
+def test_the_project_of_a_base_is_hidden_where_that_is_such_an_image(base: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = write(
+        shutil.copytree(base, tmp_path / "used", symlinks=True), {"src/x": "", "opt/venv-two/x": "", "opt/lading/x": "", "opt/venvs": ""}
+    )
+    loaded = load_base(str(folder), host_platform(), Store(tmp_path / "store"))
+    assert loaded.hidden == ("opt/lading", "opt/venv-two")
+    for label in ("run.lading.version", "run.cog.version"):
+        built = replace(loaded, config={"config": {"Labels": {label: "1"}}})
+        assert built.hidden == ("opt/lading", "opt/venv-two", "src")
+
+
 @pytest.mark.parametrize(
     ("name", "rule"), [("oci:{}/nothing", "layout-damaged"), ("{}/broken.tar", "base-damaged"), ("{}/none", "base-not-found")]
 )
@@ -71,6 +106,50 @@ def test_what_is_no_base_is_named(name: str, rule: str, tmp_path: Path) -> None:
     with pytest.raises(LadingError) as caught:
         load_base(name.format(tmp_path), host_platform(), Store(tmp_path / "store"))
     assert caught.value.problems[0].rule == rule
+
+
+@pytest.mark.parametrize("damage", ["cut", "middle"])
+def test_a_damaged_tarball_is_named(tarball: Path, tmp_path: Path, damage: str) -> None:
+    content = bytearray(gzip.compress(tarball.read_bytes(), 1))
+    if damage == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content[1000:1100] = bytes(100)
+    (tmp_path / "base.tar.gz").write_bytes(content)
+    with pytest.raises(LadingError) as caught:
+        load_base(str(tmp_path / "base.tar.gz"), host_platform(), Store(tmp_path / "store"))
+    assert caught.value.problems[0].rule == "base-damaged"
+
+
+_LAYER = canonical({"no": "archive"})
+_CONFIG = {"os": "linux", "architecture": host_platform().partition("/")[2], "rootfs": {"diff_ids": ["sha256:0"]}}
+
+
+def _described(content: bytes) -> dict[str, Any]:
+    return {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest_of(content), "size": len(content)}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "config"),
+    [
+        ({}, _CONFIG),
+        ([], _CONFIG),
+        ({"config": {}, "layers": []}, _CONFIG),
+        ({"config": _described(canonical(_CONFIG))}, _CONFIG),
+        ({"manifests": ["text"]}, _CONFIG),
+        ({"config": _described(canonical({**_CONFIG, "rootfs": {}})), "layers": [_described(_LAYER)]}, {**_CONFIG, "rootfs": {}}),
+        ({"config": _described(b"[1]"), "layers": []}, [1]),
+    ],
+)
+def test_a_base_that_is_no_image_is_named(manifest: Any, config: Any, tmp_path: Path) -> None:
+    layout = tmp_path / "layout"
+    blobs = [canonical(manifest), canonical(config), _LAYER]
+    write(layout, {"blobs/sha256/" + digest_of(blob).removeprefix("sha256:"): blob for blob in blobs})
+    index = {"schemaVersion": 2, "manifests": [{**_described(blobs[0]), "mediaType": MANIFEST}]}
+    write(layout, {"oci-layout": '{"imageLayoutVersion": "1.0.0"}', "index.json": canonical(index)})
+    with pytest.raises(LadingError) as caught:
+        load_base(str(layout), host_platform(), Store(tmp_path / "store"))
+    assert caught.value.problems[0].rule == "base-damaged"
 
 
 @pytest.mark.slow

@@ -547,6 +547,14 @@ def test_a_registry_need_not_name_the_digest_of_a_manifest() -> None:
         assert pushing.digest_of("v2") is None
 
 
+def test_a_page_is_no_image(tmp_path: Path) -> None:
+    """What a proxy or a portal answers in place of the registry."""
+    handler = type("Page", (_Terse,), {"manifests": {"v1": b"<html>Log in</html>"}})
+    with _serving(handler) as host, pytest.raises(LadingError) as caught:
+        load_base(f"{host}/x:v1", host_platform(), Store(tmp_path / "store"))
+    assert caught.value.problems[0].rule == "base-damaged"
+
+
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_registry_is_asked_again_for_a_blob(status: int) -> None:
     blobs = Memory(b"x" * 100)

@@ -267,6 +267,14 @@ def test_the_store_names_files_by_digests_alone(tmp_path: Path, digest: str) -> 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("changed", [{"files": [{"path": "a", "size": 1, "digest": "sha256:" + "0" * 64, "source": 5}]}, {"sources": []}])
+def test_a_lock_that_names_no_source_of_a_file_is_damaged(changed: dict[str, Any]) -> None:
+    record = {"name": "w", "target": "/w", "source": {"uri": "file://./w", "fingerprint": "sha256:0"}, "files": [], **changed}
+    with pytest.raises(LadingError) as caught:
+        read_lock(json.dumps({"version": 1, "weights": [record]}).encode())
+    assert caught.value.problems[0].rule == "weights-lock-unreadable"
+
+
 @pytest.mark.parametrize("path", ["../evil", "/etc/passwd", "a/../../b"])
 def test_a_lock_leads_no_file_out_of_its_folder(path: str) -> None:
     file = {"path": path, "size": 1, "digest": "sha256:" + "0" * 64}

@@ -8,8 +8,9 @@ import os
 import re
 import stat
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,11 @@ _PIECE = 1 << 20
 _PYTHON = re.compile(r"(?:\./)?(?P<path>(?:[^/]+/)*bin)/python(?P<minor>3\.\d+)")
 _RECORDS = ("etc/os-release", "usr/lib/os-release", "etc/passwd", "etc/group", "var/lib/dpkg/status")
 _FOLDERS = re.compile(r"(?:\./)?(var/lib/dpkg/status\.d/[^/]+|etc/apt/sources\.list(\.d/[^/]+)?)")
+_OWN = re.compile(r"(?:\./)?(src|opt/(?:venv(?:-[^/]+)?|lading|python))(?:/.*)?")
+"""Folders of the images that Lading builds."""
 _LARGEST = 16 << 20
+_NOTES = "bases-2"
+"""The group of the store's notes on layers of bases; another one makes it look again."""
 _VIRTUAL = frozenset(("proc", "sys", "dev", "run", "tmp"))
 """Folders of a running system that an image has empty."""
 _KEPT = (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK)
@@ -44,7 +49,8 @@ _KEPT = (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK)
 class Base:
     """A base image. ``name`` is what the user wrote, ``repository`` its repository where it came from a registry.
 
-    ``pythons`` maps a version (``3.11``) to the folder of its program, as in ``usr/bin``; ``files`` are those that say what system it is.
+    ``pythons`` maps a version (``3.11``) to the folder of its program, as in ``usr/bin``; ``files`` are those that say what system it is,
+    ``own`` the folders in it that our layers have too.
     """
 
     name: str
@@ -56,6 +62,14 @@ class Base:
     pythons: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The folders that must not be seen through ours: an environment of another image, and the project of one that Lading or Cog built."""
+        labels = (self.config.get("config") or {}).get("Labels") or {}
+        built = "run.lading.version" in labels or "run.cog.version" in labels
+        return tuple(name for name in self.own if built or name != "src")
 
     @property
     def system(self) -> dict[str, str]:
@@ -124,7 +138,26 @@ def _from_layout(layout: Layout, name: str, platform: str, store: Store) -> Base
     return _from_manifest(layout.read(named[-1]["digest"]), layout, shown, platform, store)
 
 
+@contextmanager
+def _documents(text: str) -> Iterator[None]:
+    """What is read of a base was written by others, or by a proxy in their place."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"its manifest or configuration lacks {error}" if isinstance(error, KeyError) else "its manifest or configuration is damaged"
+        raise LadingError(_damaged(f"{text} is no image: {why}.")) from error
+
+
+def _damaged(what: str) -> Problem:
+    return Problem(rule="base-damaged", what=what, origin=Origin("--base"), instead="Name another base.")
+
+
 def _from_manifest(content: bytes, blobs: Blobs, text: str, platform: str, store: Store) -> Base:
+    with _documents(text):
+        return _described(content, blobs, text, platform, store)
+
+
+def _described(content: bytes, blobs: Blobs, text: str, platform: str, store: Store) -> Base:
     record = json.loads(content)
     if "manifests" in record:
         entry = _for_platform(record["manifests"], platform, text)
@@ -214,7 +247,7 @@ def _from_registry(text: str, platform: str, store: Store, reporter: Reporter) -
     from lading.images.registry import Registry  # noqa: PLC0415 -- HTTP takes long to load, and most bases are in the store
 
     reference = parse_reference(text, Origin("--base"))
-    with Registry(reference) as registry:
+    with _documents(text), Registry(reference) as registry:
         base = _pulled(registry, text, platform, store, reporter)
     store.keep_note("pulled", _pulled_key(reference, platform), {"manifest": base.digest})
     return base
@@ -304,14 +337,7 @@ def _from_tarball(path: Path, text: str, platform: str, store: Store) -> Base:
         facts = ["tarball", str(path.resolve()), _facts_of(path.stat())]
         return _bare(text, platform, store.layer(Kind.BASE, text, facts, Compression.GZIP, write))
     except (tarfile.TarError, EOFError) as error:
-        raise LadingError(
-            Problem(
-                rule="base-damaged",
-                what=f"{text} is no tarball of a root file system: {error}.",
-                origin=Origin("--base"),
-                instead="Name another base.",
-            )
-        ) from error
+        raise LadingError(_damaged(f"{text} is no tarball of a root file system: {error}.")) from error
 
 
 def copy_entry(writer: LayerWriter, archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> None:
@@ -391,29 +417,33 @@ def _examined(base: Base, store: Store) -> Base:
     pythons: dict[str, str] = {}
     files: dict[str, str] = {}
     links: dict[str, str] = {}
+    own: dict[str, str] = {}
     for layer in base.layers:
         known = _facts(layer, store)
+        own |= known["own"]
         pythons |= known["pythons"]
         files |= known["files"]
         links |= known["links"]
-    return replace(base, pythons=pythons, files=files, links=links)
+    return replace(base, pythons=pythons, files=files, links=links, own=tuple(sorted(own)))
 
 
 def _facts(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
     key = layer.descriptor.digest.removeprefix("sha256:")
-    known = store.note("bases", key)
+    known = store.note(_NOTES, key)
     if known is None:
         known = _look(layer, store)
-        store.keep_note("bases", key, known)
+        store.keep_note(_NOTES, key, known)
     found: dict[str, dict[str, str]] = known
     return found
 
 
 def _look(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {"pythons": {}, "files": {}, "links": {}}
+    found: dict[str, dict[str, str]] = {"pythons": {}, "files": {}, "links": {}, "own": {}}
     with open_entries(store, layer.descriptor) as archive:
         for entry in archive:
             name = entry.name.removeprefix("./").strip("/")
+            if own := _OWN.fullmatch(name):
+                found["own"][own[1]] = ""
             python = _PYTHON.fullmatch(name)
             if python and (entry.isfile() or entry.issym()) and not name.startswith("opt/"):
                 found["pythons"].setdefault(python["minor"], python["path"])

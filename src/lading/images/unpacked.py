@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ try:
 except ImportError:  # pragma: no cover -- an accelerator, for the platforms that have it
     _igzip = gzip
 
+_GZIP_ERROR: type[Exception] = getattr(_igzip, "isal_zlib", zlib).error
 _PIECE = 1 << 20
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -42,17 +44,31 @@ def open_tar(blobs: Blobs, descriptor: Descriptor) -> Iterator[BinaryIO]:
 
 @contextmanager
 def decompressed(raw: BinaryIO) -> Iterator[BinaryIO]:
-    """A stream without its compression, known by its first bytes."""
+    """A stream without its compression, known by its first bytes.
+
+    Raises:
+        tarfile.ReadError: if it is damaged, whatever it is compressed with.
+    """
     magic = raw.read(4)
     raw.seek(0)
     if magic[:2] == b"\x1f\x8b":
-        with _igzip.open(raw, "rb") as stream:
+        with _damage_as_tars(gzip.BadGzipFile, zlib.error, _GZIP_ERROR), _igzip.open(raw, "rb") as stream:
             yield stream
     elif magic == b"\x28\xb5\x2f\xfd":
-        with zstd_module().open(raw, "rb") as stream:
+        zstd = zstd_module()
+        with _damage_as_tars(zstd.ZstdError), zstd.open(raw, "rb") as stream:
             yield stream
     else:
         yield raw
+
+
+@contextmanager
+def _damage_as_tars(*errors: type[Exception]) -> Iterator[None]:
+    """Each library has an error of its own, gzip's is even one of the system: for readers a damaged stream is a damaged tar."""
+    try:
+        yield
+    except errors as error:
+        raise tarfile.ReadError(str(error)) from error
 
 
 def uncompressed(blobs: Blobs, descriptor: Descriptor) -> Iterable[bytes]:
@@ -72,7 +88,7 @@ def open_entries(blobs: Blobs, descriptor: Descriptor) -> Iterator[tarfile.TarFi
     try:
         with open_tar(blobs, descriptor) as stream, tarfile.open(fileobj=stream, mode="r|", errorlevel=1) as archive:
             yield archive
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError) as error:
         raise LadingError(_damaged(descriptor.digest, str(error))) from error
 
 

@@ -60,6 +60,8 @@ def read_lock(content: bytes | None, path: str = LOCK) -> WeightsLock:
 def _weight(record: Mapping[str, Any]) -> LockedWeight:
     sources = record["sources"] if "sources" in record else [record["source"]]
     files = tuple(_file(one) for one in record["files"])
+    if not sources or any(not 0 <= one.source < len(sources) for one in files):
+        raise ValueError(f"{record['name']} names no source of a file")
     return LockedWeight(
         name=str(record["name"]),
         target=str(record["target"]),
