@@ -79,6 +79,10 @@ def fail(handler: http.server.BaseHTTPRequestHandler) -> None:
     respond(handler, 503, b"not now")
 
 
+def know_no_route(handler: http.server.BaseHTTPRequestHandler) -> None:
+    respond(handler, 404, b"Path '%b' not found. Ping http://.../-/routes for available routes." % handler.path.encode())
+
+
 @pytest.fixture
 def backends() -> Iterator[Callable[[Behaviour], Backend]]:
     made: list[Backend] = []
@@ -135,6 +139,19 @@ def test_what_may_be_repeated_comes_through(backends, behaviour):
         keyed = client.post("/predictions", content=b"{}", headers={"idempotency-key": "k"})
         assert keyed.text == "fine"
     assert len(good.asked) >= 7
+
+
+def test_a_node_that_knows_no_routes_yet_is_not_believed(backends):
+    new, good = backends(know_no_route), backends(respond)
+    with gateway(new.url, good.url) as client:
+        assert [client.put(f"/predictions/{number}", content=b"{}").text for number in range(4)] == ["fine"] * 4
+    with gateway(new.url, new.url) as client:
+        nowhere = client.put("/nowhere", content=b"{}")
+        assert (nowhere.status_code, nowhere.text[:23]) == (404, "Path '/nowhere' not fou")
+    own = backends(lambda handler: respond(handler, 404, b'{"detail":"Not Found"}'))
+    with gateway(own.url) as client:
+        assert client.put("/nowhere", content=b"{}").status_code == 404
+    assert len(own.asked) == 1
 
 
 def test_what_may_not_be_repeated_is_sent_to_one_server_alone(backends):

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from lading.service.upstreams import Answer, BrokenError, Header, Sent, UnreachedError, Upstream, ask, choose
@@ -19,12 +20,14 @@ _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _READING = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _AGAIN = frozenset((500, 502, 503, 504))
 """Answers that another server may improve on. Ray answers 500 for a replica that died; a predictor's own failure is tried again, too."""
+_NO_ROUTE = b"for available routes."
+"""What Ray's ingress ends its 404 with; a node that has just started says it until it has been told of its routes."""
 _WHOLE = 8 << 20  # bytes of an answer that is read to its end before any of it goes on, where it may be asked for again
 _LONGER = 1.5
 """By how much each attempt is waited for longer than the one before, so that a long prediction is begun a few times and no more."""
 _LONGEST_PAUSE = 1.0
 _TRIES = 4
-"""After so many a 500 stands, which may be the predictor's own, and so does what is said to a GET: probes ask for 503 itself."""
+"""After so many a 500 stands, which may be the predictor's own, and a path that is nowhere; and so does what is said to a GET: probes ask for 503 itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +54,16 @@ class _Whole:
     answer: Answer
     begun: bytes = b""
     complete: bool = False
+
+    @property
+    def improvable(self) -> bool:
+        """Whether another server may have a better one."""
+        return self.answer.status in _AGAIN or self.unrouted
+
+    @property
+    def unrouted(self) -> bool:
+        """Whether it is Ray's ingress that knows no such path, and no server of ours."""
+        return self.answer.status == HTTPStatus.NOT_FOUND and self.begun.endswith(_NO_ROUTE)
 
 
 class Gateway:
@@ -170,8 +183,8 @@ class Gateway:
                         status = whole.answer.status
                         # Cog's 202 for a second PUT: an earlier attempt is running there, and nobody asked to be told before it is done.
                         unfinished = status == 202 and len(tried) > 1 and not _asynchronous(sent)
-                        refusals += status == 500 or sent.method in _READING
-                        if not (unfinished or status in _AGAIN) or refusals >= _TRIES:
+                        refusals += status == 500 or whole.unrouted or sent.method in _READING
+                        if not (unfinished or whole.improvable) or refusals >= _TRIES:
                             return whole
                         whole.answer.end()
                     done, running = await _pause(running, pause)
@@ -202,8 +215,9 @@ class Gateway:
             if isinstance(error, UnreachedError | BrokenError):
                 upstream.failed()
             raise
-        upstream.worked() if answer.status not in _AGAIN else upstream.failed()
-        return _Whole(answer, b"".join(begun), complete=complete)
+        whole = _Whole(answer, b"".join(begun), complete=complete)
+        upstream.failed() if whole.improvable else upstream.worked()
+        return whole
 
 
 async def _pause(running: set[asyncio.Task[_Whole]], seconds: float) -> tuple[set[asyncio.Task[_Whole]], set[asyncio.Task[_Whole]]]:
