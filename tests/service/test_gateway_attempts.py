@@ -1,0 +1,66 @@
+"""Attempts of a gateway that end together: the first answer counts, and the other ones leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from lading.service.gateway import Gateway, Limits
+from lading.service.upstreams import Upstream
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine"
+SCOPE = {"type": "http", "method": "PUT", "path": "/predictions/a", "raw_path": b"/predictions/a", "query_string": b"", "headers": []}
+
+
+async def _ask(gateway: Gateway) -> list[Any]:
+    """What the client of one request is sent."""
+    asked, sent = asyncio.Event(), []
+
+    async def receive() -> Any:
+        if asked.is_set():
+            await asyncio.Event().wait()  # a client that stays
+        asked.set()
+        return {"type": "http.request", "body": b"{}"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await gateway(SCOPE, receive, send)
+    return sent
+
+
+async def _rounds(count: int) -> tuple[list[int], int]:
+    """Requests of which two servers answer both attempts at one moment; what the servers still have to do then, and how often both did."""
+    waiting: list[asyncio.StreamWriter] = []
+    together = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal together
+        while b"\r\n\r\n" in (head := await reader.read(1 << 16)) and head:
+            waiting.append(writer)
+            if len(waiting) == 2:
+                together += 1
+                both, waiting[:] = list(waiting), []
+                for one in both:
+                    one.write(ANSWER)
+        writer.close()
+
+    servers = [await asyncio.start_server(serve, "127.0.0.1", 0) for _ in range(2)]
+    upstreams = [Upstream("127.0.0.1", one.sockets[0].getsockname()[1]) for one in servers]
+    gateway = Gateway(upstreams, Limits(patience=0.02))
+    for _ in range(count):
+        sent = await _ask(gateway)
+        assert (sent[0]["status"], sent[1]["body"]) == (200, b"fine")
+    await asyncio.sleep(0.05)
+    left = [one.in_flight for one in upstreams]
+    for upstream in upstreams:
+        while upstream.idle:
+            upstream.idle.pop().close()
+    for one in servers:
+        one.close()
+    await asyncio.sleep(0.05)
+    return left, together
+
+
+def test_two_attempts_that_are_answered_at_once_leave_nothing_behind():
+    assert asyncio.run(_rounds(20)) == ([0, 0], 20)
