@@ -109,6 +109,7 @@ def _finish(built: Sequence[Built], name: str, arguments: argparse.Namespace, ou
 
 _OWN = frozenset(
     (
+        "base-folders-hidden",
         "base-image",
         "conda-scripts-not-in-image",
         "file-in-two-packages",

@@ -123,6 +123,9 @@ class _Build:
         from lading.images import steps, system  # noqa: PLC0415 -- for the projects that have some
 
         found: list[Layer] = []
+        if self.base.hidden:
+            found.append(self._hiding(self.base.hidden))
+            self.decisions.append(_hid(self.base.name, self.base.hidden))
         if self.recipe.system_packages:
             layer, decision = system.system_layer(self.base, self.recipe, self.store, self.reporter)
             found.append(layer)
@@ -133,6 +136,16 @@ class _Build:
                 _ran("script-run-in-build-container", self.recipe.steps.before, "it may change anything below the packages")
             )
         return found
+
+    def _hiding(self, folders: Sequence[str]) -> Layer:
+        """What removes folders of the base (whiteouts of the OCI image specification): theirs and ours would be seen as one."""
+
+        def write(writer: LayerWriter) -> None:
+            for path in folders:
+                above, _, name = path.rpartition("/")
+                writer.file(Entry(path=f"{above}/.wh.{name}".lstrip("/"), size=0), b"")
+
+        return self._layer(Kind.HIDDEN, ", ".join(f"/{path}" for path in folders), ["hidden", *folders], write)
 
     def _stepped(self, layers: list[Layer], environments: Sequence[_Environment]) -> list[Layer]:
         """With the layers of commands that run after the packages are there, below the project's own."""
@@ -510,6 +523,18 @@ def _clash(path: str, names: Sequence[str]) -> Decision:
         chose=f"one of them in /{path}",
         because="both packages bring a file of this name with different content, and the later layer hides the other's",
         instead="only one of the packages, if they are two builds of the same one",
+    )
+
+
+def _hid(base: str, folders: Sequence[str]) -> Decision:
+    return Decision(
+        rule="base-folders-hidden",
+        kind=DecisionKind.CHOSEN,
+        subject="base",
+        asked=base,
+        chose=f"without its {', '.join(f'/{path}' for path in folders)}",
+        because="the image has folders of these names itself, and files of the base's would be seen among their own",
+        instead="a base without them: --base IMAGE",
     )
 
 

@@ -37,6 +37,7 @@ class Kind(StrEnum):
     """What a layer is for, in the order of an image from the ground up."""
 
     BASE = "base"
+    HIDDEN = "hidden folders"
     INTERPRETER = "interpreter"
     SYSTEM = "system packages"
     SCRIPT = "build steps"

@@ -15,6 +15,7 @@ _WIDTH, _HEIGHT = 1160.0, 620.0
 _HEAD = 20.0
 _COLOURS = {
     Kind.BASE: "#7d8a97",
+    Kind.HIDDEN: "#9aa5ad",
     Kind.INTERPRETER: "#8d6e63",
     Kind.SYSTEM: "#6d9a8a",
     Kind.SCRIPT: "#b08968",
