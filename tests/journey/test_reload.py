@@ -371,7 +371,7 @@ def test_the_first_setup_may_fail_and_be_mended(project, served):
     folder = project({**COG, "predict.py": "raise RuntimeError('not yet')\n" + COG["predict.py"]})
     with served(folder, "--reload", ready=False) as service:
         wait_for_log(service, WATCHING)
-        assert service.client.get("/health-check").json()["status"] == "SETUP_FAILED"
+        wait_until(lambda: service.client.get("/health-check").json()["status"] == "SETUP_FAILED", service)
         write(folder / "predict.py", COG["predict.py"])
         wait_until(lambda: service.client.get("/health-check").json()["status"] == "READY", service)
 

@@ -9,10 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import msgspec
+import pytest
 
+from lading.model.events import Event
 from lading.model.service import ServedApi, WorkerSpec
 from lading.service.calls import Call, Status
-from lading.service.fleet import Fleet
+from lading.service.fleet import Fleet, SupersededError
+from lading.service.log import ServiceLog
 from lading.service.prediction import PredictionService
 from tests.service.support import STANDIN, worker
 
@@ -21,17 +24,24 @@ def served(root: Path, name: str = "model", **config) -> ServedApi:
     return ServedApi(name=name, worker=msgspec.convert(worker(root, **config), WorkerSpec))
 
 
-def service_of(api: ServedApi) -> PredictionService:
-    return PredictionService(api, worker_main=STANDIN)
+def log_into(said: list[Event]) -> ServiceLog:
+    def hear(event: Event) -> None:
+        said.append(event)
+
+    return ServiceLog(hear)
+
+
+def fleet_with(log: ServiceLog, **options: float) -> Fleet:
+    return Fleet([], lambda api: PredictionService(api, worker_main=STANDIN, log=log), **options)
 
 
 @contextlib.asynccontextmanager
-async def fleet_of(*apis: ServedApi, **options: float) -> AsyncIterator[Fleet]:
-    """A fleet whose services have begun their setup."""
-    fleet = Fleet([], service_of, **options)
+async def fleet_of(*apis: ServedApi, said: list[Event] | None = None, **options: float) -> AsyncIterator[Fleet]:
+    """A fleet whose services have begun their setup. ``said`` gets what it tells."""
+    fleet = fleet_with(log_into([] if said is None else said), **options)
     try:
         for api in apis:
-            fleet.services.append(service_of(api))
+            fleet.services.append(fleet.make(api))
             await fleet.services[-1].start()
         yield fleet
     finally:
@@ -63,7 +73,7 @@ def test_what_others_take_the_place_of_may_finish_and_what_is_taken_away_has_its
             old = fleet.services[0]
             await old.pool.wait_settled()
             long = begun(old, do="sleep", seconds=1.5)
-            new = await fleet.replace(old, api)
+            new = await fleet.replace(api)
             assert fleet.retiring == [old]
             assert new.find(long.id) is long
             assert (await long.answer).status is Status.SUCCEEDED
@@ -73,5 +83,29 @@ def test_what_others_take_the_place_of_may_finish_and_what_is_taken_away_has_its
             fleet.remove(new)
             answer = await asyncio.wait_for(removed.answer, 10)
             assert (answer.status, fleet.services) == (Status.FAILED, [])
+
+    run(test)
+
+
+def test_a_setup_that_hangs_is_told_and_gives_way_to_a_later_one(tmp_path):
+    async def test() -> None:
+        said: list[Event] = []
+        api, hanging = served(tmp_path), served(tmp_path, setup_sleep=600)
+        async with fleet_of(api, said=said, tell_seconds=0.2) as fleet:
+            old = fleet.services[0]
+            await old.pool.wait_settled()
+            hung = asyncio.create_task(fleet.replace(hanging))
+            await until(lambda: any("model: the new workers are still setting up after 0.4 s" in event.message for event in said))
+            async with asyncio.timeout(1), fleet.turn:
+                assert fleet.services == [old]
+            new = await fleet.replace(api)
+            assert fleet.services == [new]
+            with pytest.raises(SupersededError):
+                await hung
+            again = asyncio.create_task(fleet.replace(hanging))
+            await asyncio.sleep(0.1)
+            fleet.remove(new)
+            with pytest.raises(SupersededError):
+                await again
 
     run(test)

@@ -106,17 +106,16 @@ class Control:
         Raises:
             RefusedRequestError: if there is no such API, or the new workers' setup fails; the old ones serve on then.
         """
-        async with self.fleet.turn:
-            service = self.fleet.find(name)
-            if service is None:
-                self._check(name)
-                raise RefusedRequestError(f"{name} has no workers that wait")
-            try:
-                new = await self.fleet.replace(service, service.api)
-            except NotReadyError as error:
-                raise RefusedRequestError(f"{name} is not refreshed, its old workers serve on: {_first_line(str(error))}") from error
-            if not can_serve(new):
-                raise RefusedRequestError(f"{name} cannot serve: {_first_line(failure_text(new.pool))}")
+        service = self.fleet.find(name)
+        if service is None:
+            self._check(name)
+            raise RefusedRequestError(f"{name} has no workers that wait")
+        try:
+            new = await self.fleet.replace(service.api)
+        except NotReadyError as error:
+            raise RefusedRequestError(f"{name} is not refreshed, its old workers serve on: {_first_line(str(error))}") from error
+        if not can_serve(new):
+            raise RefusedRequestError(f"{name} cannot serve: {_first_line(failure_text(new.pool))}")
 
     async def delete(self, name: str) -> None:
         """Stop serving an API or a splitter; its jobs are stopped, too.

@@ -22,20 +22,36 @@ class NotReadyError(Exception):
         self.brief = brief
 
 
+class SupersededError(NotReadyError):
+    """New workers were given up before they were ready: later ones were asked for, or the API is served no more."""
+
+    def __init__(self) -> None:
+        message = "its new workers were given up before they were ready"
+        super().__init__(message, message)
+
+
 class Fleet:
     """See the module. ``services`` is the server's own list, which is changed in place; ``make`` makes a service of an API.
 
-    Whoever changes what is served holds ``turn`` meanwhile. ``on_replaced`` is called with the old and the new service when one takes the
-    place of another, before the old one stops taking predictions. Times are in seconds.
+    Whoever changes what is served holds ``turn`` meanwhile, and not while workers are set up, which may take for ever. ``on_replaced`` is
+    called with the old and the new service when one takes the place of another, before the old one stops taking predictions. Times are
+    in seconds; every ``tell_seconds`` the user hears of a setup that is not over.
     """
 
     def __init__(
-        self, services: list[PredictionService], make: Callable[[ServedApi], PredictionService], *, drain_seconds: float = 30.0
+        self,
+        services: list[PredictionService],
+        make: Callable[[ServedApi], PredictionService],
+        *,
+        drain_seconds: float = 30.0,
+        tell_seconds: float = 30.0,
     ) -> None:
         self.services, self.make = services, make
         self.turn = asyncio.Lock()
         self.on_replaced: list[Callable[[PredictionService, PredictionService], None]] = []
-        self._drain_seconds = drain_seconds
+        self._drain_seconds, self._tell_seconds = drain_seconds, tell_seconds
+        self._coming: dict[str, asyncio.Event] = {}
+        self._replacing: set[asyncio.Task[Any]] = set()
         self._retiring: dict[asyncio.Task[None], PredictionService] = {}
 
     @property
@@ -47,36 +63,67 @@ class Fleet:
         """The service of an API."""
         return next((service for service in self.services if service.api.name == name), None)
 
-    async def replace(self, old: PredictionService, api: ServedApi) -> PredictionService:
-        """Serve by new workers. The old ones serve until these are ready, and finish what they have begun.
+    async def replace(self, api: ServedApi) -> PredictionService:
+        """Serve an API by new workers. The old ones serve until these are ready, and finish what they have begun.
 
         Raises:
             NotReadyError: if the setup of the new ones fails and the old ones can serve on; nothing has changed then.
+            SupersededError: if these are not wanted any more; see `give_up`.
         """
-        new = self.make(api)
+        self.give_up(api.name)
+        given_up = self._coming[api.name] = asyncio.Event()
+        new, task = self.make(api), asyncio.current_task()
+        assert task is not None
+        self._replacing.add(task)
         try:
-            await self._settle(new, must=can_serve(old))
+            await self._settle(new, given_up)
+            async with self.turn:
+                self._take_place(new, given_up)
         except BaseException:
             await asyncio.shield(asyncio.ensure_future(new.stop()))
             raise
+        finally:
+            self._replacing.discard(task)
+            if self._coming.get(api.name) is given_up:
+                del self._coming[api.name]
+        return new
+
+    def give_up(self, name: str) -> None:
+        """Want the workers no more that are to take the place of an API's."""
+        coming = self._coming.pop(name, None)
+        if coming is not None:
+            coming.set()
+
+    async def _settle(self, new: PredictionService, given_up: asyncio.Event) -> None:
+        try:
+            await new.start()
+        except LadingError as error:
+            raise NotReadyError(str(error), str(error)) from error
+        ends = [asyncio.ensure_future(new.pool.wait_settled()), asyncio.ensure_future(given_up.wait())]
+        seconds, name = 0.0, new.api.name
+        try:
+            while not (await asyncio.wait(ends, timeout=self._tell_seconds, return_when=asyncio.FIRST_COMPLETED))[0]:
+                seconds += self._tell_seconds
+                new.log.say("info", f"{name}: the new workers are still setting up after {seconds:g} s", api=name)
+        finally:
+            for end in ends:
+                end.cancel()
+
+    def _take_place(self, new: PredictionService, given_up: asyncio.Event) -> None:
+        old = self.find(new.api.name)
+        if old is None or given_up.is_set():
+            raise SupersededError
+        if new.pool.health() is Health.SETUP_FAILED and can_serve(old):
+            raise NotReadyError(failure_text(new.pool), failure_brief(new.pool))
         self.services[self.services.index(old)] = new
         new.succeed(old)
         for told in self.on_replaced:
             told(old, new)
         self.retire(old)
-        return new
-
-    async def _settle(self, new: PredictionService, *, must: bool) -> None:
-        try:
-            await new.start()
-        except LadingError as error:
-            raise NotReadyError(str(error), str(error)) from error
-        await new.pool.wait_settled()
-        if must and new.pool.health() is Health.SETUP_FAILED:
-            raise NotReadyError(failure_text(new.pool), failure_brief(new.pool))
 
     def remove(self, service: PredictionService) -> None:
         """Serve an API no more. What it has begun may finish while there is time."""
+        self.give_up(service.api.name)
         self.services.remove(service)
         self._begin_retiring(service, self._drain_seconds)
 
@@ -101,11 +148,11 @@ class Fleet:
             await asyncio.shield(asyncio.ensure_future(service.stop()))
 
     async def close(self) -> None:
-        """End at once what was retired and still works."""
-        retiring: list[Any] = list(self._retiring)
-        for task in retiring:
+        """End at once what was retired and still works, and what is not ready yet."""
+        working: list[Any] = [*self._retiring, *self._replacing]
+        for task in working:
             task.cancel()
-        await asyncio.gather(*retiring, return_exceptions=True)
+        await asyncio.gather(*working, return_exceptions=True)
 
 
 async def _finished(service: PredictionService, seconds: float | None) -> bool:

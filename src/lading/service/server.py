@@ -382,7 +382,7 @@ class _Server:
             self._reroute(app)
             await self._open_grpc(app)
 
-        await Reloader(source, self.fleet, self.log, reroute, self._report_setup).run()
+        await Reloader(source, self.fleet, self.log, self.spec, reroute=reroute, report=self._report_setup).run()
 
     def _renew_training(self) -> None:
         """The next training runs what there is now; one that runs goes on."""
@@ -407,6 +407,8 @@ class _Server:
         from lading.service.fleet import failure_brief, failure_text  # noqa: PLC0415 - after the workers
 
         await service.pool.wait_settled()
+        if service.draining:
+            return  # it was ended before it was ready
         setup, name = service.pool.setup, service.api.name
         if self.tracing is not None:
             self.tracing.set_up(setup)
