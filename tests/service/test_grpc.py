@@ -680,6 +680,14 @@ def test_a_file_that_protoc_refuses_is_told_with_its_line(tmp_path, text, line, 
     assert message in problem.what
 
 
+def test_a_compiler_that_does_not_end_is_told(tmp_path):
+    (tmp_path / "a.proto").write_text('syntax = "proto3";\n')
+    with pytest.raises(LadingError) as told:
+        compile_proto(tmp_path, "a.proto", seconds=0.001)
+    (problem,) = told.value.problems
+    assert (problem.rule, problem.what) == ("proto-timeout", "a.proto was not compiled within 0.001 s.")
+
+
 def test_what_has_to_be_installed_is_named(tmp_path):
     (tmp_path / "a.proto").write_text('syntax = "proto3";')
     code = (

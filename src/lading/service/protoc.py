@@ -17,13 +17,13 @@ _PLACE = re.compile(r"^(?P<file>[^\s:]+\.proto):(?P<line>\d+):\d+: (?P<what>.*)"
 _SECONDS = 60
 
 
-def compile_proto(root: Path, path: str) -> bytes:
+def compile_proto(root: Path, path: str, seconds: float = _SECONDS) -> bytes:
     """The ``FileDescriptorSet`` of a project's file and of all that it imports, as bytes.
 
-    Files are found from the project's root and from the file's own folder.
+    Files are found from the project's root and from the file's own folder. The compiler has so many ``seconds``.
 
     Raises:
-        LadingError: if the packages that gRPC needs are not installed, or the file is not right.
+        LadingError: if the packages that gRPC needs are not installed, the file is not right, or the compiler does not end.
     """
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         raise LadingError(_not_installed(path))
@@ -31,14 +31,17 @@ def compile_proto(root: Path, path: str) -> bytes:
         made = Path(folder) / "descriptors"
         places = dict.fromkeys([root, (root / path).parent])
         command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{place}" for place in places), "--include_imports"]
-        told = subprocess.run(
-            [*command, f"--descriptor_set_out={made}", str(root / path)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
+        try:
+            told = subprocess.run(
+                [*command, f"--descriptor_set_out={made}", str(root / path)],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LadingError(_slow(path, seconds)) from error
         if told.returncode:
             raise LadingError(_wrong(path, told.stderr.replace(f"{root}/", "")))
         return made.read_bytes()
@@ -51,6 +54,16 @@ def _not_installed(path: str) -> Problem:
         origin=Origin(path),
         why="gRPC's packages are an extra: most projects do without.",
         instead="Install lading[grpc], for example with `uv tool install 'lading[grpc]'`.",
+    )
+
+
+def _slow(path: str, seconds: float) -> Problem:
+    return Problem(
+        rule="proto-timeout",
+        what=f"{path} was not compiled within {seconds:g} s.",
+        origin=Origin(path),
+        why="The machine has too much to do, or a file that it imports is where reading takes for ever.",
+        instead="Try again.",
     )
 
 
