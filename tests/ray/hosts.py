@@ -14,21 +14,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.ray import cluster
+
 LADING_VARIABLE = "LADING_TEST_CLUSTER"
+_OWN = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""The words before a command that give it processes and mounts of its own."""
 
 
 def missing() -> str | None:
     """Why there can be no such hosts here; None if there can."""
     if os.environ.get(LADING_VARIABLE) != "1":
         return f"three hosts in network namespaces take minutes: set {LADING_VARIABLE}=1"
+    if (reason := cluster.missing()) is not None:
+        return reason
     if os.geteuid() != 0:
         return "only root may make network namespaces"
     programs = [name for name in ("ip", "unshare", "nsenter", "redis-server") if shutil.which(name) is None]
     if programs:
         return f"{', '.join(programs)} is missing: apt-get install iproute2 util-linux redis-server"
-    probe = subprocess.run(["ip", "netns", "add", "lading-probe"], capture_output=True, text=True, check=False)
-    subprocess.run(["ip", "netns", "delete", "lading-probe"], capture_output=True, check=False)
-    return f"there are no network namespaces here: {probe.stderr.strip()}" if probe.returncode else None
+    network = Network()
+    try:
+        with network:
+            subprocess.run([*network.host("p").inside, *_OWN, "true"], check=True, capture_output=True)
+    except subprocess.CalledProcessError as error:
+        network.__exit__()
+        return f"there are no network namespaces here: {' '.join(error.cmd)}: {error.stderr.decode().strip()}"
+    return None
 
 
 def ip(*words: str) -> None:
@@ -66,6 +77,7 @@ class Network:
         """A new host."""
         made = Host(self, name, f"{self.net}.{len(self.hosts) + 2}")
         self.hosts.append(made)
+        made.connect(self)
         return made
 
 
@@ -78,10 +90,13 @@ class Host:
         self.folder.mkdir()
         self.process: subprocess.Popen[bytes] | None = None
         self._outer = f"{self.name}v"
+
+    def connect(self, network: Network) -> None:
+        """Make its network, with a link to the bridge."""
         ip("netns", "add", self.name)
         ip("link", "add", self._outer, "type", "veth", "peer", "name", "eth0", "netns", self.name)
         ip("link", "set", self._outer, "master", network.bridge, "up")
-        for words in (("address", "add", f"{address}/24", "dev", "eth0"), ("link", "set", "eth0", "up"), ("link", "set", "lo", "up")):
+        for words in (("address", "add", f"{self.address}/24", "dev", "eth0"), ("link", "set", "eth0", "up"), ("link", "set", "lo", "up")):
             ip("-n", self.name, *words)
         ip("-n", self.name, "route", "add", "default", "via", network.address)
 
@@ -92,7 +107,7 @@ class Host:
 
     def start(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         """Start a program with all that it will start, as the host's first process."""
-        words = [*self.inside, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *command]
+        words = [*self.inside, *_OWN, *command]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 words, env=dict(environ), stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
