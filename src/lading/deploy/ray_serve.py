@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -14,6 +15,7 @@ from lading.model.files import content_hash
 from lading.model.problems import ExitCode, LadingError, Problem
 
 _REACH_SECONDS = 10.0
+_AGENT_SECONDS = 60.0
 
 
 def ask(made: Iterable[Application]) -> None:
@@ -126,11 +128,17 @@ def log_of(actor: str, *, follow: bool) -> Iterator[str]:
     wanted: dict[str, str] = {"actor_id": actor, "suffix": "err", "lines": "-1"}
     address = f"{page}/api/v0/logs/{'stream' if follow else 'file'}"
     headers = get_auth_headers_if_auth_enabled({})
-    with telling(), requests.get(address, wanted, stream=True, headers=headers, timeout=(_REACH_SECONDS, None)) as answer:
-        if answer.status_code != HTTPStatus.OK:
-            raise RayStateApiException(answer.text)
-        for line in answer.iter_lines(chunk_size=1 << 16):
-            yield line.decode(errors="replace")
+    until = time.monotonic() + _AGENT_SECONDS
+    while True:
+        with telling(), requests.get(address, wanted, stream=True, headers=headers, timeout=(_REACH_SECONDS, None)) as answer:
+            if answer.status_code == HTTPStatus.OK:
+                for line in answer.iter_lines(chunk_size=1 << 16):
+                    yield line.decode(errors="replace")
+                return
+            # A node's agent, which reads its logs, starts a while after the node.
+            if "Agent for node" not in answer.text or time.monotonic() > until:
+                raise RayStateApiException(answer.text)
+        time.sleep(1.0)
 
 
 def api_status(application: Application, told: Mapping[str, Any] | None) -> ApiStatus:
