@@ -108,6 +108,7 @@ HANDLER = """
                     yield Answer(text=letter)
             finally:
                 self.closed += 1
+                print("spelt", payload.text)
 
         def Join(self, payload):
             texts = [one.text for one in payload]
@@ -585,6 +586,20 @@ def test_no_folder_stays(tmp_path, number):
         assert list(folder.glob("lading-*/grpc"))
         server.stop(number)
         wait_until(lambda: not list(folder.glob("lading-*")), list(folder.glob("lading-*")))
+
+
+def test_a_client_that_leaves_ends_the_stream_of_workers_that_others_have_taken_the_place_of(tmp_path):
+    _project(tmp_path)
+    with running(tmp_path, apis=[_texts(tmp_path)]) as server:
+        server.wait_for("READY")
+        token = json.loads((tmp_path / "jobs" / "server.json").read_text())["token"]
+        client = Client(server.port)
+        stream = client.call("Spell", "unary_stream")(client.ask("long" * 10, pause={"nanos": 200_000_000}))
+        assert next(stream).text == "l"
+        assert OurClient(server.url, token=token).refresh("my-texts")["message"] == "refreshed my-texts"
+        stream.cancel()
+        server.wait_for_talk("spelt long", seconds=4)
+        client.channel.close()
 
 
 def test_an_api_is_started_anew_and_taken_away_while_a_client_is_connected(tmp_path):

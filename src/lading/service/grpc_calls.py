@@ -99,12 +99,13 @@ class GrpcRoutes:
         """Any call with a stream on one side, or on both. Returns the answer of a method that gives a single one."""
         call = self._call(rpc, message, context)
         call.takes_more = messages is not None
-        answers = _Answers(call, self.service)
+        service = self.service  # the routes may be another's when the client leaves
+        answers = _Answers(call, service)
         feeding = None if messages is None else asyncio.create_task(answers.feed(messages))
         result: Result | Exception
         try:
             with self._held(len(message)):
-                self.service.begin(call)
+                service.begin(call)
                 async for first, piece in answers.pieces():
                     async with asyncio.timeout(self.patience + len(piece) / _SLOWEST):
                         await (context.send_initial_metadata(_decoded(json.loads(piece))) if first else context.write(piece))
@@ -116,7 +117,7 @@ class GrpcRoutes:
             if feeding is not None:
                 feeding.cancel()
             if call.result is None:
-                self.service.pool.cancel(call)
+                service.pool.cancel(call)
         return await self._answered(result, context)
 
     def _call(self, rpc: str, message: bytes, context: Any) -> Call:
