@@ -59,7 +59,7 @@ def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
     from lading.environments.interpreters import find_interpreters
     from lading.images.media import Compression
     from lading.images.recipe import DEFAULT_USER, EnvironmentRecipe, Recipe
-    from lading.images.reference import parse_reference
+    from lading.images.reference import check_name
 
     if not project.config.apis:
         raise LadingError(_nothing_to_serve(project.config.path))
@@ -76,7 +76,7 @@ def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
     base, decision = _base(locked, project, asked)
     system = tuple(dict.fromkeys(name for one in locked for name in one.planned.plan.system_packages))
     decisions = tuple(decision for one in locked for decision in one.lock.decisions)
-    title = parse_reference(asked.name).repository.rpartition("/")[2]
+    title = check_name(asked.name, Origin("-t")).repository.rpartition("/")[2]
     service = _service(environments, locked, project, title)
     return Recipe(
         title=title,

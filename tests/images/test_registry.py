@@ -68,6 +68,21 @@ def test_what_is_no_name_is_refused(text: str) -> None:
     assert caught.value.problems[0].rule == "image-name-invalid"
 
 
+def test_nothing_is_built_or_pushed_by_a_digest(
+    build: Callable[..., Any], lading: Command, project: Path, registry: RunningRegistry
+) -> None:
+    """It would have become ``latest``, whatever that was."""
+    name = f"{registry.host}/pinned/model@sha256:{'0' * 64}"
+    refused = lading("build", project, "-t", name, "--json", check=False).data["problems"][0]
+    assert refused["rule"] == "image-name-invalid"
+    assert f"{registry.host}/pinned/model:v1" in refused["instead"]
+    build(project, "-t", "unpinned:v1")
+    pushed = lading("push", "unpinned:v1", name, "--json", check=False).data["problems"][0]
+    assert pushed["rule"] == "image-name-invalid"
+    with Registry(parse_reference(f"{registry.host}/pinned/model")) as asked:
+        assert asked.digest_of("latest") is None
+
+
 def test_the_store_keeps_names_as_they_were_given() -> None:
     assert [local_name(name) for name in ("a", "a:b", "x/a", "ghcr.io/x/a:b")] == ["a:latest", "a:b", "x/a:latest", "ghcr.io/x/a:b"]
 

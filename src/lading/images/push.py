@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from lading.images.manifest import make_index
 from lading.images.media import CONFIG, INDEX, MANIFEST, Blobs, Descriptor, Image, digest_of
-from lading.images.reference import Reference, parse_reference
+from lading.images.reference import Reference, check_name
 from lading.images.registry import Registry
 from lading.images.store import Store
 from lading.model.events import Event, Phase, Reporter, silent
@@ -33,7 +33,7 @@ class Pushing:
         Raises:
             LadingError: if the registry refuses, or cannot be reached.
         """
-        target = parse_reference(reference, Origin("-t"))
+        target = check_name(reference, Origin("-t"))
         blobs = list(_blobs(images).items())
         self._total = sum(descriptor.size for descriptor, _ in blobs)
         self.reporter(Event(step=STEP, phase=Phase.STARTED, message=str(target)))

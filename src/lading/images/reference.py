@@ -73,6 +73,26 @@ def parse_reference(text: str, origin: Origin | None = None) -> Reference:
     return Reference(registry=registry, repository=repository, tag=tag or "latest", digest=digest or None)
 
 
+def check_name(text: str, origin: Origin | None = None) -> Reference:
+    """A name that an image can be given, taken apart: one with a digest is that of an image that is there already.
+
+    Raises:
+        LadingError: if it is none.
+    """
+    reference = parse_reference(text, origin)
+    if reference.digest:
+        raise LadingError(
+            Problem(
+                rule="image-name-invalid",
+                what=f'"{text}" cannot be the name of a new image.',
+                origin=origin,
+                why="A digest says what is in an image, and nobody knows that of one before it is made.",
+                instead=f"Write a tag: {text.partition('@')[0]}{'' if ':' in text.partition('@')[0].rpartition('/')[2] else ':v1'}.",
+            )
+        )
+    return reference
+
+
 def local_name(text: str) -> str:
     """The spelling under which the local store keeps a name: with a tag, and a host only where one was given.
 
