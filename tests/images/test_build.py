@@ -94,7 +94,20 @@ def test_what_is_installed_is_what_uv_installs(layout: Path, lading: Command, pr
 _NOTES = ("RECORD", "INSTALLER", "REQUESTED", "uv_cache.json", "uv_build.json", "direct_url.json")
 
 
-def test_an_unreadable_project_of_a_colleague_is_readable_in_the_image(layout: Path) -> None:
+def test_a_project_that_only_its_owner_can_read_is_readable_in_the_image(
+    lading: Command, project: Path, base: Path, tmp_path: Path
+) -> None:
+    for path in [*write(project, {"data/table.csv": "1\n"}).rglob("*"), project]:
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    layout = tmp_path / "image"
+    lading("build", project, "-t", "my-model:v1", "--base", base, "-o", f"oci:{layout}")
+    own = files_of(layout, manifest_of(layout)["layers"][-1]["digest"])
+    assert {path: own[path].mode for path in ("src", "src/data", "src/data/table.csv", "src/predict.py")} == {
+        "src": 0o755,
+        "src/data": 0o755,
+        "src/data/table.csv": 0o644,
+        "src/predict.py": 0o644,
+    }
     for layer in manifest_of(layout)["layers"]:
         for entry in files_of(layout, layer["digest"]).values():
             assert (
@@ -103,6 +116,17 @@ def test_an_unreadable_project_of_a_colleague_is_readable_in_the_image(layout: P
                 or entry.name.startswith(("usr", "etc", "root", "proc", "sys"))
             ), entry.name
             assert (entry.uid, entry.gid) == (0, 0)
+
+
+def test_a_file_whose_name_is_no_utf_8_is_in_the_image_under_its_name(lading: Command, project: Path, base: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.txt")
+    try:
+        (project / name).write_text("x")
+    except OSError as error:
+        pytest.skip(f"this file system takes no such name: {error}")
+    layout = tmp_path / "image"
+    lading("build", project, "-t", "my-model:v1", "--base", base, "-o", f"oci:{layout}")
+    assert f"src/{name}" in files_of(layout, manifest_of(layout)["layers"][-1]["digest"])
 
 
 def test_labels_annotations_and_the_bill_of_materials(layout: Path) -> None:

@@ -13,12 +13,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import httpx
 import pytest
 
+from lading.images.running import rootfs
 from lading.images.store import Store
+from lading.images.stored import load
+from lading.model.records import replace
 from tests.images.support import PREDICTOR, PROJECT, Command, container, free_port, podman, which, write
 
 Build = Callable[..., Any]
@@ -45,6 +48,32 @@ def loaded(lading: Command, project: Path, base: Path, tmp_path: Path, podman_en
     lading("build", project, "-t", "my-model:v1", "--base", base, "-o", f"docker-archive:{archive}")
     podman(podman_environ, "load", "-q", "-i", str(archive))
     return "my-model:v1"
+
+
+def test_an_image_is_unpacked_by_two_processes_at_once(build: Build, project: Path, tmp_path: Path, lading: Command) -> None:
+    """One that comes while another unpacks finds nothing half done, and neither takes anything from the other."""
+    build(project, "-t", "my-model:v1")
+    store = Store(lading.home / "images")
+    (image,) = load("my-model:v1", store=store)
+    place = store.root / "rootfs" / image.digest.removeprefix("sha256:")
+    seen: list[bool] = []
+
+    class Meanwhile:
+        """Blobs, while whose second layer is asked for another process unpacks the same image."""
+
+        def open(self, digest: str) -> BinaryIO:
+            if digest == image.layers[1].descriptor.digest:
+                seen.append(place.exists())
+                assert rootfs(image, store) == place
+                (place / "in-use").touch()
+            return store.open(digest)
+
+    assert rootfs(replace(image, blobs=Meanwhile()), store) == place
+    assert seen == [False]
+    assert (place / "in-use").exists()
+    assert (place / "src/predict.py").read_text() == PREDICTOR
+    assert place.stat().st_mode & 0o777 == 0o755
+    assert not list((store.root / "work").iterdir())
 
 
 def test_a_container_serves_read_only_as_nobody_and_drains(loaded: str, podman_environ: dict[str, str]) -> None:

@@ -174,12 +174,21 @@ def rootfs(image: Image, store: Store) -> Path:
         LadingError: if it cannot be written.
     """
     place = store.root / "rootfs" / image.digest.removeprefix("sha256:")
-    if not (place / ".complete").exists():
-        shutil.rmtree(place, ignore_errors=True)
-        unpack(image.blobs, image.layers, place)
-        for name in ("proc", "dev", "sys", "tmp"):
-            (place / name).mkdir(exist_ok=True)
-        (place / ".complete").touch()
+    if not place.exists():
+        store.prepare()
+        aside = Path(tempfile.mkdtemp(dir=store.root / "work"))
+        try:
+            unpack(image.blobs, image.layers, aside)
+            for name in ("proc", "dev", "sys", "tmp"):
+                (aside / name).mkdir(exist_ok=True)
+            aside.chmod(0o755)
+            place.parent.mkdir(exist_ok=True)
+            aside.rename(place)
+        except OSError:
+            if not place.exists():  # else another process was faster
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     touch(place)
     return place
 

@@ -55,6 +55,6 @@ def fold_hashes(parts: Iterable[str]) -> str:
     """One SHA-256 over several texts in their order; no two different sequences fold alike."""
     digest = hashlib.sha256()
     for part in parts:
-        encoded = part.encode()
+        encoded = part.encode("utf-8", "surrogatepass")  # a file's name may be no UTF-8
         digest.update(b"%d:" % len(encoded) + encoded)
     return digest.hexdigest()
