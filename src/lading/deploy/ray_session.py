@@ -82,9 +82,21 @@ def telling() -> Iterator[None]:
         raise LadingError(_failed(error)) from error
 
 
+def _talk_apart(ray: Any) -> None:
+    """Have what the cluster says of its nodes go to standard error: Ray prints it among our data, whatever ``log_to_driver`` says."""
+    worker = ray._private.worker  # noqa: SLF001 -- there is no public way
+    show = worker.print_to_stdstream
+
+    def told(data: Mapping[str, Any], **more: Any) -> None:
+        show({**data, "is_err": True}, **more)
+
+    worker.print_to_stdstream = told
+
+
 def _connect(ray: Any, address: str) -> None:
     _check_reached(address)
     own = {"env_vars": {HA_PROXY: "1", "RAY_USAGE_STATS_ENABLED": "0"}}
+    _talk_apart(ray)
     try:
         with _unheard():
             ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, runtime_env=own)
