@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from lading.client import Client
 from lading.model.events import Event
+from lading.model.problems import LadingError
 from lading.model.service import ServedApi, WorkerSpec
 from lading.service.calls import Call, Status
 from lading.service.fleet import Fleet, SupersededError
 from lading.service.log import ServiceLog
 from lading.service.prediction import PredictionService
+from tests.jobs import support as cortex
 from tests.service.support import STANDIN, worker
 
 
@@ -109,3 +114,38 @@ def test_a_setup_that_hangs_is_told_and_gives_way_to_a_later_one(tmp_path):
                 await again
 
     run(test)
+
+
+HANGS = """
+    import os, time
+
+    class PythonPredictor:
+        def __init__(self, config):
+            while os.path.exists("hang-%s" % config["name"]):
+                time.sleep(0.05)
+
+        def predict(self, payload):
+            return "here"
+"""
+
+
+def test_what_is_asked_for_while_a_refresh_hangs_is_done_and_a_signal_ends_the_server(tmp_path):
+    names = ("one", "two")
+    apis = [cortex.api(tmp_path, name, "RealtimeAPI", HANGS, config={"name": name}) for name in names]
+    with cortex.running(tmp_path, apis=apis) as server, ThreadPoolExecutor() as threads:
+        server.wait_for("READY")
+        client = Client(server.url, token=json.loads((tmp_path / "jobs" / "server.json").read_text())["token"])
+        for name in names:
+            (tmp_path / f"hang-{name}").touch()
+        hanging = {name: threads.submit(client.refresh, name) for name in names}
+        time.sleep(0.5)
+        assert client.delete_api("one")["message"] == "deleted one"
+        with pytest.raises(LadingError, match="its new workers were given up before they were ready"):
+            hanging["one"].result(5)
+        assert not hanging["two"].done()
+        began = time.monotonic()
+        server.process.terminate()
+        with pytest.raises(LadingError, match="its new workers were given up before they were ready"):
+            hanging["two"].result(5)
+        assert server.process.wait(10) == 0
+        assert time.monotonic() - began < 8

@@ -430,6 +430,8 @@ class _Server:
             self.log.say("info", f"stopping: {running} predictions may finish within {self.spec.drain_seconds:g} s")
         for service in self._all:
             service.draining = True
+        for service in self.services:
+            self.fleet.give_up(service.api.name)  # who has asked for it waits for an answer
         self.http.should_exit = True
         loop = asyncio.get_running_loop()
         until = loop.time() + self.spec.drain_seconds
