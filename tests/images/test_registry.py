@@ -9,6 +9,8 @@ import io
 import json
 import shutil
 import socket
+import ssl
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ import pytest
 
 from lading.images import registry as registry_module
 from lading.images.base import load_base
+from lading.images.credentials import Login, find_login
 from lading.images.interpreters import host_platform
 from lading.images.media import Descriptor, digest_of
 from lading.images.reference import local_name, parse_reference
@@ -28,8 +31,9 @@ from lading.images.store import Store
 from lading.images.wire import find_proxy
 from lading.model.problems import LadingError
 from lading.model.records import replace
+from lading.model.secrets import Secret
 from tests.images import support
-from tests.images.support import Command, RunningRegistry, podman
+from tests.images.support import Command, RunningRegistry, podman, which, write
 
 
 class Memory:
@@ -201,6 +205,79 @@ def test_a_registry_with_a_password(lading: Command, build: Callable[..., Any], 
         assert again.data["there"] > 3
 
 
+@pytest.mark.parametrize(
+    ("registry", "asked"), [("123.dkr.ecr.example.com", "123.dkr.ecr.example.com"), ("docker.io", "https://index.docker.io/v1/")]
+)
+def test_a_helper_for_everything_is_asked_though_no_login_is_noted(tmp_path: Path, registry: str, asked: str) -> None:
+    """As ``docker-credential-ecr-login``, which needs no ``docker login`` before."""
+    script = f'#!/bin/sh\n[ "$(cat)" = {asked} ] && echo \'{{"Username": "AWS", "Secret": "word"}}\'\n'
+    write(tmp_path, {"bin/docker-credential-test": script, "docker/config.json": '{"credsStore": "test"}'})
+    (tmp_path / "bin/docker-credential-test").chmod(0o755)
+    environ = {"DOCKER_CONFIG": str(tmp_path / "docker"), "PATH": f"{tmp_path / 'bin'}:{support.SBIN}", "HOME": str(tmp_path)}
+    login = find_login(parse_reference(f"{registry}/team/model:v1"), environ)
+    assert login is not None
+    assert (login.user, login.password.reveal()) == ("AWS", "word")
+
+
+@pytest.mark.parametrize("content", ['{"auths": {"example.com": {"auth": "a"}}}', '{"auths": {"example.com": {"auth": 5}}}'])
+def test_a_login_that_cannot_be_read_is_named(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path, {"auth.json": content}) / "auth.json"
+    with pytest.raises(LadingError) as caught:
+        find_login(parse_reference("example.com/model:v1"), {"REGISTRY_AUTH_FILE": str(path), "HOME": str(tmp_path)})
+    (problem,) = caught.value.problems
+    assert (problem.rule, str(problem.origin)) == ("registry-login-unreadable", str(path))
+
+
+@pytest.mark.parametrize("content", ['{"auths": ["x"]}', '{"auths": {"example.com": "x"}}', '{"credHelpers": "x"}', "[]", "{"])
+def test_a_file_without_logins_gives_none(tmp_path: Path, content: str) -> None:
+    path = write(tmp_path, {"auth.json": content}) / "auth.json"
+    assert find_login(parse_reference("example.com/model:v1"), {"REGISTRY_AUTH_FILE": str(path), "HOME": str(tmp_path)}) is None
+
+
+class _Secure(ThreadingHTTPServer):
+    """HTTPS and HTTP on one port, told apart by the first byte."""
+
+    context: ssl.SSLContext
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        client, address = super().get_request()
+        return (self.context.wrap_socket(client, server_side=True) if client.recv(1, socket.MSG_PEEK) == b"\x16" else client), address
+
+
+class _Downgrading(BaseHTTPRequestHandler):
+    """Asks for a password, and sends what has it on to itself without encryption."""
+
+    heard: list[tuple[bool, str]]
+
+    def do_HEAD(self) -> None:
+        secure, login = isinstance(self.connection, ssl.SSLSocket), self.headers.get("Authorization") or ""
+        self.heard.append((secure, login))
+        self.send_response(200 if not secure else 307 if login else 401)
+        self.send_header("Location", f"http://{self.headers['Host']}{self.path}")
+        self.send_header("WWW-Authenticate", 'Basic realm="test"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
+        """Say nothing."""
+
+
+def test_a_password_is_not_sent_on_without_encryption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([which("openssl"), *made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    heard: list[tuple[bool, str]] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = type("Server", (_Secure,), {"context": context})
+    with _serving(type("Downgrading", (_Downgrading,), {"heard": heard}), server) as host:
+        login = Login("ada", Secret("wonder land"))
+        with Registry(parse_reference(f"{host}/x:v1"), login, insecure=False) as asking:
+            assert asking.has("sha256:" + "0" * 64)
+    assert [(secure, bool(sent)) for secure, sent in heard] == [(True, False), (True, True), (False, False)]
+
+
 class _Front(BaseHTTPRequestHandler):
     """In front of a registry: asks for a Bearer token whose scope fits, and passes on what has one."""
 
@@ -366,8 +443,8 @@ class _Resuming(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def _serving(handler: type[BaseHTTPRequestHandler], kind: type[ThreadingHTTPServer] = ThreadingHTTPServer) -> Iterator[str]:
+    server = kind(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

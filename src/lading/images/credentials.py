@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lading.images.reference import Reference
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.secrets import Secret
 
@@ -29,17 +31,39 @@ class Login:
 def find_login(reference: Reference, environ: Mapping[str, str] | None = None) -> Login | None:
     """The login for a registry, from ``REGISTRY_AUTH_FILE``, podman's auth.json or docker's config.json; None without one.
 
-    As in podman, a login for a repository or a part of its path wins over the registry's.
+    As in podman, a login for a repository or a part of its path wins over the registry's. A helper for all registries (``credsStore``) is
+    asked last, as docker asks it: also where no ``docker login`` was.
+
+    Raises:
+        LadingError: if the login that a file has for it cannot be read.
     """
     variables = os.environ if environ is None else environ
     names = list(_names(reference))
     for path in _files(variables):
         config = _read(path)
         for name in names:
-            login = _of(config, name, variables)
+            try:
+                login = _of(config, name, variables)
+            except (ValueError, TypeError) as error:
+                raise LadingError(_unreadable(path, name)) from error
             if login is not None:
                 return login
+        for_all = config.get("credsStore")
+        login = _ask(str(for_all), _HUB[0] if reference.registry == "docker.io" else reference.registry, variables) if for_all else None
+        if login is not None:
+            return login
     return None
+
+
+def _unreadable(path: Path, name: str) -> Problem:
+    return Problem(
+        rule="registry-login-unreadable",
+        what=f"The login for {name} cannot be read.",
+        origin=Origin(str(path)),
+        why='Its "auth" is not the base64 of USER:PASSWORD.',
+        instead=f"Log in anew with `podman login {name}` or `docker login {name}`, or take the entry out.",
+        code=ExitCode.NETWORK,
+    )
 
 
 def _names(reference: Reference) -> Iterable[str]:
@@ -70,17 +94,22 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _of(config: Mapping[str, Any], name: str, environ: Mapping[str, str]) -> Login | None:
-    helpers, store = config.get("credHelpers") or {}, config.get("credsStore")
-    entry = (config.get("auths") or {}).get(name)
+    helpers, entry = _table(config, "credHelpers"), _table(config, "auths").get(name)
     if name in helpers:
-        return _ask(helpers[name], name, environ)
+        return _ask(str(helpers[name]), name, environ)
     if isinstance(entry, dict) and entry.get("auth"):
         user, _, password = base64.b64decode(entry["auth"]).decode("utf-8", "replace").partition(":")
         token = entry.get("identitytoken")
         return Login("", Secret(token)) if token else Login(user, Secret(password.strip("\0")))
     if isinstance(entry, dict) and entry.get("username"):
         return Login(str(entry["username"]), Secret(str(entry.get("password", ""))))
-    return _ask(store, name, environ) if store and isinstance(entry, dict) else None
+    store = config.get("credsStore")
+    return _ask(str(store), name, environ) if store and isinstance(entry, dict) else None
+
+
+def _table(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = config.get(key)
+    return table if isinstance(table, dict) else {}
 
 
 def _ask(helper: str, name: str, environ: Mapping[str, str]) -> Login | None:

@@ -135,10 +135,9 @@ class Wire:
             if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 break
             target = urljoin(url, answer.header("location"))
-            kept = (
-                headers if urlsplit(target).netloc == urlsplit(url).netloc else {k: v for k, v in headers.items() if k != "Authorization"}
-            )
-            url, headers = target, kept
+            if not _may_know(url, target):
+                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+            url = target
             answer = self._once(method, url, headers, body, length, sink)
         return answer
 
@@ -208,6 +207,12 @@ class Wire:
         for connection in self._local.__dict__.pop("connections", {}).values():
             with contextlib.suppress(OSError):
                 connection.close()
+
+
+def _may_know(url: str, target: str) -> bool:
+    """Whether a password for one address may go to another: the same server, and not without encryption where it was encrypted."""
+    before, after = urlsplit(url), urlsplit(target)
+    return after.netloc == before.netloc and after.scheme in (before.scheme, "https")
 
 
 @dataclass(frozen=True, slots=True)
