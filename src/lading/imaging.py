@@ -36,8 +36,8 @@ _CUDA_PACKAGES = re.compile(r"nvidia-.*-cu\d+|nvidia-c\w+|jax-cuda\d+-.*")
 class BuildOptions:
     """What the user asked for of the image. ``name`` is its name, ``base`` the image below, ``user`` who containers run as.
 
-    ``compression`` is ``gzip`` or ``zstd``; ``secrets`` are files by id for build steps that mount them; ``weights`` are what `prepare_weights`
-    found.
+    ``compression`` is ``gzip`` or ``zstd``; ``secrets`` are files by id for build steps that mount them; with ``no_cache`` what such steps and
+    apt made before is made again; ``weights`` are what `prepare_weights` found.
     """
 
     name: str
@@ -47,6 +47,7 @@ class BuildOptions:
     bytecode: bool = True
     user: str | None = None
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    no_cache: bool = False
     weights: tuple[WeightSet, ...] = ()
 
 
@@ -230,15 +231,15 @@ def _config(project: pipeline.Project) -> Any:
 def _steps(project: pipeline.Project, asked: BuildOptions) -> Any:
     from lading.images.recipe import Steps
 
-    shell = None
+    scripts: dict[str, None] = {}
     for api in project.config.apis:
         named = api.dependencies.shell
         path = named.path if named else "dependencies.sh"
         if (named or str(project.config.kind) == "cortex") and project.files.read(path) is not None:
-            shell = path
+            scripts[path] = None
     targets = _mounts(project)
     after = tuple((command, targets.get(command, ())) for command in project.config.run)
-    return Steps(before=shell, after=after, secrets=asked.secrets)
+    return Steps(before=tuple(scripts), after=after, secrets=asked.secrets, again=asked.no_cache)
 
 
 def _mounts(project: pipeline.Project) -> dict[str, tuple[tuple[str, str], ...]]:

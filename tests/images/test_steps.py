@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from lading.images.folders import walk
 from lading.images.layout import Layout
 from lading.images.media import Image
 from lading.images.secrets import scan, values_of
+from lading.images.steps import read_by
 from lading.images.store import Store
 from lading.model.problems import LadingError
 from lading.model.records import replace
@@ -59,6 +61,48 @@ def test_a_script_of_cortex_runs_before_the_packages_and_once(lading: Command, s
     again = lading("build", project, "-t", "scripted:v1", "--base", shelled, "--json")
     assert again.data["digest"] == built.data["digest"]
     assert "Running build steps" not in again.err
+    write(project, {"predictor.py": CORTEX["predictor.py"] + "# changed\n"})
+    unread = lading("build", project, "-t", "scripted:v1", "--base", shelled, "--json")
+    assert unread.data["digest"] != built.data["digest"]
+    assert "Running build steps" not in unread.err
+    write(project, {"note.txt": "changed\n"})
+    lading("build", project, "-t", "scripted:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'later'}")
+    assert _files(tmp_path / "later")["opt/made/by-script"] == b"changed\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "read"),
+    [
+        ("apt-get install -y thing && rm -rf /var/lib/apt/lists/*\n", []),
+        ("# note.txt\npip install -r requirements.txt\n", ["requirements.txt"]),
+        ("bash -e ./more.sh\n", ["data/a.txt", "more.sh"]),
+        ("python -m tool\n", ["tool.py"]),
+        ("cp data/* /opt\n", ["data/a.txt"]),
+        ("cat 'note.txt'>/opt/x\n", ["note.txt"]),
+        ("pip install .\n", None),
+        ("cat *.txt\n", None),
+        ("cp -r /src /opt/copy\n", None),
+    ],
+)
+def test_a_script_depends_on_the_files_that_it_may_read(script: str, read: list[str] | None, tmp_path: Path) -> None:
+    others = dict.fromkeys(("requirements.txt", "note.txt", "data/a.txt", "tool.py", "predictor.py"), "x")
+    folder = write(tmp_path / "project", {**others, "more.sh": "cat data/a.txt\n", "dependencies.sh": script})
+    files = walk(folder, "src")
+    found = [one.path.removeprefix("src/") for one in read_by(folder / "dependencies.sh", files)]
+    assert found == ([one.path.removeprefix("src/") for one in files] if read is None else read)
+
+
+@pytest.mark.slow
+def test_the_scripts_of_several_apis_all_run_and_run_again_when_asked_to(lading: Command, shelled: Path, tmp_path: Path) -> None:
+    which("buildah")
+    api = "- name: {0}\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: predictor.py\n    dependencies: {{shell: {0}.sh}}\n"
+    scripts = {f"{name}.sh": f"mkdir -p /opt/made\necho {name} > /opt/made/{name}\n" for name in ("one", "two")}
+    project = write(tmp_path / "scripted", {**CORTEX, "cortex.yaml": api.format("one") + api.format("two"), **scripts})
+    words = ["build", project, "-t", "scripts:v1", "--base", shelled]
+    lading(*words, "-o", f"oci:{tmp_path / 'image'}")
+    assert {"opt/made/one", "opt/made/two"} <= set(_files(tmp_path / "image"))
+    assert "Running build steps" not in lading(*words).err
+    assert "Running build steps" in lading(*words, "--no-cache").err
 
 
 def test_commands_of_cog_run_after_the_packages_with_a_secret_that_leaves_no_trace(lading: Command, shelled: Path, tmp_path: Path) -> None:
@@ -372,6 +416,9 @@ def test_podman_and_docker_make_the_same_of_commands_and_scripts(
         "build", scripted, "-t", f"scripted-{engine}:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'other'}", PATH=str(tools), **variables
     )
     assert _files(tmp_path / "other")["opt/made/by-script"] == b"n\n"
+    if engine == "docker":  # whose images are those of everybody on the machine
+        tags = [words[words.index("-t") + 1] for words in map(str.split, log.read_text().splitlines()) if words[0] == "build"]
+        assert len(set(tags)) == 2
 
 
 def _without_engines(tmp_path: Path) -> str:

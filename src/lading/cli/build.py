@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--push", action="store_true", help="send the image to its registry afterwards")
     parser.add_argument("--compress", choices=("gzip", "zstd"), default="gzip", help="how layers are compressed; gzip is read everywhere")
     parser.add_argument("--no-bytecode", action="store_true", help="leave compiled modules out: smaller, and slower to start")
+    parser.add_argument("--no-cache", action="store_true", help="run build steps and apt again, even if what they made is here")
     parser.add_argument("--user", metavar="UID[:GID]", help="who the container runs as (default: 65532:65532, nobody in particular)")
     parser.add_argument("--dockerfile", action="store_true", help="print an equivalent Dockerfile, and build nothing")
 
@@ -72,6 +73,7 @@ def _build(arguments: argparse.Namespace, output: Output) -> int:
                 bytecode=not arguments.no_bytecode,
                 user=_user(arguments.user),
                 secrets=_secrets(arguments.secret, os.environ),
+                no_cache=arguments.no_cache,
                 weights=weights,
             )
             recipe = imaging.make_recipe(locked, project, one, asked)

@@ -95,9 +95,9 @@ class _Build:
         self.store.prepare()
         base = load_base(self.recipe.base, self.recipe.platform, self.store, self.reporter, offline=self.recipe.offline)
         self.base = base
-        below = self._below()
-        environments = [self._environment(one) for one in self.recipe.environments]
         files = self._project_files()
+        below = self._below(files)
+        environments = [self._environment(one) for one in self.recipe.environments]
         self.service = self._activated(environments)
         self.reporter(Event(step=STEP, phase=Phase.STARTED))
         try:
@@ -118,8 +118,8 @@ class _Build:
 
     # -- what the layers are made from
 
-    def _below(self) -> list[Layer]:
-        """System packages and a script of the project, which come before any package."""
+    def _below(self, files: ProjectFilesFound) -> list[Layer]:
+        """System packages and scripts of the project, which come before any package."""
         from lading.images import steps, system  # noqa: PLC0415 -- for the projects that have some
 
         found: list[Layer] = []
@@ -130,11 +130,9 @@ class _Build:
             layer, decision = system.system_layer(self.base, self.recipe, self.store, self.reporter)
             found.append(layer)
             self.decisions.append(decision)
-        if self.recipe.steps.before:
-            found.append(steps.script_layer(self.base, found, self.recipe, self.store, self.reporter))
-            self.decisions.append(
-                _ran("script-run-in-build-container", self.recipe.steps.before, "it may change anything below the packages")
-            )
+        for script in self.recipe.steps.before:
+            found.append(steps.script_layer(script, files.files, self.base, found, self.recipe, self.store, self.reporter))
+            self.decisions.append(_ran("script-run-in-build-container", script, "it may change anything below the packages"))
         return found
 
     def _hiding(self, folders: Sequence[str]) -> Layer:

@@ -33,9 +33,9 @@ def render(recipe: Recipe) -> str:
     if recipe.system_packages:
         names = " ".join(shlex.quote(name) for name in recipe.system_packages)
         lines.append(f"RUN apt-get update && apt-get install -y --no-install-recommends {names} && rm -rf /var/lib/apt/lists/*")
-    if recipe.steps.before:
-        program = "python" if recipe.steps.before.endswith(".py") else "bash -e"
-        lines.append(f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && {program} {shlex.quote(recipe.steps.before)}")
+    for script in recipe.steps.before:
+        program = "python" if script.endswith(".py") else "bash -e"
+        lines.append(f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && {program} {shlex.quote(script)}")
     lines += ["COPY --from=ghcr.io/astral-sh/uv:0.13 /uv /usr/local/bin/uv"]
     for environment in recipe.environments:
         lines += _environment(environment)

@@ -54,13 +54,15 @@ class EnvironmentRecipe:
 class Steps:
     """Commands that must run in a build container.
 
-    ``before`` is a script of the project that runs before the packages are there (Cortex's ``dependencies.sh``), ``after`` are commands that run after (Cog's ``run:``), each with the secrets that it mounts
-    (id and target); ``secrets`` are files with their values by id.
+    ``before`` are scripts of the project that run before the packages are there (Cortex's ``dependencies.sh``), ``after`` commands that run
+    after (Cog's ``run:``), each with the secrets that it mounts (id and target); ``secrets`` are files with their values by id. ``again``:
+    they run even if the layer that they made is here.
     """
 
-    before: str | None = None
+    before: tuple[str, ...] = ()
     after: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
     secrets: Mapping[str, Path] = field(default_factory=dict)
+    again: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.before or self.after)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import tarfile
 import tempfile
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -18,7 +20,7 @@ from typing import IO
 from lading.images.archive import Archive
 from lading.images.base import Base, copy_entry
 from lading.images.engines import Engine, find_engine, network_variables
-from lading.images.folders import file_digest
+from lading.images.folders import Found, digest_found, file_digest
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.manifest import Settings, make_config, make_manifest
@@ -37,7 +39,10 @@ from lading.resolvers.process import run
 STEP = "Running build steps"
 _ENGINES = ("buildah", "podman", "docker")
 _CERTIFICATES = "/run/lading/ca.pem"
-_UNDER, _DONE = "lading-steps:under", "lading-steps:done"
+_TEXT = 256 * 1024
+"""Smaller files (bytes) that a script names are looked into for further names."""
+_BETWEEN_WORDS = re.compile(r"[\s\"'`=;:,(){}<>|&]+")
+_TAKES_ALL = re.compile(r"\.{1,2}/?|/src/?|\$PWD/?|(?:\./|/src/)?[^/$]*[*?][^/]*")
 # What running a command leaves and no container needs; it would also be different each time.
 _LEFT_OUT = (
     "var/log/",
@@ -51,18 +56,41 @@ _LEFT_OUT = (
 )
 
 
-def script_layer(base: Base, below: Sequence[Layer], recipe: Recipe, store: Store, reporter: Reporter) -> Layer:
-    """The layer of the project's shell script, which runs before the packages are there, beside the project's files.
+def script_layer(
+    script: str, files: Sequence[Found], base: Base, below: Sequence[Layer], recipe: Recipe, store: Store, reporter: Reporter
+) -> Layer:
+    """The layer of one of the project's scripts, which runs before the packages are there, beside the project's files.
+
+    It is made again when a file changes that the script may read, of those that it names.
 
     Raises:
         LadingError: if no engine is there, or the script fails.
     """
-    script = recipe.steps.before
-    assert script is not None
     under = _image((*base.layers, *below), base, recipe, store)
     command = f"bash -e {shlex.quote(script)}" if not script.endswith(".py") else f"python {shlex.quote(script)}"
-    key = [str(file_digest(str(recipe.root / script)))]
+    key = [str(file_digest(str(recipe.root / script))), *digest_found(read_by(recipe.root / script, files))]
     return _run_layer(Kind.SCRIPT, script, under, [command], key, recipe, store, reporter, origin=Origin(script), project=True)
+
+
+def read_by(script: Path, files: Sequence[Found]) -> list[Found]:
+    """The files that a script may read: those whose name, or a folder of theirs, stands in it or in another that it names.
+
+    All of them where it names none but takes what is there (``.``, ``*.whl``), so that none is missed that way.
+    """
+    rest, waiting = list(files), [str(script)]
+    found: list[Found] = []
+    while waiting:
+        text = Path(waiting.pop()).read_text(encoding="utf-8", errors="replace")
+        words = set(_BETWEEN_WORDS.split("\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))))
+        if any(_TAKES_ALL.fullmatch(word) for word in words):
+            return list(files)
+        names = {part for word in words for part in word.split("/")}
+        named = [one for one in rest if not names.isdisjoint({*one.path.split("/")[1:], Path(one.path).stem})]
+        waiting += [one.source for one in named if one.size < _TEXT and not one.folder and not one.target]
+        found += named
+        paths = {one.path for one in named}
+        rest = [one for one in rest if one.path not in paths]
+    return sorted(found, key=lambda one: one.path)
 
 
 def command_layers(under: Image, recipe: Recipe, store: Store, reporter: Reporter) -> list[Layer]:
@@ -113,7 +141,7 @@ def _run_layer(
     """Kept by what lies below it and the commands: such a layer differs a little each time it is made, so it is made once."""
     diff_ids = [layer.diff_id for layer in under.layers]
     key = fold_hashes(["steps", *diff_ids, *commands, *further, str(recipe.compression)])
-    known = store.known(kind, title, key)
+    known = None if recipe.steps.again else store.known(kind, title, key)
     if known is not None:
         return known
     engine = find_engine(_ENGINES)
@@ -141,6 +169,9 @@ class _Session:
     def __init__(self, engine: Engine, folder: Path, recipe: Recipe, reporter: Reporter, origin: Origin) -> None:
         self.engine, self.folder, self.recipe, self.reporter, self.origin = engine, folder, recipe, reporter, origin
         self.out = folder / "out"
+        # The daemon of docker is everybody's: two builds must not take each other's images.
+        name = f"lading-steps-{uuid.uuid4().hex}"
+        self.under, self.done = f"{name}:under", f"{name}:done"
         self.mounts: list[str] = []
         values = [secret for _, secret in secrets_in(recipe.steps.secrets)]
         self.redact = Redactor((*values, *(secret for one in recipe.environments for secret in one.plan.secrets())))
@@ -195,7 +226,7 @@ class _Session:
         variables = "".join(f"export {name}={shlex.quote(value)}; " for name, value in self._environment().items())
         # As JSON, in which a command of several lines is one line, and no builder reads anything else into it.
         words = json.dumps(["/bin/sh", "-c", variables + script])
-        text = f"FROM {_UNDER}\nUSER 0:0\nWORKDIR {'/src' if project else '/'}\nRUN {' '.join(mounts)} {words}\n"
+        text = f"FROM {self.under}\nUSER 0:0\nWORKDIR {'/src' if project else '/'}\nRUN {' '.join(mounts)} {words}\n"
         file = self.folder / "Dockerfile"
         file.write_text(text, encoding="utf-8")
         secrets = [word for name, path, _ in self._secret_targets() for word in ("--secret", f"id={name},src={path}")]
@@ -203,23 +234,23 @@ class _Session:
             storage = self._storage()
             self._call(*storage, "pull", "-q", "oci:under:latest")
             pulled = self.engine.run(*storage, "images", "-q").stdout.split()[0]
-            self._call(*storage, "tag", pulled, _UNDER)
+            self._call(*storage, "tag", pulled, self.under)
             flags = ["--isolation", "chroot", "--network", "host", "--layers=false", "--format", "oci", "--timestamp", "0"]
-            self._call(*storage, "build", *flags, *secrets, "-t", _DONE, "-f", str(file), str(context))
-            self._call(*storage, "push", "-q", f"localhost/{_DONE}", "oci:out:latest")
+            self._call(*storage, "build", *flags, *secrets, "-t", self.done, "-f", str(file), str(context))
+            self._call(*storage, "push", "-q", f"localhost/{self.done}", "oci:out:latest")
             return
         self._docker(under, secrets, file, context)
 
     def _docker(self, under: Image, secrets: Sequence[str], file: Path, context: Path) -> None:
         """BuildKit through docker: the image goes in and comes out as an archive, which every docker reads and writes."""
         loaded, saved = self.folder / "under.tar", self.folder / "saved.tar"
-        Archive(loaded).publish((under,), _UNDER)
+        Archive(loaded).publish((under,), self.under)
         try:
             self._call("image", "load", "-q", "-i", str(loaded))
-            self._call("build", "-q", *secrets, "--network", "host", "-t", _DONE, "-f", str(file), str(context))
-            self._call("image", "save", "-o", str(saved), _DONE)
+            self._call("build", "-q", *secrets, "--network", "host", "-t", self.done, "-f", str(file), str(context))
+            self._call("image", "save", "-o", str(saved), self.done)
         finally:
-            self.engine.run("image", "rm", "-f", _DONE, _UNDER)
+            self.engine.run("image", "rm", "-f", self.done, self.under)
         _as_layout(saved, self.out)
 
     def _environment(self) -> dict[str, str]:

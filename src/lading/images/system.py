@@ -62,7 +62,7 @@ def system_layer(base: Base, recipe: Recipe, store: Store, reporter: Reporter) -
     title = ", ".join(packages[:6]) + (f" and {len(packages) - 6} more" if len(packages) > 6 else "")
     key = fold_hashes(["debian", *(layer.diff_id for layer in base.layers), *sorted(packages), str(compression)])
     note = store.note("system", key)
-    if note is not None and store.has(note["layer"]["digest"]):
+    if note is not None and not recipe.steps.again and store.has(note["layer"]["digest"]):
         return Layer.from_json(note["layer"]), _decision(packages, str(note["how"]))
     reporter(Event(step=STEP, phase=Phase.STARTED, message=title))
     try:
