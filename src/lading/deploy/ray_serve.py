@@ -27,10 +27,10 @@ def ask(made: Iterable[Application]) -> None:
 
 
 def _target(application: Application) -> Any:
+    from ray import serve  # noqa: PLC0415 -- an extra
     from ray.serve.api import RunTarget  # noqa: PLC0415 -- as above
 
     from lading.deploy.ray_host import Host  # noqa: PLC0415 -- it brings the server with it
-    from ray import serve  # noqa: PLC0415 -- an extra
 
     # By its version Serve knows that the replicas there are do, where their number alone changes.
     plan = application.as_json()["plan"]

@@ -47,9 +47,8 @@ def import_ray() -> Any:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray.serve  # noqa: PLC0415 -- as above
-
         import ray  # noqa: PLC0415 -- an extra, and half a second
+        import ray.serve  # noqa: PLC0415 -- as above
     except ImportError as error:
         raise missing_package("ray", "ray[serve]") from error
     return ray
@@ -110,11 +109,10 @@ def _connect(ray: Any, address: str) -> None:
 
 def failures() -> tuple[type[Exception], ...]:
     """What Ray, Serve, and the service behind the dashboard raise when they cannot do what they are asked."""
+    import ray  # noqa: PLC0415 -- as above
     import requests  # noqa: PLC0415 -- it comes with Ray
     from ray.serve.exceptions import RayServeException  # noqa: PLC0415 -- an extra
     from ray.util.state.exception import RayStateApiException  # noqa: PLC0415 -- as above
-
-    import ray  # noqa: PLC0415 -- as above
 
     return (ray.exceptions.RayError, RayServeException, RayStateApiException, requests.RequestException, ConnectionError, TimeoutError)
 

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 from lading.images.folders import Found
+from lading.model.origin import Origin
+from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 
 LARGE = 10 * 1000 * 1000
@@ -31,7 +33,7 @@ def arrange(sizes: Mapping[str, int], room: int) -> tuple[Group, ...]:
 
     A bin is chosen by a hash of the name, so that a package stays in its bin whatever else comes or goes.
     """
-    bins = _bins(sum(size < LARGE for size in sizes.values()))
+    bins = min(_bins(sum(size < LARGE for size in sizes.values())), room)
     large = sorted((name for name, size in sizes.items() if size >= LARGE), key=lambda name: (-sizes[name], name))
     alone = large[: max(0, room - bins)]
     rest: dict[int, list[str]] = {}
@@ -39,6 +41,25 @@ def arrange(sizes: Mapping[str, int], room: int) -> tuple[Group, ...]:
         rest.setdefault(_bin(name, bins), []).append(name)
     groups = [Group(title=name, names=(name,)) for name in alone]
     return (*groups, *(Group(title=_title(names), names=tuple(names)) for _, names in sorted(rest.items())))
+
+
+def require_few(count: int, base: str, below: int) -> None:
+    """Refuse an image of more than `MOST` layers, which some engines do not run.
+
+    Raises:
+        LadingError: if it has more; ``below`` of them are the base's.
+    """
+    if count > MOST:
+        raise LadingError(
+            Problem(
+                rule="base-of-too-many-layers",
+                what=f"On {base}, which has {below} layers, the image would have {count}.",
+                origin=Origin("--base"),
+                why=f"Some engines run no image of many more than {MOST} layers.",
+                instead="Take a base of fewer layers: `podman build --squash-all` makes one layer of all, a rootfs folder or tarball is one too.",
+                code=ExitCode.BUILD,
+            )
+        )
 
 
 def _bins(count: int) -> int:

@@ -37,6 +37,7 @@ _RECORDS = ("etc/os-release", "usr/lib/os-release", "etc/passwd", "etc/group", "
 _FOLDERS = re.compile(r"(?:\./)?(var/lib/dpkg/status\.d/[^/]+|etc/apt/sources\.list(\.d/[^/]+)?)")
 _OWN = re.compile(r"(?:\./)?(src|opt/(?:venv(?:-[^/]+)?|lading|python))(?:/.*)?")
 """Folders of the images that Lading builds."""
+_MUSL = re.compile(r"(usr/)?lib/ld-musl-\w+\.so\.1")
 _LARGEST = 16 << 20
 _NOTES = "bases-2"
 """The group of the store's notes on layers of bases; another one makes it look again."""
@@ -70,6 +71,11 @@ class Base:
         labels = (self.config.get("config") or {}).get("Labels") or {}
         built = "run.lading.version" in labels or "run.cog.version" in labels
         return tuple(name for name in self.own if built or name != "src")
+
+    @property
+    def musl(self) -> bool:
+        """Whether its C library is musl, as Alpine's; one that has glibc too is none."""
+        return any(_MUSL.fullmatch(name) for name in self.files) and "libc6" not in self.files.get("var/lib/dpkg/status", "")
 
     @property
     def system(self) -> dict[str, str]:
@@ -449,6 +455,8 @@ def _look(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
                 found["pythons"].setdefault(python["minor"], python["path"])
             elif entry.issym() and "/" not in name:
                 found["links"][name] = entry.linkname
+            elif _MUSL.fullmatch(name):
+                found["files"][name] = ""
             elif (name in _RECORDS or _FOLDERS.fullmatch(name)) and entry.isfile() and entry.size < _LARGEST:
                 content = archive.extractfile(entry)
                 found["files"][name] = content.read().decode("utf-8", "replace") if content else ""

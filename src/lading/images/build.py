@@ -11,14 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from lading.images import front, sbom
-from lading.images.arrange import LARGE_FILE, MOST, Group, arrange, arrange_files
+from lading.images.arrange import LARGE_FILE, MOST, Group, arrange, arrange_files, require_few
 from lading.images.base import load_base
 from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
 from lading.images.bytecode import Source, compile_sources, file_sources, wheel_sources
 from lading.images.checkout import Checkout
 from lading.images.download import Downloader
 from lading.images.folders import Found, digest_found, write_found
-from lading.images.interpreters import Placed, base_glibc, place_interpreter
+from lading.images.interpreters import Placed, base_glibc, place_interpreter, require_glibc
 from lading.images.labels import annotations_of, make_labels
 from lading.images.layers import LayerWriter
 from lading.images.manifest import Settings, make_config, make_manifest
@@ -46,10 +46,9 @@ if TYPE_CHECKING:
     from lading.images.conda import Prefix
 
 STEP = "Writing layers"
-_OTHERS = 12
-"""Layers beside base and packages, at most."""
+_OTHERS = 7
+"""Layers of the server (its Python, packages, code and bytecode), of the environments, of commands and of the project, at most."""
 _PORT = 5000
-_NAMESPACE_FILE = re.compile(r"(^|/)(__init__\.py|py\.typed)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +93,13 @@ class _Build:
         self.checkout = Checkout(self.recipe.root)
         self.store.prepare()
         base = load_base(self.recipe.base, self.recipe.platform, self.store, self.reporter, offline=self.recipe.offline)
+        require_glibc(base)
         self.base = base
         files = self._project_files()
         below = self._below(files)
         environments = [self._environment(one) for one in self.recipe.environments]
         self.service = self._activated(environments)
+        self.below = len(base.layers) + len(below)
         self.reporter(Event(step=STEP, phase=Phase.STARTED))
         try:
             with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
@@ -110,6 +111,7 @@ class _Build:
         prefixes = [layer for one in environments if one.prefix for layer in one.prefix.layers]
         layers = self._ordered((*base.layers, *below, *prefixes, *(one.python.layer for one in environments), *made))
         layers = self._stepped(layers, environments)
+        require_few(len(layers), base.name, len(base.layers))
         image = self._image(layers, environments)
         scan(image, self.values, self.store, canonical(self.base.config))
         new = sum(not layer.reused for layer in image.layers)
@@ -258,8 +260,10 @@ class _Build:
     def _tasks(self, environments: Sequence[_Environment], files: ProjectFilesFound, pool: ThreadPoolExecutor) -> list[Future[Layer]]:
         large = [one for one in files.files if one.size >= LARGE_FILE]
         file_groups = self._file_groups(large)
-        others = len(self.base.layers) + len(file_groups) + _OTHERS
-        room = (MOST - others) // len(environments) // (2 if self.recipe.bytecode else 1)
+        prefixes = sum(len(one.prefix.layers) for one in environments if one.prefix)
+        others = self.below + prefixes + len(environments) + len(file_groups) + _OTHERS
+        # Packages share layers where there is little room; whether that was enough is seen in the end.
+        room = max(1, (MOST - others) // len(environments) // (2 if self.recipe.bytecode else 1))
         tasks: list[Future[Layer]] = []
         for environment in environments:
             groups = arrange({name: wheel.size for name, wheel in environment.wheels.items()}, room)

@@ -194,6 +194,25 @@ def base_glibc(base: Base) -> int:
     return int(found[1]) if found else 0
 
 
+def require_glibc(base: Base) -> None:
+    """Refuse a base whose C library is musl: a lock's wheels are for glibc, and would not load.
+
+    Raises:
+        LadingError: if it is one.
+    """
+    if base.system.get("ID") == "alpine" or "alpine" in base.system.get("ID_LIKE", "").split() or base.musl:
+        raise LadingError(
+            Problem(
+                rule="base-of-musl",
+                what=f"The base {base.name} ({base.system.get('ID') or 'without a name of its system'}) has the C library musl.",
+                origin=Origin("--base"),
+                why="The packages of the lock are made for glibc (manylinux), and do not load with another C library.",
+                instead="Name a base with glibc, as python:3.X-slim or debian:stable-slim; it is a few MB larger.",
+                code=ExitCode.BUILD,
+            )
+        )
+
+
 def set_rpath(content: bytes, path: bytes) -> bytes | None:
     """An ELF program (64 bits, little-endian) with another library path in the place of its own; None if it has none, or a shorter one.
 
