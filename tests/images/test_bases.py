@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
+import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +58,6 @@ def test_what_a_tarball_holds_is_found(tarball: Path, tmp_path: Path) -> None:
 
 
 def test_a_changed_folder_is_another_base(base: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = shutil.copytree(base, tmp_path / "changing", symlinks=True)
     store = Store(tmp_path / "store")
     before = load_base(str(folder), host_platform(), store).digest
@@ -68,8 +69,6 @@ def test_a_changed_folder_is_another_base(base: Path, tmp_path: Path) -> None:
 
 
 def test_an_environment_of_the_base_is_not_seen_through_the_images_own(lading: Command, base: Path, tmp_path: Path) -> None:
-    import shutil
-
     stale = {"opt/venv/lib/python3.11/site-packages/stale.py": "", "opt/lading/old": "", "opt/other/kept": "", "src/kept": ""}
     folder = write(shutil.copytree(base, tmp_path / "used", symlinks=True), stale)
     project = write(tmp_path / "model", {**PROJECT, "requirements.txt": "greeting==1.0\n"})
@@ -86,8 +85,6 @@ def test_an_environment_of_the_base_is_not_seen_through_the_images_own(lading: C
 
 
 def test_the_project_of_a_base_is_hidden_where_that_is_such_an_image(base: Path, tmp_path: Path) -> None:
-    import shutil
-
     folder = write(
         shutil.copytree(base, tmp_path / "used", symlinks=True), {"src/x": "", "opt/venv-two/x": "", "opt/lading/x": "", "opt/venvs": ""}
     )
@@ -170,6 +167,44 @@ def test_skopeo_reads_what_it_is_built_on(lading: Command, base: Path, tmp_path:
         pytest.skip("this skopeo does not copy here")
     ran = lading("build", project, "-t", "above:v1", "--base", f"oci:{tmp_path / 'theirs'}:again", "--json")
     assert ran.data["images"][0]["layers"][0]["kind"] == "base"
+
+
+def _tall(base: Path, folder: Path, height: int) -> Path:
+    """The base as a layout of so many layers."""
+    store = Store(folder / "store")
+    (root,) = load_base(str(base), host_platform(), store).layers
+    blobs, diff_ids = [store.read(root.descriptor.digest)], [root.diff_id]
+    for number in range(1, height):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo(f"etc/layer{number}"))
+        blobs.append(gzip.compress(stream.getvalue(), mtime=0))
+        diff_ids.append(digest_of(stream.getvalue()))
+    config = canonical({**_CONFIG, "rootfs": {"type": "layers", "diff_ids": diff_ids}})
+    manifest = canonical({"schemaVersion": 2, "config": _described(config), "layers": [_described(blob) for blob in blobs]})
+    write(folder / "layout", {"blobs/sha256/" + digest_of(blob).removeprefix("sha256:"): blob for blob in (*blobs, config, manifest)})
+    index = {"schemaVersion": 2, "manifests": [{**_described(manifest), "mediaType": MANIFEST}]}
+    write(folder / "layout", {"oci-layout": '{"imageLayoutVersion": "1.0.0"}', "index.json": canonical(index)})
+    return folder / "layout"
+
+
+def test_an_image_on_a_base_of_many_layers_has_no_more_than_sixty(lading: Command, project: Path, base: Path, tmp_path: Path) -> None:
+    image: Any = lading("build", project, "-t", "tall:v1", "--base", _tall(base, tmp_path / "tall", 50), "--json").data["images"][0]
+    assert 50 < len(image["layers"]) <= 60
+    ran = lading("build", project, "-t", "tall:v1", "--base", _tall(base, tmp_path / "taller", 56), "--json", check=False)
+    (problem,) = ran.data["problems"]
+    assert problem["rule"] == "base-of-too-many-layers"
+    assert "56" in problem["what"]
+
+
+def test_a_base_of_musl_is_refused(lading: Command, project: Path, base: Path, tmp_path: Path) -> None:
+    """Wheels of a lock for manylinux do not load there."""
+    folder = shutil.copytree(base, tmp_path / "alpine", symlinks=True)
+    write(folder, {"etc/os-release": "ID=alpine\n", "usr/lib/ld-musl-x86_64.so.1": "x"})
+    ran = lading("build", project, "-t", "small:v1", "--base", folder, "--json", check=False)
+    (problem,) = ran.data["problems"]
+    assert problem["rule"] == "base-of-musl"
+    assert "alpine" in problem["what"]
 
 
 # -- which base is chosen

@@ -212,7 +212,7 @@ def test_padding_fills_blocks() -> None:
 
 @given(
     st.dictionaries(st.text(string.ascii_lowercase, min_size=1, max_size=6), st.integers(1, 10**9), min_size=1, max_size=80),
-    st.integers(10, 60),
+    st.integers(1, 60),
 )
 def test_every_package_is_in_one_group_and_there_is_room_for_all(sizes: dict[str, int], room: int) -> None:
     groups = arrange(sizes, room)
