@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 
+from lading.images.base import load_base
 from lading.images.folders import walk
+from lading.images.interpreters import host_platform
 from lading.images.layout import Layout
 from lading.images.media import Image
+from lading.images.recipe import Recipe
 from lading.images.secrets import scan, values_of
 from lading.images.steps import read_by
 from lading.images.store import Store
+from lading.images.system import system_layer
+from lading.model.events import silent
 from lading.model.problems import LadingError
 from lading.model.records import replace
 from tests.images.support import PROJECT, Command, content_of, manifest_of, which, write
@@ -324,6 +329,22 @@ def test_system_packages_without_scripts_become_a_layer_without_a_container(ladi
     assert "usr/share/helper/x" in found
     assert "usr/share/doc/helper/changelog" not in found
     assert b"Package: helper" in found["var/lib/dpkg/status.d/helper"]
+
+
+def test_the_order_of_system_packages_changes_no_layer_and_no_title(base: Path, tmp_path: Path) -> None:
+    """Both lists are one layer of the store: who made it first must not name it for the other."""
+    which("apt-get")
+    debs = [_deb(tmp_path, name, {f"/usr/share/{name}": "x\n"}) for name in ("beta", "alpha")]
+    folder = _packaged(base, tmp_path, debs)
+    titles = {}
+    for home in ("one", "two"):
+        store = Store(tmp_path / home)
+        loaded = load_base(str(folder), host_platform(), store)
+        for names in (("beta", "alpha"), ("alpha", "beta"))[:: 1 if home == "one" else -1]:
+            recipe = Recipe(title="x", root=tmp_path, environments=(), service={}, base="", platform=host_platform(), system_packages=names)
+            layer, _ = system_layer(loaded, recipe, store, silent)
+            titles[home, names] = (layer.title, layer.diff_id)
+    assert len(set(titles.values())) == 1
 
 
 def test_system_packages_with_scripts_need_a_build_container(lading: Command, base: Path, tmp_path: Path) -> None:

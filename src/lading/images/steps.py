@@ -111,7 +111,7 @@ def apt_layer(base: Base, title: str, recipe: Recipe, store: Store, reporter: Re
     Raises:
         LadingError: if no engine is there, or apt fails.
     """
-    names = " ".join(map(shlex.quote, recipe.system_packages))
+    names = " ".join(map(shlex.quote, sorted(recipe.system_packages)))
     commands = ["apt-get -qq update", f"apt-get -qq install -y --no-install-recommends {names} </dev/null"]
     under = _image(base.layers, base, recipe, store)
     return _run_layer(Kind.SYSTEM, title, under, commands, [], recipe, store, reporter, origin=Origin("system packages"), project=False)

@@ -59,8 +59,9 @@ def system_layer(base: Base, recipe: Recipe, store: Store, reporter: Reporter) -
         LadingError: if a package cannot be had, or needs a script to run and no build container is to be had.
     """
     packages, compression = recipe.system_packages, recipe.compression
-    title = ", ".join(packages[:6]) + (f" and {len(packages) - 6} more" if len(packages) > 6 else "")
-    key = fold_hashes(["debian", *(layer.diff_id for layer in base.layers), *sorted(packages), str(compression)])
+    names = sorted(packages)  # a layer that two projects share must not be named by the one that came first
+    title = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    key = fold_hashes(["debian by name", *(layer.diff_id for layer in base.layers), *names, str(compression)])
     note = store.note("system", key)
     if note is not None and not recipe.steps.again and store.has(note["layer"]["digest"]):
         return Layer.from_json(note["layer"]), _decision(packages, str(note["how"]))
