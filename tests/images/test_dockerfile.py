@@ -39,6 +39,25 @@ def test_commands_mount_their_secrets_and_scripts_run_by_their_program(lading: C
     assert len(max(lines, key=len)) < 10_000
 
 
+def test_it_takes_the_files_that_an_image_of_ladings_has(lading: Command, tmp_path: Path) -> None:
+    files = {
+        **PROJECT,
+        "requirements.txt": "greeting==1.0\n",
+        ".env": "TOKEN=planted\n",
+        "keys/server.pem": "planted",
+        ".git/config": "planted",
+        "notes/draft one.txt": "planted",
+        "notes/keep.txt": "kept",
+        ".dockerignore": "notes/draft*\n",
+    }
+    project = write(tmp_path / "secretive", cast("Any", files))
+    (line,) = [one for one in lading("build", project, "--dockerfile").out.splitlines() if "/tmp/project" in one]
+    command = line.partition("target=/tmp/project ")[2].replace("/tmp/project", str(project)).replace("/src", str(tmp_path / "out"))
+    subprocess.run(["sh", "-c", command], check=True)
+    copied = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert copied == {"cog.yaml", "predict.py", "requirements.txt", "notes/keep.txt", "pylock.lading.toml"}
+
+
 def test_weights_come_with_the_digests_of_their_lock(lading: Command, tmp_path: Path) -> None:
     weights = (
         "weights:\n  - {name: llm, target: /weights/llm, source: {uri: 'hf://org/model'}}\n  - {name: own, target: /src/own, source: {uri: own}}\n"

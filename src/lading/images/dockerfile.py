@@ -7,11 +7,12 @@ import os
 import shlex
 
 from lading import __version__
-from lading.images.front import OLDEST, pins
+from lading.images.front import OLDEST, needs_grpc, pins
 from lading.images.packages import choose_packages
-from lading.images.project import ROOT
+from lading.images.project import ROOT, find_files, left_out_names
 from lading.images.recipe import EnvironmentRecipe, Recipe
 from lading.model.problems import LadingError, Problem
+from lading.model.project import ProjectKind
 from lading.model.secrets import redact_urls
 
 _HEAD = """\
@@ -36,14 +37,15 @@ def render(recipe: Recipe) -> str:
     for script in recipe.steps.before:
         program = "python" if script.endswith(".py") else "bash -e"
         lines.append(f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && {program} {shlex.quote(script)}")
-    lines += ["COPY --from=ghcr.io/astral-sh/uv:0.13 /uv /usr/local/bin/uv"]
+    # Where a base has no Python, uv brings one: to a folder that whoever the container runs as can read, which root's own is not.
+    lines += ["COPY --from=ghcr.io/astral-sh/uv:0.13 /uv /usr/local/bin/uv", "ENV UV_PYTHON_INSTALL_DIR=/opt/python"]
     for environment in recipe.environments:
         lines += _environment(environment)
     lines += [_command(command, mounts) for command, mounts in recipe.steps.after]
     lines += [
         *_server(recipe),
         *_weights(recipe),
-        f"COPY . /{ROOT}",
+        _project(recipe),
         *_variables(recipe),
         f"WORKDIR /{ROOT}",
         f"USER {recipe.user}",
@@ -85,7 +87,9 @@ def _server(recipe: Recipe) -> list[str]:
     """The server's own environment, of exactly the packages that `lading build` gives it, and what it is to serve."""
     own = [_minor(one) for one in recipe.environments if tuple(map(int, _minor(one).split("."))) >= OLDEST]
     python = own[0] if own else ".".join(map(str, OLDEST))
-    packages = " ".join([f"lading=={__version__}", *(f"{name}=={version}" for name, version in pins().items())])
+    packages = " ".join(
+        [f"lading=={__version__}", *(f"{name}=={version}" for name, version in pins(grpc=needs_grpc(recipe.service)).items())]
+    )
     install = f"uv pip install --no-deps --python /opt/lading/bin/python --compile-bytecode {packages}"
     text = redact_urls(json.dumps(recipe.service, sort_keys=True))
     pieces = " \\\n    ".join(shlex.quote(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
@@ -93,6 +97,15 @@ def _server(recipe: Recipe) -> list[str]:
         f"RUN {_MOUNTS} uv venv --python {python} /opt/lading && {install}",
         f"RUN printf %s \\\n    {pieces} > /opt/lading/service.json",
     ]
+
+
+def _project(recipe: Recipe) -> str:
+    """The project's files without those that `lading build` leaves out: COPY takes all that .dockerignore does not name, secrets too."""
+    found = find_files(recipe.root, cortex=recipe.service.get("kind") == ProjectKind.CORTEX)
+    names = " ".join(f"--exclude={shlex.quote(name)}" for name in left_out_names())
+    paths = " ".join(f"--exclude={shlex.quote(f'./{path}')}" for path in found.ignored)
+    pack = f"tar -C /tmp/project -c --no-anchored {names}{f' --anchored --no-wildcards {paths}' if paths else ''} ."
+    return f"RUN --mount=type=bind,source=.,target=/tmp/project mkdir -p /{ROOT} && {pack} | tar -x --no-same-owner -C /{ROOT}"
 
 
 def _variables(recipe: Recipe) -> list[str]:

@@ -31,10 +31,11 @@ _DOTFILES = "dotfiles"
 
 @dataclass(slots=True)
 class ProjectFilesFound:
-    """What goes into the image, and the decisions about what does not."""
+    """What goes into the image, and the decisions about what does not; ``ignored`` are the paths that ignore files leave out."""
 
     files: list[Found]
     decisions: list[Decision] = field(default_factory=list)
+    ignored: tuple[str, ...] = ()
 
 
 def find_files(root: Path, without: Iterable[str] = (), *, cortex: bool = False) -> ProjectFilesFound:
@@ -69,7 +70,13 @@ def find_files(root: Path, without: Iterable[str] = (), *, cortex: bool = False)
 
     files = walk(root, ROOT, keep)
     ignoring = [_ignored(name, paths) for name, paths in sorted(left_out.items())]
-    return ProjectFilesFound(files, [*ignoring, *(_left_out(path) for path in sorted(secret))])
+    named = tuple(sorted(path.rstrip("/") for paths in left_out.values() for path in paths))
+    return ProjectFilesFound(files, [*ignoring, *(_left_out(path) for path in sorted(secret))], named)
+
+
+def left_out_names() -> tuple[str, ...]:
+    """The patterns of names that no project's files in an image have: folders of tools, caches, and files that hold credentials."""
+    return tuple(sorted({*_FOLDERS, *_FILES, *_SECRET_FILES}))
 
 
 def is_secret_name(name: str) -> bool:
