@@ -26,10 +26,17 @@ LADING = [sys.executable, "-m", "lading"]
 _AT_A_TIME = 1024
 _PORTS = ("--min-worker-port", "30000", "--max-worker-port", "31999")
 
+VARIABLE = "LADING_TEST_CLUSTER"
+
 
 def missing() -> str | None:
     """Why no cluster can be started here; None if one can."""
     return None if importlib.util.find_spec("ray") else "ray is not installed: pip install 'lading[ray]'"
+
+
+def unasked() -> str | None:
+    """Why the suites that start clusters do not run; None if they are asked for: `.ci/test --cluster`."""
+    return None if os.environ.get(VARIABLE) == "1" else f"clusters of Ray take minutes: set {VARIABLE}=1"
 
 
 def free_ports(count: int) -> list[int]:

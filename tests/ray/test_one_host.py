@@ -18,7 +18,7 @@ import pytest
 
 from lading.environments.interpreters import find_interpreters
 from tests.deploy import conformance
-from tests.ray.cluster import LADING, Cluster, Load, missing
+from tests.ray.cluster import LADING, Cluster, Load, missing, unasked
 from tests.support import postgres
 from tests.support.command import write_files
 
@@ -66,7 +66,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def cluster(home: Path) -> Iterator[Cluster]:
-    reason = missing()
+    reason = unasked() or missing()
     if reason is not None:
         pytest.skip(reason)
     with Cluster(os.environ) as running:

@@ -1,6 +1,6 @@
 """A cluster of three hosts under load, of which one after the other fails: no request that may be repeated is lost, and no item of a job.
 
-The suite takes some minutes: it runs where ``LADING_TEST_CLUSTER=1`` says so, as root.
+The suite takes some minutes: `.ci/test --cluster` runs it, as root.
 """
 
 from __future__ import annotations
