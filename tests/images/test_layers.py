@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lading.images.arrange import arrange
@@ -221,6 +221,7 @@ def test_every_package_is_in_one_group_and_there_is_room_for_all(sizes: dict[str
 
 
 @given(st.lists(st.floats(0.1, 1e9), min_size=1, max_size=40))
+@example([455291170.0, 526801241.0, 153754709.53396806, 155065503.53396806, 0.1])
 def test_rectangles_fill_the_picture_in_proportion(values: list[float]) -> None:
     values.sort(reverse=True)
     boxes = squarify(values, Box(0, 0, 1000, 600))

@@ -50,20 +50,23 @@ def _worst(areas: Sequence[float], side: float) -> float:
 
 
 def _lay(areas: Sequence[float], box: Box) -> tuple[list[Box], Box]:
-    """A row along the shorter side, and what is left."""
+    """A row along the shorter side, and what is left.
+
+    Lengths are shares of the side: what is left for the smallest has been rounded, and would not fit if it were divided by its area.
+    """
     total = sum(areas)
     if box.width >= box.height:
-        depth = total / box.height if box.height else 0.0
+        depth = min(total / box.height, box.width) if box.height else 0.0
         row, y = [], box.y
         for area in areas:
-            length = area / depth if depth else 0.0
+            length = box.height * area / total
             row.append(Box(box.x, y, depth, length))
             y += length
-        return row, Box(box.x + depth, box.y, max(0.0, box.width - depth), box.height)
-    depth = total / box.width if box.width else 0.0
+        return row, Box(box.x + depth, box.y, box.width - depth, box.height)
+    depth = min(total / box.width, box.height) if box.width else 0.0
     row, x = [], box.x
     for area in areas:
-        length = area / depth if depth else 0.0
+        length = box.width * area / total
         row.append(Box(x, box.y, length, depth))
         x += length
-    return row, Box(box.x, box.y + depth, box.width, max(0.0, box.height - depth))
+    return row, Box(box.x, box.y + depth, box.width, box.height - depth)
