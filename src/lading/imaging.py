@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lading.images.store import Store
 
 _OF_CONTAINERS = {"jobs_folder": "/tmp/lading-jobs"}  # noqa: S108 -- the folder that every container may write to; a volume makes it last
-_LABEL = re.compile(r"cu(\d+)(\d)")
 _CUDA_PACKAGES = re.compile(r"nvidia-.*-cu\d+|nvidia-c\w+|jax-cuda\d+-.*")
 
 
@@ -127,6 +126,8 @@ def _platform(locked: str) -> str:
 
 def _base(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, asked: BuildOptions) -> tuple[str, Decision]:
     """The base image: what the user names, what Cortex's configuration names, else a slim Python."""
+    from lading.images.cuda_bases import cuda_base
+
     target = locked[0].planned.plan.target
     minor = ".".join(locked[0].lock.target.get("python", target.python).split(".")[:2])
     own = next((api for api in project.config.apis if api.image), None)
@@ -145,9 +146,7 @@ def _base(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, asked:
     if carries:
         because = f"the wheels bring CUDA themselves ({', '.join(carried[:3]) or target.accelerator}), so only the host's driver is needed; an NVIDIA devel image, as Cog takes, would add a second CUDA of several GB"
         return slim, _base_decision(f"a GPU image for {target.accelerator}", slim, because, None)
-    number = _LABEL.fullmatch(target.accelerator)
-    version = f"{number[1]}.{number[2]}.0" if number else "12.4.0"
-    runtime = f"nvidia/cuda:{version}-cudnn-runtime-ubuntu22.04"
+    runtime = cuda_base(target.accelerator)
     because = "no wheel of the lock brings CUDA; the runtime image has the libraries without the compilers of the devel image"
     return runtime, _base_decision(f"a GPU image for {target.accelerator}", runtime, because, None)
 

@@ -14,6 +14,7 @@ import pytest
 
 from lading import imaging, pipeline
 from lading.images.base import load_base
+from lading.images.cuda_bases import cuda_base
 from lading.images.interpreters import host_platform
 from lading.images.layout import Layout
 from lading.images.media import MANIFEST, Descriptor, Kind, Layer, canonical, digest_of
@@ -228,6 +229,20 @@ def _chosen(tmp_path: Path, accelerator: str, versions: dict[str, str], **asked:
     return imaging._base((locked,), read, imaging.BuildOptions(name="model", **asked))
 
 
+@pytest.mark.parametrize(
+    ("label", "tag"),
+    [
+        ("cu118", "11.8.0-cudnn8-runtime-ubuntu22.04"),
+        ("cu121", "12.1.1-cudnn8-runtime-ubuntu22.04"),
+        ("cu127", "12.8.1-cudnn-runtime-ubuntu22.04"),  # 12.7 was never published
+        ("cu129", "12.9.1-cudnn-runtime-ubuntu22.04"),
+        ("cu139", "13.2.1-cudnn-runtime-ubuntu22.04"),
+    ],
+)
+def test_a_gpu_base_is_one_that_nvidia_has(label: str, tag: str) -> None:
+    assert cuda_base(label) == f"nvidia/cuda:{tag}"
+
+
 def test_a_gpu_base_is_taken_only_where_no_wheel_brings_cuda(tmp_path: Path) -> None:
     assert _chosen(tmp_path, "cpu", {"numpy": "2.0"})[0] == "python:3.11-slim"
     name, decision = _chosen(tmp_path, "cu126", {"torch": "2.7.0+cu126", "nvidia-cublas-cu12": "12.6.4.1"})
@@ -235,6 +250,6 @@ def test_a_gpu_base_is_taken_only_where_no_wheel_brings_cuda(tmp_path: Path) -> 
     assert "nvidia-cublas-cu12" in decision.because
     assert "several GB" in decision.because
     name, decision = _chosen(tmp_path, "cu124", {"onnxruntime-gpu": "1.20"})
-    assert name == "nvidia/cuda:12.4.0-cudnn-runtime-ubuntu22.04"
+    assert name == "nvidia/cuda:12.4.1-cudnn-runtime-ubuntu22.04"
     assert "devel" in decision.because
     assert _chosen(tmp_path, "cu124", {}, base="my/base:1")[0] == "my/base:1"
