@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import random
 import signal
 import subprocess
@@ -51,11 +52,23 @@ def is_whole(path: str) -> bool:
 
 
 def gone(place: Path) -> bool:
-    """Whether the processes that mention a path end within some seconds."""
+    """Whether the processes that mention a path end within some seconds, and let go of its locks.
+
+    A process that ends has no command line any more a moment before its files are closed.
+    """
     for _ in range(200):
-        if not processes_about(place):
+        if not processes_about(place) and not any(is_locked(lock) for lock in (place / "locks").glob("*")):
             return True
         time.sleep(0.05)
+    return False
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
     return False
 
 
