@@ -219,6 +219,11 @@ def test_an_image_that_cannot_be_deployed_is_told(project: Path, tmp_path: Path)
     assert rule() == "image-out-of-date"
 
 
+def test_a_project_that_is_taken_for_the_place_is_told(project: Path, tmp_path: Path) -> None:
+    told = lading("deploy", "--to", "kubernetes", project, "--dry-run", "--json").problem
+    assert (told["rule"], told["instead"]) == ("usage", f"Write: lading deploy {project} --to kubernetes")
+
+
 def test_nodes_that_have_the_image_need_no_registry(project: Path, tmp_path: Path) -> None:
     keep_image(tmp_path / "built", name="shop:v1")
     done = lading("deploy", project, "--to", "kubernetes", "--image", "shop:v1", "--image-pull-policy", "Never", "--dry-run", "--json")

@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if place is None:
         what = "It is not said where to deploy to."
         raise LadingError(Problem(rule="usage", what=what, origin=Origin("--to"), instead="Write, for example, --to kubernetes."))
+    if arguments.project is None and _is_project(place.address or "", Path(arguments.directory or ".")):
+        raise LadingError(_folder_as_address(place))
     module = engine_module(place.engine)
     folder, deployment = _deployment(arguments, place, output)
     require(deployment, module.CAPABILITIES, place)
@@ -68,6 +70,21 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         return 0
     show(engine.wait(revision, output.reporter, arguments.timeout), output)
     return 0
+
+
+def _is_project(address: str, here: Path) -> bool:
+    """Whether an address is a folder that was meant as the project; a context may well be named as a folder beside the project is."""
+    elsewhere = "/" in address or address == "." or not any((here / name).exists() for name in ("cog.yaml", "cortex.yaml"))
+    return bool(address) and Path(address).is_dir() and elsewhere
+
+
+def _folder_as_address(place: Place) -> Problem:
+    return Problem(
+        rule="usage",
+        what=f"The word after --to {place.engine} says where in it, and {place.address} is a folder.",
+        origin=Origin("--to"),
+        instead=f"Write: lading deploy {place.address} --to {place.engine}",
+    )
 
 
 def _deployment(arguments: argparse.Namespace, place: Place, output: Output) -> tuple[Path, Deployment]:
