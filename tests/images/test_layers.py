@@ -233,6 +233,10 @@ def test_rectangles_fill_the_picture_in_proportion(values: list[float]) -> None:
         assert box.y + box.height <= 600 + 1e-3
 
 
+def test_in_a_box_without_room_every_value_still_has_a_rectangle() -> None:
+    assert [box.area for box in squarify([3.0, 2.0, 1.0], Box(0, 0, 10, 0))] == [0, 0, 0]
+
+
 def test_the_bytecode_of_a_file_in_two_wheels_is_that_of_the_source_in_the_layer(tmp_path: Path) -> None:
     """Nothing looks at the source again, so that of the other wheel would run unseen."""
     wheels = []

@@ -59,14 +59,14 @@ def _lay(areas: Sequence[float], box: Box) -> tuple[list[Box], Box]:
         depth = min(total / box.height, box.width) if box.height else 0.0
         row, y = [], box.y
         for area in areas:
-            length = box.height * area / total
+            length = box.height * area / total if total else 0.0
             row.append(Box(box.x, y, depth, length))
             y += length
         return row, Box(box.x + depth, box.y, box.width - depth, box.height)
     depth = min(total / box.width, box.height) if box.width else 0.0
     row, x = [], box.x
     for area in areas:
-        length = box.width * area / total
+        length = box.width * area / total if total else 0.0
         row.append(Box(x, box.y, length, depth))
         x += length
     return row, Box(box.x, box.y + depth, box.width, box.height - depth)
