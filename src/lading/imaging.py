@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lading.images.media import Destination, Image
     from lading.images.recipe import Recipe, WeightSet
     from lading.images.store import Store
+    from lading.model.service import ServedApi
 
 _OF_CONTAINERS = {"jobs_folder": "/tmp/lading-jobs"}  # noqa: S108 -- the folder that every container may write to; a volume makes it last
 _CUDA_PACKAGES = re.compile(r"nvidia-.*-cu\d+|nvidia-c\w+|jax-cuda\d+-.*")
@@ -170,19 +171,24 @@ def _service(environments: Any, locked: tuple[pipeline.Locked, ...], project: pi
     from lading.model.environment import Environment
     from lading.service.container import as_json
 
-    by_api: dict[str, Environment] = {}
-    for one, recipe in zip(locked, environments, strict=True):
-        environment = Environment(path=f"/{recipe.prefix}", python=f"/{recipe.prefix}/bin/python", key="image")
-        by_api |= {api.name: environment for api in one.planned.plan.apis}
-    ready = pipeline.Ready(root=project.root, files=project.files, config=project.config, environments=by_api, variants=())
-    spec, _ = pipeline.without_secrets(pipeline.describe_service(ready), project.config, project.files)
-    # The folder's name on this machine is nobody's business: two checkouts are one image.
-    apis = tuple(
-        replace(api, worker=replace(api.worker, root=f"/{ROOT}"), openapi=_titled(api.openapi, project, title)) for api in spec.apis
+    variants = tuple(
+        pipeline.Variant(
+            name=one.planned.plan.variant,
+            lock=one.planned.plan.lock_path,
+            apis=tuple(api.name for api in one.planned.plan.apis),
+            environment=Environment(path=f"/{recipe.prefix}", python=f"/{recipe.prefix}/bin/python", key="image"),
+        )
+        for one, recipe in zip(locked, environments, strict=True)
     )
-    later = tuple(replace(api, worker=replace(api.worker, root=f"/{ROOT}")) for api in spec.job_apis)
-    training = replace(spec.training, worker=replace(spec.training.worker, root=f"/{ROOT}")) if spec.training else None
-    return {**as_json(replace(spec, title=title, apis=apis, job_apis=later, training=training)), **_OF_CONTAINERS}
+    by_api = {name: one.environment for one in variants for name in one.apis}
+    ready = pipeline.Ready(root=project.root, files=project.files, config=project.config, environments=by_api, variants=variants)
+    spec, _ = pipeline.without_secrets(pipeline.describe_service(ready), project.config, project.files)
+
+    # The folder's name on this machine is nobody's business: two checkouts are one image.
+    def inside(api: ServedApi) -> ServedApi:
+        return replace(api, worker=replace(api.worker, root=f"/{ROOT}"), openapi=_titled(api.openapi, project, title))
+
+    return {**as_json(replace(spec.each(inside), title=title)), **_OF_CONTAINERS}
 
 
 def _left_out(names: Sequence[str], project: pipeline.Project) -> tuple[Decision, ...]:

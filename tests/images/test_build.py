@@ -37,6 +37,9 @@ def test_the_layers_stand_from_what_changes_least_to_what_changes_most(build: Bu
 def test_the_same_bytes_in_another_folder_store_umask_zone_and_hash_seed(
     build: Build, project: Path, base: Path, market: LocalIndex, tmp_path: Path
 ) -> None:
+    with (project / "cog.yaml").open("a") as stream:
+        stream.write("train: train.py:train\n")
+    (project / "train.py").write_text("from cog import Path\n\n\ndef train(steps: int) -> Path:\n    return Path(str(steps))\n")
     first = build(project, "-t", "my-model:v1")
     elsewhere = shutil.copytree(project, tmp_path / "another place" / "checkout")
     for path in elsewhere.iterdir():

@@ -130,7 +130,7 @@ def watched(spec: ServiceSpec) -> ServiceSpec:
     def told(api: ServedApi) -> ServedApi:
         return replace(api, worker=replace(api.worker, watched=True))
 
-    return replace(spec, apis=tuple(map(told, spec.apis)), job_apis=tuple(map(told, spec.job_apis)))
+    return spec.each(told, training=False)
 
 
 def _problems(data: bytes, status: int) -> list[Problem]:

@@ -149,7 +149,7 @@ def portable(project: pipeline.Project) -> ServiceSpec:
         return replace(api, worker=worker, openapi=None)
 
     spec = pipeline.describe_service(replace(ready, config=replace(project.config, train=None)))
-    return replace(spec, apis=tuple(map(moved, spec.apis)), job_apis=tuple(map(moved, spec.job_apis)), jobs_folder="", host="", port=0)
+    return replace(spec.each(moved), jobs_folder="", host="", port=0)
 
 
 def pack(bundled: Bundled, target: IO[bytes]) -> None:

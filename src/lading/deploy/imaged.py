@@ -97,7 +97,7 @@ def with_settings_of(imaged: Imaged, project: Project) -> ServiceSpec:
         gpu = max(cluster.compute.gpu, api.cluster.compute.gpu if not cluster.compute.gpu and project.config.gpu else 0)
         return replace(api, cluster=replace(cluster, compute=replace(cluster.compute, gpu=gpu)))
 
-    return replace(service, apis=tuple(map(adjusted, service.apis)), job_apis=tuple(map(adjusted, service.job_apis)))
+    return service.each(adjusted, training=False)
 
 
 def _no_registry(name: str) -> Problem:

@@ -157,7 +157,7 @@ def _without_private(spec: ServiceSpec) -> ServiceSpec:
         worker = replace(api.worker, unset=(*api.worker.unset, *_PRIVATE))
         return replace(api, worker=worker)
 
-    return replace(spec, apis=tuple(map(cleared, spec.apis)), job_apis=tuple(map(cleared, spec.job_apis)))
+    return spec.each(cleared)
 
 
 def _below(scope: Any, prefix: str) -> Any:

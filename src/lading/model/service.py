@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lading.model.cluster import ClusterSettings, Limits
@@ -93,3 +93,8 @@ class ServiceSpec:
     job_workers: int | None = None
     job_lease_seconds: float = 30.0
     wanted: tuple[str, ...] = ()
+
+    def each(self, change: Callable[[ServedApi], ServedApi], *, training: bool = True) -> ServiceSpec:
+        """The service with every API changed, those of jobs too, and what ``training`` runs unless that is to stay."""
+        trained = change(self.training) if training and self.training else self.training
+        return replace(self, apis=tuple(map(change, self.apis)), job_apis=tuple(map(change, self.job_apis)), training=trained)

@@ -71,10 +71,7 @@ def _with_environment(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceS
     """Where to listen, and variables of the container, which win over those that the project's configuration sets."""
     text = environ.get("PORT") or str(DEFAULT_PORT)
     port = int(text) if text.isascii() and text.isdigit() and int(text) < 65536 else DEFAULT_PORT
-    apis = tuple(_inside(api, environ) for api in spec.apis)
-    training = spec.training and _inside(spec.training, environ)
-    later = tuple(_inside(api, environ) for api in spec.job_apis)
-    spec = with_options(with_cog_variables(replace(spec, apis=apis, job_apis=later, training=training), environ), environ)
+    spec = with_options(with_cog_variables(spec.each(lambda api: _inside(api, environ)), environ), environ)
     spec = _chosen(spec, environ.get(APIS) or "")
     named = environ.get("LADING_JOBS") or ""
     if named and "://" not in named:

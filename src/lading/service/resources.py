@@ -24,7 +24,7 @@ def without_limits(spec: ServiceSpec) -> ServiceSpec:
         compute = replace(api.cluster.compute, written=())
         return replace(api, cluster=replace(api.cluster, compute=compute), worker=replace(api.worker, limits=Limits()))
 
-    return _each(spec, free)
+    return spec.each(free, training=False)
 
 
 def share_gpus(spec: ServiceSpec, environ: Mapping[str, str], count: Callable[[], int]) -> ServiceSpec:
@@ -47,15 +47,11 @@ def share_gpus(spec: ServiceSpec, environ: Mapping[str, str], count: Callable[[]
         turn += wanted
         return replace(api, worker=replace(api.worker, env={**api.worker.env, DEVICES: ",".join(chosen)}))
 
-    return _each(spec, shared)
+    return spec.each(shared, training=False)
 
 
 def _asks_for_gpus(api: ServedApi) -> bool:
     return api.cluster.compute.gpu > 0 and "gpu" in api.cluster.compute.written
-
-
-def _each(spec: ServiceSpec, change: Callable[[ServedApi], ServedApi]) -> ServiceSpec:
-    return replace(spec, apis=tuple(map(change, spec.apis)), job_apis=tuple(map(change, spec.job_apis)))
 
 
 def told(spec: ServiceSpec, hierarchies: Hierarchies | None = None, shared: Path = _SHARED) -> list[Decision]:

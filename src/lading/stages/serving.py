@@ -150,9 +150,7 @@ def _cluster(ready: Ready, api: Api) -> ClusterSettings:
 
 def with_variables(spec: ServiceSpec, variables: Mapping[str, str]) -> ServiceSpec:
     """The service with variables added to every worker's environment; they win over the configuration's."""
-    apis = tuple(with_worker_variables(api, variables) for api in spec.apis)
-    later = tuple(with_worker_variables(api, variables) for api in spec.job_apis)
-    return replace(spec, apis=apis, job_apis=later, training=with_worker_variables(spec.training, variables) if spec.training else None)
+    return spec.each(lambda api: with_worker_variables(api, variables))
 
 
 def with_worker_variables(api: ServedApi, variables: Mapping[str, str]) -> ServedApi:
@@ -175,14 +173,7 @@ def without_secrets(spec: ServiceSpec, config: ProjectConfig, files: ProjectFile
     def cleared(api: ServedApi) -> ServedApi:
         return replace(api, worker=replace(api.worker, env={name: text for name, text in api.worker.env.items() if name not in found}))
 
-    cleared_spec = replace(
-        spec,
-        apis=tuple(map(cleared, spec.apis)),
-        job_apis=tuple(map(cleared, spec.job_apis)),
-        training=spec.training and cleared(spec.training),
-        wanted=tuple(sorted(found)),
-    )
-    return cleared_spec, {name: Secret(value) for name, value in found.items()}
+    return replace(spec.each(cleared), wanted=tuple(sorted(found))), {name: Secret(value) for name, value in found.items()}
 
 
 def openapi(project: Project) -> Mapping[str, object]:
