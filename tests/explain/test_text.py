@@ -2,8 +2,10 @@
 
 import io
 
+import pytest
+
 from lading.explain.progress import PlainReporter, make_reporter
-from lading.explain.style import Style, style_for
+from lading.explain.style import Style, columns_of_terminal, style_for
 from lading.explain.text import render_decision, render_decisions, render_problem, render_problems
 from lading.model.decisions import Decision, Kind
 from lading.model.events import Event, Phase
@@ -84,6 +86,12 @@ def test_no_color_and_pipes_mean_no_escape_codes():
     assert style_for(stream, {}).colour is False
     assert Style(colour=False).paint("x", "red") == "x"
     assert Style(colour=True).paint("x", "red") == "\x1b[31mx\x1b[0m"
+
+
+@pytest.mark.parametrize(("said", "columns"), [("97", 97), ("0", None), ("²", None), ("wide", None), ("", None)])
+def test_columns_that_are_no_number_are_passed_over(said, columns):
+    found = columns_of_terminal({"COLUMNS": said})
+    assert found == columns if columns else found in (None, columns_of_terminal({}))
 
 
 def test_a_plain_log_shows_steps_and_hides_tool_output_unless_verbose():

@@ -162,6 +162,21 @@ def test_a_name_that_is_not_there_is_refused_at_the_place_that_asks_for_it(path:
     assert problem.instead
 
 
+@pytest.mark.parametrize(("path", "text"), [("poetry.lock", POETRY_LOCK), ("pdm.lock", PDM_LOCK)])
+def test_a_group_is_found_however_the_lock_spells_it(path: str, text: str):
+    assert names(read(path, text.replace('"test"', '"Ml_Ops"'), groups=("ml-ops",))) == ["flask", "pytest"]
+
+
+def test_an_extra_of_the_project_itself_keeps_its_marker_and_must_be_there():
+    text = PEP_621.replace('"own-model[gpu]"', "\"own-model[gpu] ; python_version < '3.9'\"")
+    (numpy,) = [one for one in read("pyproject.toml", text, extras=("web",)).requirements if one.name == "numpy"]
+    assert numpy.marker == 'python_version < "3.9"'
+    with pytest.raises(LadingError) as caught:
+        read("pyproject.toml", PEP_621.replace("own-model[gpu]", "own-model[gqu]"), extras=("web",))
+    (problem,) = caught.value.problems
+    assert (problem.rule, str(problem.origin), problem.instead) == ("extra-unknown", "pyproject.toml:7", "Did you mean gpu?")
+
+
 def test_a_source_for_an_extra_counts_where_the_extra_is_wanted():
     text = PEP_621.replace("[tool.uv]\n", '[tool.uv]\nindex = [{ name = "corp", url = "https://corp.example/simple", explicit = true }]\n')
     text += '[tool.uv.sources]\nnumpy = [{ index = "corp", extra = "gpu" }]\n'

@@ -33,7 +33,7 @@ def columns_of_terminal(environ: Mapping[str, str]) -> int | None:
     As `shutil.get_terminal_size` finds them, whose module loads every archive format.
     """
     said = environ.get("COLUMNS", "")
-    if said.isdigit() and int(said):
+    if said.isdecimal() and int(said):
         return int(said)
     try:
         return os.get_terminal_size(sys.__stdout__.fileno() if sys.__stdout__ else 1).columns or None
@@ -46,5 +46,4 @@ def style_for(stream: TextIO, environ: Mapping[str, str], *, no_color: bool = Fa
     terminal = stream.isatty()
     unwanted = no_color or environ.get("NO_COLOR") or environ.get("COG_NO_COLOR")
     colour = terminal and not unwanted and environ.get("TERM") != "dumb"
-    width = columns or (int(environ["COLUMNS"]) if environ.get("COLUMNS", "").isdigit() else 0) or 100
-    return Style(colour=colour, width=max(30, min(width, 120)))
+    return Style(colour=colour, width=max(30, min(columns or 100, 120)))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from lading.formats._near import did_you_mean
 from lading.model.names import canonical
 from lading.model.origin import Origin
-from lading.model.problems import LadingError, Problem
+from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.selection import Asked, Selection
 
 
@@ -18,13 +18,26 @@ def written_names(asked: Asked, known: Iterable[str], kind: str, path: str) -> l
         LadingError: for every name that the file does not know.
     """
     by_name = {canonical(name): name for name in known}
-    unknown = [_unknown(name, origin, list(by_name.values()), kind, path) for name, origin in asked if name not in by_name]
+    unknown = [unknown_part(name, origin, list(by_name.values()), kind, path) for name, origin in asked if name not in by_name]
     if unknown:
         raise LadingError(*unknown)
     return [by_name[name] for name, _ in asked]
 
 
-def _unknown(name: str, origin: Origin, known: list[str], kind: str, path: str) -> Problem:
+def wanted_parts(
+    selection: Selection, groups: Iterable[str], extras: Iterable[str], path: str, problems: ProblemCollector
+) -> tuple[list[str], list[str]]:
+    """The wanted groups and extras as the file writes them; what it does not know goes to ``problems``."""
+    found: list[list[str]] = []
+    for asked, known, kind in ((selection.groups, groups, "group"), (selection.extras, extras, "extra")):
+        found.append([])
+        with problems.catching():
+            found[-1] = written_names(asked, known, kind, path)
+    return found[0], found[1]
+
+
+def unknown_part(name: str, origin: Origin, known: list[str], kind: str, path: str) -> Problem:
+    """A name that the file does not know. ``kind`` is ``extra`` or ``group``."""
     near = did_you_mean(name, known)
     said = "dependency group" if kind == "group" else "extra"
     there = f"It has {', '.join(sorted(known))}." if known else f"It has no {said}s."

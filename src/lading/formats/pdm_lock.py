@@ -7,7 +7,7 @@ from typing import Any
 
 from lading.formats._lock_toml import LockText, read_lock_toml, shaped_as
 from lading.formats._locked import at_commit, at_path, at_url, indexed
-from lading.formats._optional import without_parts, written_names
+from lading.formats._optional import wanted_parts, without_parts
 from lading.formats._pdm import read_pdm
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
@@ -53,7 +53,7 @@ class _Reading:
     def __init__(self, lock: LockText, files: ProjectFiles, environ: Mapping[str, str], selection: Selection) -> None:
         self.lock = lock
         self.selection = selection
-        self.groups = frozenset((*_GROUPS, *selection.group_names))
+        self.groups = frozenset(_GROUPS)
         self.files = files
         self.environ = environ
         self.folder = lock.path.rpartition("/")[0]
@@ -92,9 +92,8 @@ class _Reading:
             self.problems.add(*without_parts(self.selection, self.lock.path).problems)
             return
         known = {str(group) for package in self.lock.packages for group in package.get("groups", ())}
-        for asked, kind in ((self.selection.groups, "group"), (self.selection.extras, "extra")):
-            with self.problems.catching():
-                self.groups |= set(written_names(asked, known, kind, self.lock.path))
+        groups, extras = wanted_parts(self.selection, known, known, self.lock.path, self.problems)
+        self.groups |= {*groups, *extras}
 
     def _project(self) -> tuple[IndexOptions, tuple[BoundIndex, ...], tuple[Need, ...] | None]:
         pyproject = f"{self.folder}/{_PYPROJECT}".lstrip("/")

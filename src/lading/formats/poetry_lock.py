@@ -11,7 +11,7 @@ from typing import Any
 from lading.formats._lock_toml import LockText, read_lock_toml, shaped_as
 from lading.formats._locked import at_commit, at_path, at_url, bare, indexed
 from lading.formats._markers import either
-from lading.formats._optional import without_parts, written_names
+from lading.formats._optional import wanted_parts, without_parts
 from lading.formats._origins import with_credentials
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._poetry import python_marker, read_poetry, read_sources
@@ -57,7 +57,7 @@ class _Reading:
     def __init__(self, lock: LockText, files: ProjectFiles, environ: Mapping[str, str], selection: Selection) -> None:
         self.lock = lock
         self.selection = selection
-        self.groups = frozenset((*_GROUPS, *selection.group_names))
+        self.groups = frozenset(_GROUPS)
         self.files = files
         self.environ = environ
         self.folder = lock.path.rpartition("/")[0]
@@ -101,17 +101,13 @@ class _Reading:
         )
 
     def _parts(self) -> tuple[str, ...]:
-        """The extras that are wanted, if the lock knows them and the groups."""
+        """The extras that are wanted, if the lock knows them; the groups that are join those that it always gives."""
         if self.selection and not self.has_groups:
             self.problems.add(*without_parts(self.selection, self.lock.path).problems)
             return ()
-        groups = {str(group) for package in self.lock.packages for group in package.get("groups", ())}
-        for asked, known, kind in (
-            (self.selection.groups, groups, "group"),
-            (self.selection.extras, self.lock.data.get("extras", {}), "extra"),
-        ):
-            with self.problems.catching():
-                written_names(asked, known, kind, self.lock.path)
+        known = {str(group) for package in self.lock.packages for group in package.get("groups", ())}
+        groups, _ = wanted_parts(self.selection, known, self.lock.data.get("extras", {}), self.lock.path, self.problems)
+        self.groups |= set(groups)
         return self.selection.extra_names
 
     def _python(self) -> PythonRequest | None:

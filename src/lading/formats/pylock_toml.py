@@ -8,7 +8,7 @@ from typing import Any
 
 from lading.formats._lock_toml import LockText, not_a_lock, read_lock_toml, shaped_as
 from lading.formats._locked import at_commit, at_path, at_url, indexed
-from lading.formats._optional import written_names
+from lading.formats._optional import wanted_parts
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.model.files import ProjectFiles
@@ -57,9 +57,7 @@ def parse(
             with problems.catching():
                 python = specifier_request(str(required), lock.origin(), what="requires-python", example='requires-python = ">=3.10"')
         extras, groups = (_texts(lock.data.get(key)) for key in ("extras", "dependency-groups"))
-        for asked, known, kind in ((selection.extras, extras, "extra"), (selection.groups, groups, "group")):
-            with problems.catching():
-                written_names(asked, known, kind, path)
+        wanted_parts(selection, groups, extras, path, problems)
     problems.raise_if_any()
     locked = LockedSet(
         packages=tuple(packages),

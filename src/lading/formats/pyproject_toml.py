@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from lading.formats._markers import both
 from lading.formats._near import did_you_mean
-from lading.formats._optional import without_parts, written_names
+from lading.formats._optional import unknown_part, without_parts, written_names
 from lading.formats._pdm import read_pdm
 from lading.formats._place import NO_VARIABLES
 from lading.formats._poetry import enrich, optional_of, python_request, read_poetry, read_sources, without_effect
@@ -242,7 +243,11 @@ class _Reading:
                 found.append(declared)
                 continue
             for one in declared.extras:
-                found += self._extra(known.get(canonical(one), ""), (*chain, extra))
+                if canonical(one) not in known:
+                    self.problems.add(unknown_part(one, declared.origin, list(known.values()), "extra", self.toml.path))
+                    continue
+                items = self._extra(known[canonical(one)], (*chain, extra))
+                found += [replace(item, marker=both(declared.marker, item.marker)) for item in items]
         return found
 
     def _project(self) -> list[Declared]:

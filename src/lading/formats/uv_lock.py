@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from lading.formats._lock_toml import LockText, not_a_lock, read_lock_toml, shaped_as
 from lading.formats._locked import at_commit, at_path, at_url, bare, indexed
-from lading.formats._optional import without_parts, written_names
+from lading.formats._optional import wanted_parts, without_parts
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.formats._toml import read_toml
@@ -132,10 +132,8 @@ class _Reading:
         """What the group ``lading`` and the wanted extras and groups need."""
         groups = {canonical(group): items for group, items in package.get("dev-dependencies", {}).items()}
         extras = {canonical(extra): items for extra, items in package.get("optional-dependencies", {}).items()}
-        parts = [groups.get(_GROUP, ())]
-        for asked, known, kind in ((self.selection.groups, groups, "group"), (self.selection.extras, extras, "extra")):
-            with self.problems.catching():
-                parts += [known[name] for name in written_names(asked, known, kind, self.lock.path)]
+        named, optional = wanted_parts(self.selection, groups, extras, self.lock.path, self.problems)
+        parts = [groups.get(_GROUP, ()), *(groups[name] for name in named), *(extras[name] for name in optional)]
         return [need for items in parts for need in _needs(items)]
 
     def _package(self, number: int, package: Mapping[str, Any]) -> LockedPackage:
