@@ -38,6 +38,18 @@ def test_inputs_and_output_are_those_of_one_request():
     assert schema["Input"]["properties"]["text"]["type"] == "string"
 
 
+def test_a_type_that_is_written_as_a_text():
+    record = read("import lading\n@lading.batched\ndef predict(x: ' list[str]') -> '\\tlist[int] ': ...\n")
+    assert (record["inputs"][0]["type"]["kind"], record["output"]["kind"]) == ("str", "int")
+
+
+@pytest.mark.parametrize("text", ["list[str", "", "a\\0b"])
+def test_a_text_that_is_no_type(text: str):
+    (found, *_) = problems(f"import lading\n@lading.batched\ndef predict(\n    x: '{text}',\n) -> list[str]: ...\n")
+    assert found.startswith("predict.py:4: the input x of predict is '")
+    assert found.endswith("', which is no list")
+
+
 @pytest.mark.parametrize("decorator", ["@batched", "@batched()", "@lading.batched", "@many(max_batch_size=32)"])
 def test_ways_to_write_it(decorator: str):
     code = f"import lading\nfrom lading import batched\nfrom lading import batched as many\n{decorator}\ndef predict(x: list[str]) -> list[str]: ...\n"

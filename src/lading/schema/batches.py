@@ -9,7 +9,7 @@ from typing import Any
 from lading.model.problems import Problem, ProblemCollector
 from lading.model.records import replace
 from lading.schema.constants import UnknownValueError, evaluate
-from lading.schema.source import Defined, External
+from lading.schema.source import Defined, External, written_type
 
 LARGEST = 1024
 _DEFAULTS = {"max_batch_size": 32, "max_latency": 0.01}
@@ -78,10 +78,11 @@ class BatchReader:
 
     def _unwrapped(self, annotation: ast.expr, what: str, example: str) -> ast.expr:
         if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-            inner = ast.parse(annotation.value, mode="eval").body
-            annotation = ast.copy_location(inner, annotation)
-            for part in ast.walk(annotation):
-                ast.copy_location(part, annotation)
+            inner = written_type(annotation.value)
+            if inner is not None:
+                annotation = ast.copy_location(inner, annotation)
+                for part in ast.walk(annotation):
+                    ast.copy_location(part, annotation)
         if isinstance(annotation, ast.Subscript):
             found = self._method.module.sources.resolve(self._method.module, annotation.value)
             if isinstance(found, External) and found.name in _LISTS:

@@ -285,6 +285,14 @@ def _parse(content: bytes, version: tuple[int, int] | None = None) -> ast.Module
         return ast.parse(content) if version is None else ast.parse(content, feature_version=version)
 
 
+def written_type(text: str) -> ast.expr | None:
+    """The annotation that is written as a text; None if the text is no expression. Its places are those within the text."""
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
 def _syntax_problem(path: str, line: int | None, message: str) -> Problem:
     import platform  # noqa: PLC0415 -- 1 ms, for a file that cannot be read
 

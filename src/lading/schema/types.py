@@ -10,7 +10,7 @@ from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass, field
 from lading.schema.constants import Member, UnknownValueError, as_json, enum_members, evaluate, is_enum
-from lading.schema.source import Assigned, Defined, External, Module, module_name
+from lading.schema.source import Assigned, Defined, External, Module, module_name, written_type
 
 Type: TypeAlias = dict[str, Any]
 
@@ -90,10 +90,9 @@ class TypeReader:
         if node.value is None:
             return {"kind": "null"}
         if isinstance(node.value, str):
-            try:
-                inner = ast.parse(node.value.strip(), mode="eval").body
-            except (SyntaxError, ValueError, MemoryError):
-                raise self._unsupported(node, origin, "the text is not a type") from None
+            inner = written_type(node.value)
+            if inner is None:
+                raise self._unsupported(node, origin, "the text is not a type")
             return self.read(module, inner, origin)
         raise self._unsupported(node, origin, "a value is not a type")
 
