@@ -224,6 +224,14 @@ def test_a_project_that_is_taken_for_the_place_is_told(project: Path, tmp_path: 
     assert (told["rule"], told["instead"]) == ("usage", f"Write: lading deploy {project} --to kubernetes")
 
 
+@pytest.mark.parametrize("name", ["shop:v1", "me/shop:v1"])
+def test_a_tag_is_no_registry(name: str, project: Path, tmp_path: Path) -> None:
+    keep_image(tmp_path / "built", name=name)
+    done = lading("deploy", project, "--to", "kubernetes", "--image", name, "--dry-run", "--json")
+    assert done.code != 0
+    assert done.problem["rule"] == "image-without-registry"
+
+
 def test_nodes_that_have_the_image_need_no_registry(project: Path, tmp_path: Path) -> None:
     keep_image(tmp_path / "built", name="shop:v1")
     done = lading("deploy", project, "--to", "kubernetes", "--image", "shop:v1", "--image-pull-policy", "Never", "--dry-run", "--json")

@@ -31,10 +31,10 @@ def names_image(project: str | None, directory: str | None) -> bool:
     place = Path(directory or ".")
     if (place / project).exists() or (place / project.partition(":")[0]).is_file():
         return False
+    from lading.images.reference import names_registry
     from lading.images.stored import is_stored
 
-    first, slash, _ = project.partition("/")
-    return is_stored(project) or bool(slash and ("." in first or ":" in first or first == "localhost"))
+    return is_stored(project) or names_registry(project)
 
 
 def serve(arguments: argparse.Namespace, output: Output, port: int) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lading import imaging
 from lading.images.media import INDEXES, Descriptor, digest_of
-from lading.images.reference import parse_reference
+from lading.images.reference import names_registry, parse_reference
 from lading.images.registry import Registry
 from lading.images.stored import is_stored
 from lading.model.origin import Origin
@@ -40,8 +40,7 @@ def read_image(name: str, *, side_loaded: bool = False) -> Imaged:
         LadingError: if it is not to be had, was not made by Lading, runs as root or as a user by name, or names no registry.
     """
     reference = parse_reference(name, Origin("--image"))
-    named = name.partition("/")[0]
-    if not side_loaded and not ("." in named or ":" in named or named == "localhost"):
+    if not side_loaded and not names_registry(name):
         raise LadingError(_no_registry(name))
     digest, config = _from_store(name) if side_loaded or is_stored(name) else _from_registry(name)
     record = json.loads(config)

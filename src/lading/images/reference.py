@@ -46,6 +46,12 @@ class Reference:
         return f"{self.registry}/{self.repository}{tag}"
 
 
+def names_registry(text: str) -> bool:
+    """Whether a name begins with a registry's host, as Docker tells: ``ghcr.io/me/model``, not ``me/model`` and not ``model:v1``."""
+    first, slash, _ = text.partition("@")[0].partition("/")
+    return bool(slash) and ("." in first or ":" in first or first == "localhost" or first.startswith("["))
+
+
 def parse_reference(text: str, origin: Origin | None = None) -> Reference:
     """Take a name apart, as Docker does: no host means Docker Hub, no tag means ``latest``.
 
@@ -53,8 +59,8 @@ def parse_reference(text: str, origin: Origin | None = None) -> Reference:
         LadingError: if it is no image's name.
     """
     rest, _, digest = text.partition("@")
-    first, slash, others = rest.partition("/")
-    named = bool(slash) and ("." in first or ":" in first or first == "localhost" or first.startswith("["))
+    first, _, others = rest.partition("/")
+    named = names_registry(text)
     registry, path = (first, others) if named else (_REGISTRY, rest)
     repository, _, tag = path.partition(":")
     if not named and "/" not in repository:
