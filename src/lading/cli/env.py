@@ -98,7 +98,8 @@ def _prune(arguments: argparse.Namespace, output: Output) -> int:
     days = 0.0 if arguments.all else arguments.older_than
     removed = prune(older_than=days * 86400, dry_run=arguments.dry_run)
     shared = is_shared(os.environ)
-    unused = () if shared else unused_packages(home(), os.environ)
+    told = arguments.cache or not (output.as_json or arguments.dry_run)  # looking costs a walk through all that the cache holds
+    unused = unused_packages(home(), os.environ) if told and not shared else ()
     gone = () if not arguments.cache else unused if arguments.dry_run else remove_packages(unused)
     images = _prune_images(arguments, days * 86400)
     weights = _prune_weights(arguments, days * 86400)

@@ -17,6 +17,7 @@ from lading.formats import requirements_txt
 from lading.formats._pip_commands import Meaning, meaning
 from lading.formats._shell import NotUnderstood
 from lading.model.files import MemoryFiles, ProjectFiles
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError
 from lading.model.records import dataclass, field, replace
@@ -310,7 +311,7 @@ def _command_of(node: yaml.Node) -> tuple[str, tuple[str, ...]]:
 
 def _name(line: str) -> str:
     found = _NAME.match(line)
-    return re.sub(r"[-_.]+", "-", found[0]).lower() if found and "://" not in line.partition(" @ ")[0] else line
+    return canonical(found[0]) if found and "://" not in line.partition(" @ ")[0] else line
 
 
 def _plain(line: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from lading.edits.changes import Change, Text
 from lading.edits.yaml_places import Place, scalars_on_line
 from lading.model.files import ProjectFiles
+from lading.model.names import canonical
 
 _SPACE = r"(?:[ \t]|\\\r?\n)"
 _CLAUSE = r"(?:===|~=|==|!=|<=|>=|<|>)" + _SPACE + r"*[^\s,;()#\\'\"]+"
@@ -113,7 +114,7 @@ def _in_strings(line: str, name: str, version: str) -> str | None:
 
 def _is_about(text: str, name: str) -> bool:
     found = re.match(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)", text)
-    return found is not None and re.sub(r"[-_.]+", "-", found[1]).lower() == name
+    return found is not None and canonical(found[1]) == name
 
 
 def replaced(text: str, edits: list[tuple[slice, str]]) -> str:

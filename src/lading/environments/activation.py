@@ -37,6 +37,11 @@ def is_prefix(place: str) -> bool:
     return os.path.isdir(os.path.join(place, "conda-meta"))
 
 
+def outside(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables without those that another environment which is active has set."""
+    return {name: value for name, value in environ.items() if name not in _LEAKS and not name.startswith(("CONDA_", "_CE_"))}
+
+
 def activation(place: str, environ: Mapping[str, str]) -> Activation:
     """What activating the conda prefix ``place`` changes in ``environ``; nothing for an environment of another kind.
 
@@ -45,7 +50,7 @@ def activation(place: str, environ: Mapping[str, str]) -> Activation:
     """
     if not is_prefix(place):
         return Activation()
-    base = {name: value for name, value in environ.items() if name not in _LEAKS and not name.startswith(("CONDA_", "_CE_"))}
+    base = outside(environ)
     activated = {**base, **_own(place, base), **_declared(place)}
     scripts = _scripts(place)
     after = _sourced(scripts, activated, place) if scripts else activated

@@ -13,7 +13,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lading.environments.scripts import Policy, execute, must_succeed, remembered, secrets_of
+from lading.environments.activation import outside
+from lading.environments.scripts import Policy, must_succeed, remembered, secrets_of
 from lading.model.conda import CondaLock, CondaPackage
 from lading.model.files import content_hash
 from lading.model.origin import Origin
@@ -24,7 +25,6 @@ from lading.model.secrets import Redactor, redact_urls
 _SUFFIX = "-post-link.sh"
 _RAN = os.path.join("conda-meta", "link-scripts-run")
 _MESSAGES = ".messages.txt"
-_LEAKS = ("PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 REMEMBERED = Policy(remembered, lambda _line: None)
 """Runs what was allowed before, and says nothing."""
@@ -78,10 +78,9 @@ def _run(one: LinkScript, place: Path, final: Path, policy: Policy) -> None:
     _own_copies(place, one.package)
     environ = _environ(one.package, final)
     policy.say(f"Running {one.script.path}")
-    command = ["bash", str(final / one.path)]
     must_succeed(
         one.script,
-        lambda told: execute(command, final / "bin", environ, told),
+        (["bash", str(final / one.path)], final / "bin", environ),
         Redactor(secrets_of(environ)),
         lambda line: policy.say(f"  {line}"),
         instead=f"Use another build or version of {one.package.name}, or install without --allow-scripts.",
@@ -93,7 +92,7 @@ def _run(one: LinkScript, place: Path, final: Path, policy: Policy) -> None:
 
 
 def _environ(package: CondaPackage, final: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in _LEAKS and not name.startswith("CONDA_")}
+    kept = outside(os.environ)
     return {
         **kept,
         "PREFIX": str(final),

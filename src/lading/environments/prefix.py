@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from lading.environments.verify import Question, incomplete, installed, same_ver
 from lading.explain.text import count as counted
 from lading.model.conda import CondaLock, CondaPackage
 from lading.model.events import Phase
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import Interpreter
@@ -238,7 +238,7 @@ def _differences(place: Path, work: Work, conda: CondaLock) -> Iterator[str]:
         yield f"{stem} is installed and not in the lock"
     found = _python_packages(place) if work.lock.packages or conda.shared else {}
     for package in work.lock.packages:
-        name = re.sub(r"[-_.]+", "-", str(package["name"])).lower()
+        name = canonical(str(package["name"]))
         if name not in found and "marker" not in package:
             yield f"{name} is missing"
         elif "version" in package and name in found and not same_version(str(package["version"]), found[name]):
@@ -255,5 +255,5 @@ def _python_packages(place: Path) -> dict[str, str]:
     eggs = {}
     for info in place.glob("lib/python*/site-packages/*.egg-info"):
         name, _, rest = info.name.removesuffix(".egg-info").partition("-")
-        eggs[re.sub(r"[-_.]+", "-", name).lower()] = rest.partition("-py")[0]
+        eggs[canonical(name)] = rest.partition("-py")[0]
     return {**eggs, **dict(installed(place))}

@@ -99,7 +99,7 @@ def run_script(
     try:
         must_succeed(
             script,
-            lambda told: execute(command, root, {"PIP_REQUIRE_VIRTUALENV": "1", **environ}, told),
+            (command, root, {"PIP_REQUIRE_VIRTUALENV": "1", **environ}),
             redact,
             heard,
             instead="Correct the script, or run its commands by hand.",
@@ -113,9 +113,9 @@ def run_script(
 
 
 def must_succeed(
-    script: Script, run: Callable[[Callable[[str], None]], int], redact: Redactor, heard: Callable[[str], None], *, instead: str
+    script: Script, call: tuple[list[str], Path, Mapping[str, str]], redact: Redactor, heard: Callable[[str], None], *, instead: str
 ) -> None:
-    """Call ``run`` with who hears the script's output, masked on its way to ``heard``; ``instead`` is the advice if it fails.
+    """Run a script: ``call`` is its command, folder and variables. Its output goes masked to ``heard``; ``instead`` is the advice if it fails.
 
     Raises:
         LadingError: if it cannot be started, or ends with another status than 0.
@@ -127,14 +127,14 @@ def must_succeed(
         heard(lines[-1])
 
     try:
-        code = run(told)
+        code = _execute(*call, told)
     except OSError as error:
         raise LadingError(_problem(script, f"bash cannot be started: {error.strerror}", "Install bash.", [])) from error
     if code:
         raise LadingError(_problem(script, f"it ended with status {code}", instead, lines))
 
 
-def execute(command: list[str], folder: Path, environ: Mapping[str, str], told: Callable[[str], None]) -> int:
+def _execute(command: list[str], folder: Path, environ: Mapping[str, str], told: Callable[[str], None]) -> int:
     """Run a script in a process group of its own, its output line by line to ``told``; whatever interrupts the wait ends all of it.
 
     Raises:

@@ -11,6 +11,7 @@ from typing import Self
 
 from lading.environments.ahead import QUESTION
 from lading.model.lock import Lock
+from lading.model.names import canonical
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.target import Interpreter
 
@@ -91,11 +92,11 @@ def verify(place: Path, lock: Lock, wrong: list[str]) -> None:
 
 def _differences(place: Path, lock: Lock) -> Iterator[str]:
     here = dict(installed(place))
-    locked = {_normalized(str(package["name"])): package for package in lock.packages}
+    locked = {canonical(str(package["name"])): package for package in lock.packages}
     for name in sorted(here.keys() - locked.keys()):
         yield f"{name} is installed and not in the lock"
     # A package may be in the lock several times, each for another environment that its marker describes.
-    versions = {name: [str(one.get("version", "")) for one in lock.packages if _normalized(str(one["name"])) == name] for name in locked}
+    versions = {name: [str(one.get("version", "")) for one in lock.packages if canonical(str(one["name"])) == name] for name in locked}
     for name, package in locked.items():
         if name not in here:
             if "marker" not in package:
@@ -110,7 +111,7 @@ def installed(place: Path) -> Iterator[tuple[str, str]]:
         for name in os.listdir(site):
             found = _DIST_INFO.fullmatch(name)
             if found and os.path.exists(site / name / "RECORD") and os.path.exists(site / name / "METADATA"):
-                yield _normalized(found["name"]), found["version"]
+                yield canonical(found["name"]), found["version"]
 
 
 def same_version(locked: str, installed: str) -> bool:
@@ -123,10 +124,6 @@ def same_version(locked: str, installed: str) -> bool:
         return Version(locked) == Version(installed.replace("_", "-"))
     except InvalidVersion:
         return False
-
-
-def _normalized(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def incomplete(reasons: list[str]) -> Problem:

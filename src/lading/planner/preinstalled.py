@@ -177,16 +177,22 @@ def imports(api: Api, files: ProjectFiles) -> Iterator[tuple[str, Origin]]:
 
 def files_of(api: Api, files: ProjectFiles) -> tuple[str, ...]:
     """The files that a predictor uses, as far as its sources tell: those that it imports, and those that a text in them names."""
-    own = dict.fromkeys([api.file, *(one for _, _, _, found in _walk(api, files) for one in found)])
+    own = _imported(api, _walk(api, files))
     named = [name for path in own for name in _named_in(path, files)]
     return tuple(dict.fromkeys([*own, *named]))
 
 
 def sources_of(api: Api, files: ProjectFiles) -> Iterator[tuple[str, frozenset[str]]]:
     """The Python files of the project that a predictor imports, its own first, each with the first parts of the project's own modules."""
-    own = frozenset(module.partition(".")[0] for _, module, _, found in _walk(api, files) if found)
-    for path in dict.fromkeys([api.file, *(one for _, _, _, found in _walk(api, files) for one in found)]):
+    walked = list(_walk(api, files))
+    own = frozenset(module.partition(".")[0] for _, module, _, found in walked if found)
+    for path in _imported(api, walked):
         yield path, own
+
+
+def _imported(api: Api, walked: Iterable[tuple[str, str, int, list[str]]]) -> Iterable[str]:
+    """The predictor's file, and those that the imports found by `_walk` mean; each once."""
+    return dict.fromkeys([api.file, *(one for _, _, _, found in walked for one in found)])
 
 
 def _named_in(path: str, files: ProjectFiles) -> Iterator[str]:
