@@ -161,6 +161,9 @@ def test_servers_that_keep_jobs_in_a_folder_are_never_two(tmp_path: Path) -> Non
     many = one(rendered(folder, replicas="3"), "Deployment", "shop-many")
     assert (many["spec"]["replicas"], many["spec"]["strategy"]) == (1, {"type": "Recreate"})
     assert {each["metadata"]["name"] for each in rendered(folder) if each["kind"] == "PodDisruptionBudget"} == {"shop-iris"}
+    for own in ({"variables": {"LADING_JOBS": "/data/jobs"}}, {"secrets": {"LADING_JOBS": Secret("/data/jobs")}}):
+        many = one(rendered(replace(folder, **own), replicas="3"), "Deployment", "shop-many")
+        assert (many["spec"]["replicas"], many["spec"]["strategy"]) == (1, {"type": "Recreate"}), "a folder of another name"
     shared = replace(folder, secrets={"LADING_JOBS": Secret("postgresql://jobs")})
     many = one(rendered(shared, replicas="3"), "Deployment", "shop-many")
     assert (many["spec"]["replicas"], many["spec"]["strategy"]["type"]) == (3, "RollingUpdate")

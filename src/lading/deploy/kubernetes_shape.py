@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lading.deploy.engine import Deployment
+from lading.jobs.opening import VARIABLE, is_database
 from lading.model.cluster import Autoscaling, Compute, UpdateStrategy
 from lading.model.cortex import Splitter
 from lading.model.project import Style
@@ -147,13 +148,19 @@ def workloads(deployment: Deployment) -> tuple[Workload, ...]:
                 by_api.update((api.name, first) for api in other[0])
         first[1].append(splitter)
     alone = len(groups) == 1
-    shared = "LADING_JOBS" in {*deployment.variables, *deployment.secrets}
+    shared = _shares_jobs(deployment)
     found = []
     for apis, splitters in groups:
         member = splitters[0].name if splitters else apis[0].name
         own = deployment.name if alone or member == deployment.name else object_name(deployment.name, member)
         found.append(Workload(name=own, apis=tuple(apis), splitters=tuple(splitters), shared_jobs=shared))
     return tuple(found)
+
+
+def _shares_jobs(deployment: Deployment) -> bool:
+    """Whether ``LADING_JOBS`` names a database; a folder is that of one pod, whoever named it."""
+    secret = deployment.secrets.get(VARIABLE)
+    return is_database(secret.reveal() if secret else deployment.variables.get(VARIABLE, ""))
 
 
 def endpoint_of(api: ServedApi) -> str:

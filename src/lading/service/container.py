@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lading.jobs.opening import VARIABLE, is_database
 from lading.model.cluster import Limits
 from lading.model.events import Event, Phase
 from lading.model.problems import LadingError, Problem
@@ -73,8 +74,8 @@ def _with_environment(spec: ServiceSpec, environ: Mapping[str, str]) -> ServiceS
     port = int(text) if text.isascii() and text.isdigit() and int(text) < 65536 else DEFAULT_PORT
     spec = with_options(with_cog_variables(spec.each(lambda api: _inside(api, environ)), environ), environ)
     spec = _chosen(spec, environ.get(APIS) or "")
-    named = environ.get("LADING_JOBS") or ""
-    if named and "://" not in named:
+    named = environ.get(VARIABLE) or ""
+    if named and not is_database(named):
         spec = replace(spec, jobs_folder=named)
     return replace(spec, host=environ.get("LADING_HOST") or "0.0.0.0", port=port)  # noqa: S104 -- a container's own network
 

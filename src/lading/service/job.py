@@ -21,6 +21,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
+from lading.jobs.opening import VARIABLE, is_database
 from lading.service.container import APIS, DEFAULT_PORT, SERVICE
 
 KEY = "LADING_JOB_KEY"
@@ -91,8 +92,8 @@ def _started(server: subprocess.Popen[bytes], port: int, api: str) -> str:
 
 def _logs() -> Path:
     """The folder of the logs of jobs."""
-    named = os.environ.get("LADING_JOBS") or ""
-    if not named or "://" in named:
+    named = os.environ.get(VARIABLE) or ""
+    if not named or is_database(named):
         named = json.loads(Path(os.environ[SERVICE]).read_bytes())["jobs_folder"]
     return Path(named) / "logs"
 
