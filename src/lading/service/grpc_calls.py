@@ -193,13 +193,9 @@ class _Answers:
             else:
                 await self._wake.wait()
 
-    def _slot(self) -> Slot | None:
-        slots = (slot for worker in self._service.pool.workers for slot in worker.slots)
-        return next((slot for slot in slots if slot.running.get(self.call.number) is self.call), None)
-
     def _pause(self) -> None:
         """Let the worker wait: the client reads slower than it writes."""
-        self._paused = self._slot()
+        self._paused = self._service.pool.slot_running(self.call)
         if self._paused is not None:
             self._paused.channel.pause()
 
@@ -227,12 +223,12 @@ class _Answers:
             await asyncio.sleep(_MOMENT)
             end = StreamEnd.WHOLE
         finally:
-            slot = self._slot()
+            slot = self._service.pool.slot_running(self.call)
             if slot is not None:
                 slot.end_more(self.call, end)
 
     async def _give(self, message: bytes) -> None:
-        slot = self._slot()
+        slot = self._service.pool.slot_running(self.call)
         if slot is None:
             return
         slot.give_more(self.call, message)

@@ -279,13 +279,14 @@ class WorkerPool:
         call.cancel_asked = True
         with contextlib.suppress(ValueError):
             self.queue.remove(call)
-        slot = self._slot_running(call)
+        slot = self.slot_running(call)
         if slot is not None:
             slot.worker.ask_cancel(slot, call)
         else:
             call.finish(Result(id=call.id, status=Status.CANCELED))
 
-    def _slot_running(self, call: Call) -> Slot | None:
+    def slot_running(self, call: Call) -> Slot | None:
+        """The slot where a call runs; None while it waits, and when it is over."""
         for worker in self.workers:
             for slot in worker.slots:
                 if slot.running.get(call.number) is call:
