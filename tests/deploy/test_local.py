@@ -9,14 +9,17 @@ import socket
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lading.deploy.node import Assignment, assigned
 from lading.environments.claims import try_claim
+from lading.model.cluster import Limits
 from tests.deploy import conformance
-from tests.deploy.support import COG
+from tests.deploy.support import COG, CORTEX, deployment_of
 from tests.deploy.test_container import JOBS
 from tests.support.command import lading, write_files
 from tests.support.index import LocalIndex
@@ -95,6 +98,20 @@ def test_deploy_change_and_go_back(project: Path, port: int, lading_home: Path) 
 
 
 @pytest.mark.slow
+def test_cogs_variables_are_followed_whether_the_project_or_a_deployment_sets_them(tmp_path: Path) -> None:
+    service = deployment_of(tmp_path, COG).service
+    told = Assignment(digest="", host="127.0.0.1", port=5000, variables={"COG_MAX_CONCURRENCY": "3", "COG_SETUP_TIMEOUT": "7"})
+    spec = assigned(service, told, {"COG_SETUP_TIMEOUT": "9"})
+    assert (spec.apis[0].worker.threads, spec.setup_timeout) == (3, 7)
+    assert assigned(service, replace(told, variables={}), {"COG_SETUP_TIMEOUT": "9"}).setup_timeout == 9
+
+
+def test_processes_share_what_an_api_may_use(tmp_path: Path) -> None:
+    told = Assignment(digest="", host="127.0.0.1", port=5000, processes={"iris": 4})
+    (iris, _words) = assigned(deployment_of(tmp_path, CORTEX).service, told, {}).apis
+    assert (iris.processes, iris.worker.limits) == (4, Limits(cpu=0.125, memory=256 << 20))
+
+
 def test_a_deployment_that_fails_is_told_with_its_own_words_and_the_old_one_is_served_again(project: Path, port: int) -> None:
     assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
     (project / "predict.py").write_text(BROKEN)

@@ -9,6 +9,7 @@ import pytest
 
 from lading.deploy.engine import Deployment, Place, require
 from lading.deploy.ray import CAPABILITIES, RayEngine
+from lading.deploy.ray_host import planned
 from lading.deploy.ray_plan import applications, from_json, http_port, scaled
 from lading.model.cluster import UpdateStrategy
 from lading.model.problems import LadingError
@@ -95,6 +96,13 @@ def test_an_update_strategy_is_told_in_percent(tmp_path, surge, unavailable, exp
     settings = replace(api.cluster, update=UpdateStrategy(max_surge=surge, max_unavailable=unavailable))
     (one,) = applications(Deployment(name="m", service=replace(service, apis=(replace(api, cluster=settings),))), "d", 1, None)
     assert (one.options["max_surge_percent"], one.options["rolling_update_percentage"]) == expected
+
+
+def test_a_replica_follows_cogs_variables(tmp_path):
+    deployment = deployment_of(tmp_path, COG, "m", variables={"COG_MAX_CONCURRENCY": "3"})
+    (application,) = applications(deployment, "d", 1, "m/1")
+    spec = planned(deployment.service, application.plan, {"COG_SETUP_TIMEOUT": "7"}, {"COG_SETUP_TIMEOUT": "9"})
+    assert (spec.apis[0].worker.threads, spec.setup_timeout) == (3, 7)
 
 
 def test_an_application_is_the_same_after_json_and_is_scaled(cortex):

@@ -18,6 +18,7 @@ from lading.deploy.bundle import materialise, require_unpacked
 from lading.model.events import Event, Phase
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import ServedApi, ServiceSpec
+from lading.service.variables import with_cog_variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +58,17 @@ def _unreadable(path: Path, error: Exception) -> Problem:
     )
 
 
-def assigned(spec: ServiceSpec, assignment: Assignment) -> ServiceSpec:
-    """A bundle's service as the assignment wants it."""
+def assigned(spec: ServiceSpec, assignment: Assignment, environ: Mapping[str, str]) -> ServiceSpec:
+    """A bundle's service as the assignment wants it, and Cog's variables; ``environ`` are those of the server."""
 
     def adjusted(api: ServedApi) -> ServedApi:
-        return replace(api, processes=assignment.processes.get(api.name, api.processes))
+        processes = assignment.processes.get(api.name, api.processes)
+        return replace(api, processes=processes, worker=replace(api.worker, limits=api.cluster.compute.limits(processes)))
 
     moved = replace(spec, host=assignment.host, port=assignment.port, apis=tuple(map(adjusted, spec.apis)))
     if assignment.jobs_folder:
         moved = replace(moved, jobs_folder=assignment.jobs_folder)
-    return pipeline.with_variables(moved, assignment.variables)
+    return with_cog_variables(pipeline.with_variables(moved, assignment.variables), environ)
 
 
 def main(arguments: list[str]) -> int:
@@ -81,7 +83,7 @@ def main(arguments: list[str]) -> int:
         with hold_bundle(root):
             placed = materialise(bundle, root, reporter=_say)
             with hold(*placed.environments):
-                return serve(assigned(placed.service, assignment), _say)
+                return serve(assigned(placed.service, assignment, os.environ), _say)
     except LadingError as error:
         for problem in error.problems:
             _line(" ".join(part for part in (f"error: {problem.what}", problem.why, problem.instead) if part))

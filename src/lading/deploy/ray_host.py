@@ -32,6 +32,7 @@ from lading.service.counters import Counters
 from lading.service.log import ServiceLog
 from lading.service.pool import Health
 from lading.service.prediction import PredictionService
+from lading.service.variables import with_cog_variables
 from lading.service.webhooks import Webhooks
 
 if TYPE_CHECKING:
@@ -91,10 +92,16 @@ class Host:
         self._kept.enter_context(hold_bundle(root))
         placed = await asyncio.to_thread(materialise, bundle, root, environ, _say)
         self._kept.enter_context(hold(*placed.environments))
-        spec = pipeline.with_variables(part(placed.service, self.plan.api), {**self.plan.variables, **secrets})
-        spec = _without_private(spec)
+        spec = planned(placed.service, self.plan, secrets, environ)
         for api in spec.apis:
-            service = PredictionService(api, max_queue=spec.max_queue, log=self.log, counters=self.counters)
+            service = PredictionService(
+                api,
+                max_queue=spec.max_queue,
+                setup_timeout=spec.setup_timeout,
+                predict_timeout=spec.predict_timeout,
+                log=self.log,
+                counters=self.counters,
+            )
             self.services.append(service)
             await service.start()
         await self._start_jobs(spec, environ)
@@ -150,6 +157,12 @@ def _fetch(digest: str, environ: Mapping[str, str]) -> tuple[Bundle, Path]:
             archive.write(piece)
         archive.seek(0)
         return unpack(archive, environ)
+
+
+def planned(spec: ServiceSpec, plan: Plan, secrets: Mapping[str, str], environ: Mapping[str, str]) -> ServiceSpec:
+    """A bundle's service as the plan wants it, and Cog's variables; ``environ`` are those of the replica."""
+    own = pipeline.with_variables(part(spec, plan.api), {**plan.variables, **secrets})
+    return with_cog_variables(_without_private(own), environ)
 
 
 def _without_private(spec: ServiceSpec) -> ServiceSpec:
