@@ -15,6 +15,7 @@ import pytest
 from lading.images.layout import Layout
 from tests.images.support import PREDICTOR, PROJECT, Command, content_of, files_of, manifest_of, which, write
 from tests.support.index import LocalIndex
+from tests.support.wheels import wheel
 
 Build = Callable[..., Any]
 
@@ -219,6 +220,23 @@ def test_a_password_of_the_index_reaches_no_layer_label_or_log(lading: Command, 
             assert b"s3cret" not in content, path
             if content[:2] == b"\x1f\x8b":
                 assert b"s3cret" not in b"".join(content_of(content).values()), path
+
+
+def test_the_login_of_an_index_follows_a_redirect_on_its_server(lading: Command, base: Path, market: LocalIndex, tmp_path: Path) -> None:
+    for name in ("door", "vault"):
+        market.protect(name, "alice", "s3cret-of-the-vault")
+    market["door"].files_at = "vault"
+    moved = wheel("moved", "1.0")
+    for name in ("door", "vault"):
+        market.publish(moved, to=name)
+    url = market.url_of("door", user="alice", password="s3cret-of-the-vault")
+    requirements = f"--extra-index-url {url}\nmoved==1.0\n"
+    project = write(tmp_path / "moved", {**PROJECT, "requirements.txt": requirements})
+    lading("build", project, "-t", "moved", "--base", base)
+    arrived = [one for one in market.requests if one.path == f"/files/vault/{moved.filename}"]
+    assert arrived
+    assert {one.status for one in arrived} <= {200, 206}
+    assert {one.user for one in arrived} == {"alice"}
 
 
 def test_a_secret_in_a_file_of_the_project_stops_the_build(lading: Command, base: Path, tmp_path: Path) -> None:

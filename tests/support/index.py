@@ -49,6 +49,7 @@ class SubIndex:
 
     `parts` are names of other indexes whose files are listed here as well, each at its own place: PyTorch's index of every label is such
     a one. With `etags` pages can be asked whether they have changed; `max_age` (seconds) says how long they count as fresh.
+    Requests for files are redirected to the index that `files_at` names, on the same server.
     """
 
     name: str
@@ -64,6 +65,7 @@ class SubIndex:
     etags: bool = False
     max_age: int | None = None
     parts: list[str] = field(default_factory=list)
+    files_at: str | None = None
 
 
 class LocalIndex:
@@ -220,6 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(401, "text/plain", b"who are you?", {"WWW-Authenticate": f'Basic realm="{name}"'})
         if sub.folder is not None:
             return self._shared(sub.folder.joinpath(*parts))
+        if kind == "files" and sub.files_at:
+            return self._answer(302, "text/plain", b"over there", {"Location": f"/files/{sub.files_at}/{quote(parts[-1])}"})
         if kind == "files":
             return self._file(sub, parts[-1])
         if kind == "links" or (parts and parts[0].endswith(".html")):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shutil
 import threading
 import time
@@ -22,6 +21,7 @@ from lading.model.origin import Origin
 from lading.model.plan import Plan
 from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
 from lading.model.secrets import SecretUrl, redact_urls
+from lading.resolvers.netrcs import from_netrc
 
 if TYPE_CHECKING:
     import urllib.request
@@ -154,10 +154,12 @@ class Downloader:
         import ssl  # noqa: PLC0415 -- as above
         import urllib.request  # noqa: PLC0415
 
+        from lading.resolvers.asking import opener  # noqa: PLC0415
+
         request = urllib.request.Request(url, headers={"User-Agent": "lading", "Accept-Encoding": "identity"})  # noqa: S310 -- an index's own URL
         login = self._login(url)
         if login:
-            # Not among the headers that follow a redirect to another server.
+            # Not among the headers that follow every redirect.
             request.add_unredirected_header("Authorization", login)
         host = urlsplit(url).netloc
         handlers: list[urllib.request.BaseHandler] = []
@@ -165,12 +167,14 @@ class Downloader:
             context = ssl.create_default_context()
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             handlers.append(urllib.request.HTTPSHandler(context=context))
-        answer: addinfourl = urllib.request.build_opener(*handlers).open(request, timeout=_SECONDS)
+        answer: addinfourl = opener(*handlers).open(request, timeout=_SECONDS)
         return answer
 
     def _login(self, url: str) -> str | None:
         host = urlsplit(url).netloc
-        pair = self._logins.get(host) or _from_netrc(host.partition(":")[0])
+        pair = self._logins.get(host)
+        if pair is None and (found := from_netrc(host.partition(":")[0])):
+            pair = found[0], found[2] or ""
         return "Basic " + base64.b64encode(f"{pair[0]}:{pair[1]}".encode()).decode() if pair else None
 
     def _heard(self, count: int) -> None:
@@ -204,17 +208,6 @@ def _logins(plan: Plan) -> Mapping[str, tuple[str, str]]:
             if parts.username is not None:
                 found[parts.netloc.rpartition("@")[2]] = (unquote(parts.username), unquote(parts.password or ""))
     return found
-
-
-def _from_netrc(host: str) -> tuple[str, str] | None:
-    import netrc  # noqa: PLC0415 -- as above
-
-    path = os.environ.get("NETRC") or str(Path.home() / ".netrc")
-    try:
-        entry = netrc.netrc(path).authenticators(host)
-    except (OSError, netrc.NetrcParseError):
-        return None
-    return (entry[0], entry[2] or "") if entry else None
 
 
 def _shown(package: Package) -> str:

@@ -25,7 +25,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return following
 
 
-_OPENER = urllib.request.build_opener(_Redirects)
+def opener(*handlers: urllib.request.BaseHandler) -> urllib.request.OpenerDirector:
+    """What opens addresses and follows redirections; credentials that are an unredirected header go along to the same server alone."""
+    return urllib.request.build_opener(_Redirects, *handlers)
+
+
+_OPENER = opener()
 
 
 def ask(url: str, headers: Mapping[str, str], *, timeout: float, method: str = "GET") -> Any:
