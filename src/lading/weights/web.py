@@ -5,20 +5,19 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import netrc
 import ssl
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 from urllib.response import addinfourl
 
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.secrets import redact_urls
+from lading.resolvers.asking import AUTHORIZATION, ask
+from lading.resolvers.netrcs import from_netrc
 from lading.weights.store import Part
 
 _PIECE = 1 << 20
@@ -28,18 +27,6 @@ _BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 Heard = Callable[[int], None]
 _T = TypeVar("_T")
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """A credential is for the server that it was given for: it follows a redirect there (as the hub's small files need), and nowhere else."""
-
-    def redirect_request(self, req: urllib.request.Request, *arguments: Any) -> urllib.request.Request | None:
-        """See the base class."""
-        following = super().redirect_request(req, *arguments)
-        login = req.unredirected_hdrs.get("Authorization")
-        if following is not None and login and urlsplit(following.full_url)[:2] == urlsplit(req.full_url)[:2]:
-            following.add_unredirected_header("Authorization", login)
-        return following
 
 
 class Web:
@@ -122,20 +109,13 @@ class Web:
         raise AssertionError("unreachable")
 
     def _open(self, url: str, token: str | None, headers: Mapping[str, str]) -> addinfourl:
-        request = urllib.request.Request(url, headers={"User-Agent": "lading", "Accept-Encoding": "identity", **headers})  # noqa: S310 -- http, https: checked when read
+        """A credential goes along to a redirect on its own server, as the hub's small files need, and nowhere else."""
         login = f"Bearer {token}" if token else self._login(url)
-        if login:
-            # Not among the headers that follow every redirect.
-            request.add_unredirected_header("Authorization", login)
-        answer: addinfourl = urllib.request.build_opener(_Redirects).open(request, timeout=_SECONDS)
-        return answer
+        sent = {"User-Agent": "lading", "Accept-Encoding": "identity", **headers, **({AUTHORIZATION: login} if login else {})}
+        return cast("addinfourl", ask(url, sent, timeout=_SECONDS))
 
     def _login(self, url: str) -> str | None:
-        path = self._environ.get("NETRC") or str(Path.home() / ".netrc")
-        try:
-            entry = netrc.netrc(path).authenticators(urlsplit(url).hostname or "")
-        except (OSError, netrc.NetrcParseError):
-            return None
+        entry = from_netrc(urlsplit(url).hostname or "", self._environ)
         return "Basic " + base64.b64encode(f"{entry[0]}:{entry[2] or ''}".encode()).decode() if entry else None
 
     def _refused(self, url: str, status: int) -> Problem:
