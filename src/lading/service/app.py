@@ -148,7 +148,7 @@ def create_app(
     app = App(spec.max_body_bytes, counters, log, Budget(spec.max_held_bytes))
     app.patience = spec.patience
     hooks = webhooks or Webhooks(log)
-    _add_common(app, CommonRoutes(spec, services, counters, shutdown, app.whole))
+    _add_common(app, CommonRoutes(spec, services, counters, shutdown))
     alone = len(services) + len(spec.job_apis) + len(spec.splitters) == 1
     targets: dict[str, CortexRoutes] = {}
     for service in services:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class CommonRoutes:
-    """Routes about the server rather than about one prediction. ``shutdown`` ends the server; None means it cannot be asked to.
-
-    ``served`` are the paths that are answered.
-    """
+    """Routes about the server rather than about one prediction. ``shutdown`` ends the server; None means it cannot be asked to."""
 
     def __init__(
         self,
@@ -46,9 +43,8 @@ class CommonRoutes:
         services: Sequence[PredictionService],
         counters: Counters,
         shutdown: Callable[[], None] | None,
-        served: Collection[str] = (),
     ) -> None:
-        self.spec, self.services, self.counters, self._served = spec, services, counters, served
+        self.spec, self.services, self.counters = spec, services, counters
         self.stop_server = shutdown
         self._openapi: bytes | None = None
         self._docs: bytes | None = None
@@ -84,32 +80,30 @@ class CommonRoutes:
         await request.respond(200, _encode(places))
 
     def _apis(self, cortex: Sequence[ServedApi]) -> dict[str, Any]:
-        """Each API's endpoint and kind by its name; those that are called by gRPC once more. An API that was deleted is not among them."""
+        """Each API's endpoint and kind by its name; those that are called by gRPC once more."""
         every = {api.name: (cortex_endpoints(api, alone=False)[0], str(api.worker.cortex.get("kind", "RealtimeAPI"))) for api in cortex}
         every |= {splitter.name: (splitter.endpoint, "TrafficSplitter") for splitter in self.spec.splitters}
-        there = {name: told for name, told in every.items() if told[0] in self._served}
-        grpc = {api.name: there[api.name][0] for api in cortex if api.worker.cortex.get("grpc") and api.name in there}
+        grpc = {api.name: every[api.name][0] for api in cortex if api.worker.cortex.get("grpc")}
         return {
-            "apis": {name: endpoint for name, (endpoint, _) in there.items()},
-            "kinds": {name: kind for name, (_, kind) in there.items()},
+            "apis": {name: endpoint for name, (endpoint, _) in every.items()},
+            "kinds": {name: kind for name, (_, kind) in every.items()},
             **({"grpc": grpc} if grpc else {}),
         }
 
     async def health_check(self, request: Request) -> None:
         """``GET /health-check``: always 200; what counts is the body."""
-        services, reports = await self._health()
+        health = await self._health()
         # A server of nothing but batch and task APIs is ready: their workers come with each job.
-        body: dict[str, Any] = _health_body(_worst(reports)) if reports else {"status": str(Health.READY)}
-        if len(reports) > 1:
-            body["apis"] = {service.api.name: _health_body(report) for service, report in zip(services, reports, strict=True)}
+        body: dict[str, Any] = _health_body(_worst([report for _, report in health])) if health else {"status": str(Health.READY)}
+        if len(health) > 1:
+            body["apis"] = {service.api.name: _health_body(report) for service, report in health}
         await request.respond(200, _encode(body))
 
-    async def _health(self) -> tuple[list[PredictionService], list[HealthReport]]:
+    async def _health(self) -> list[tuple[PredictionService, HealthReport]]:
         """How each predictor is. One that was replaced or taken away while it was asked does not count."""
         asked = tuple(self.services)
         reports = await asyncio.gather(*(service.health() for service in asked))
-        pairs = [(service, report) for service, report in zip(asked, reports, strict=True) if service in self.services]
-        return [service for service, _ in pairs], [report for _, report in pairs]
+        return [(service, report) for service, report in zip(asked, reports, strict=True) if service in self.services]
 
     async def live(self, request: Request) -> None:
         """``GET /livez``: the server answers, so it lives."""
@@ -117,10 +111,10 @@ class CommonRoutes:
 
     async def ready(self, request: Request) -> None:
         """``GET /readyz``: 200 only while every API takes predictions."""
-        services, reports = await self._health()
-        named = [(service.api.name, report) for service, report in zip(services, reports, strict=True)]
+        health = await self._health()
+        named = [(service.api.name, report) for service, report in health]
         reasons = [_reason(name, report) for name, report in named if report.status not in (Health.READY, Health.BUSY)]
-        reasons += [f"{service.api.name} is shutting down" for service in services if service.pool.stopping]
+        reasons += [f"{service.api.name} is shutting down" for service, _ in health if service.pool.stopping]
         body = {"ready": not reasons, "reasons": reasons, "apis": {name: str(report.status) for name, report in named}}
         await request.respond(503 if reasons else 200, _encode(body))
 
