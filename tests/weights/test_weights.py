@@ -100,6 +100,17 @@ def test_the_hub_is_pinned_to_a_commit_and_fetched_once(lading: Command, hub: Hu
     }
 
 
+def test_what_is_here_is_found_without_loading_what_fetches(lading: Command, tmp_path: Path) -> None:
+    place = project(tmp_path / "p", one("hf://org/model"))
+    lading("weights", "import", "-C", place)
+    script = (
+        "import sys; from lading.cli.run import run; code = run(sys.argv[1:])\n"
+        "print(code, sorted({'lading.weights.store', 'lading.weights.web', 'urllib.request', 'ssl'} & {*sys.modules}))"
+    )
+    shown = lading.python("-c", script, "weights", "pull", "-C", str(place))
+    assert shown.splitlines()[-1] == "0 ['lading.weights.store']"
+
+
 def test_a_download_goes_on_where_it_broke(lading: Command, hub: Hub, tmp_path: Path) -> None:
     place = project(tmp_path / "p", one(f"{hub.url}/files/upscaler.pth") + one("hf://org/model@v1", "/src/v").replace("name: w", "name: v"))
     hub.cut = 3000

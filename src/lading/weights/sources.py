@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from lading.model.origin import Origin
@@ -19,7 +20,9 @@ from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.weights import WeightFile, WeightSource, is_digest, set_digest
 from lading.weights.store import Part, WeightStore
-from lading.weights.web import Heard, Web
+
+if TYPE_CHECKING:
+    from lading.weights.web import Heard, Web
 
 HUB = "https://huggingface.co"
 _AT_ONCE = 4
@@ -69,7 +72,13 @@ def make_source(
     """The source of an address; paths are relative to ``folder``, that of the configuration."""
     if source.scheme == "file":
         return Folder(folder / source.uri.removeprefix("file://"), source.uri, store, origin)
-    web = Web(environ, origin, offline=offline)
+
+    @cache
+    def web() -> Web:
+        from lading.weights.web import Web  # noqa: PLC0415 -- takes long to load, and most weights are here
+
+        return Web(environ, origin, offline=offline)
+
     if source.scheme == "hf":
         return Hub(source.uri, web, store, environ, origin)
     return Address(source.uri, web, store)
@@ -136,7 +145,7 @@ class Folder:
 class Address:
     """One file at an address, under the name that the address ends in."""
 
-    def __init__(self, uri: str, web: Web, store: WeightStore) -> None:
+    def __init__(self, uri: str, web: Callable[[], Web], store: WeightStore) -> None:
         self._uri, self._web, self._store = uri, web, store
 
     def inventory(self, keep: Keep) -> Inventory:
@@ -148,7 +157,7 @@ class Address:
 
         def receive(part: Part) -> None:
             nonlocal etag
-            etag = self._web.download(self._uri, part)
+            etag = self._web().download(self._uri, part)
 
         digest, size = self._store.take(None, receive)
         return Inventory((WeightFile(path=name, size=size, digest=digest),), f"etag:{etag}" if etag else digest)
@@ -166,13 +175,13 @@ class Address:
     def receive(self, file: WeightFile, fingerprint: str, part: Part, heard: Heard) -> None:
         """See `Source`; an address has no other states than today's, so the digest decides whether it is the file."""
         del file, fingerprint
-        self._web.download(self._uri, part, heard=heard)
+        self._web().download(self._uri, part, heard=heard)
 
 
 class Hub:
     """A repository of Hugging Face's hub (``HF_ENDPOINT``), read with ``HF_TOKEN``; pinned to the commit that its name stood for."""
 
-    def __init__(self, uri: str, web: Web, store: WeightStore, environ: Mapping[str, str], origin: Origin) -> None:
+    def __init__(self, uri: str, web: Callable[[], Web], store: WeightStore, environ: Mapping[str, str], origin: Origin) -> None:
         self._uri, self._origin = uri, origin
         self._repository, _, ref = uri.removeprefix("hf://").partition("@")
         self._ref = ref or "main"
@@ -182,7 +191,7 @@ class Hub:
 
     def inventory(self, keep: Keep) -> Inventory:
         """See `Source`. Large files' digests are the hub's own; small ones are fetched."""
-        record, _ = self._web.json(f"{self._root}/api/models/{self._repository}/revision/{quote(self._ref, safe='')}", self._token)
+        record, _ = self._web().json(f"{self._root}/api/models/{self._repository}/revision/{quote(self._ref, safe='')}", self._token)
         with self._believing():
             commit = _text(record, "sha")
             if not _COMMIT.fullmatch(commit):
@@ -217,7 +226,7 @@ class Hub:
         url: str | None = f"{self._root}/api/models/{self._repository}/tree/{commit}?recursive=true"
         found: list[Mapping[str, object]] = []
         while url:
-            entries, headers = self._web.json(url, self._token)
+            entries, headers = self._web().json(url, self._token)
             if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
                 raise ValueError("the list of files is none")
             found += [entry for entry in entries if entry.get("type") == "file"]
@@ -246,7 +255,7 @@ class Hub:
 
     def _into(self, path: str, commit: str, heard: Heard = lambda _count: None) -> Callable[[Part], None]:
         def receive(part: Part) -> None:
-            self._web.download(self._resolved(path, commit), part, self._token, heard)
+            self._web().download(self._resolved(path, commit), part, self._token, heard)
 
         return receive
 
