@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from lading.cli.images import outcome_of
 from lading.model.events import Event
 from lading.model.problems import ExitCode, LadingError
 from lading.model.service import ServedApi, WorkerSpec
@@ -109,3 +110,20 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path, number: int):
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert not any(is_alive(pid) for pid in workers)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "error"),
+    [
+        (500, b"Internal Server Error\n", "Internal Server Error"),
+        (503, b'{"detail": "the model is not ready"}', '{"detail": "the model is not ready"}'),
+        (422, b'{"reason": "none"}', '{"reason": "none"}'),
+        (200, b'{"status": "excellent"}', '{"status": "excellent"}'),
+        (200, b"[1]", "[1]"),
+        (502, b"\xff", "\ufffd"),
+        (500, b"", "the server answered 500 without a word"),
+    ],
+)
+def test_an_answer_of_a_container_that_is_no_prediction_is_a_failure(status, answer, error):
+    outcome = outcome_of(status, answer, cortex=False)
+    assert (outcome.ok, outcome.error, outcome.as_json()["status"]) == (False, error, "failed")

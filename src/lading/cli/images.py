@@ -59,7 +59,7 @@ def predict(arguments: argparse.Namespace, output: Output) -> tuple[Outcome, Any
     # Its URLs may name any address, as in `once`.
     options = _options(image, arguments, 0, {"LADING_DOWNLOAD_ALLOW": "all", **_limits(arguments)})
     status, answer = predict_with_image(image, path, body, options, output.reporter)
-    return _outcome(status, answer, cortex=cortex), api
+    return outcome_of(status, answer, cortex=cortex), api
 
 
 def _options(image: Image, arguments: argparse.Namespace, port: int, variables: Mapping[str, str]) -> RunOptions:
@@ -151,20 +151,28 @@ def _payload(arguments: argparse.Namespace, api: Any) -> bytes:
     return bytes(record) if isinstance(record, bytes | bytearray) else json.dumps(record).encode()
 
 
-def _outcome(status: int, answer: bytes, *, cortex: bool) -> Outcome:
-    """The answer of a container's server as one record, as a prediction without a container gives it."""
+def outcome_of(status: int, answer: bytes, *, cortex: bool) -> Outcome:
+    """The answer of a container's server as one record, as a prediction without a container gives it.
+
+    One that is no record of a prediction is that of a server that failed: its text is the error.
+    """
     from lading.service.calls import Result, Status
     from lading.service.once import Outcome
 
     if cortex:
         return Outcome(Result(id="", status=Status.SUCCEEDED, output=answer, http_status=status), cortex=True)
-    record = json.loads(answer)
-    if status == 422:
-        return Outcome(Result(id="", status=Status.INVALID, detail=json.dumps(record["detail"]).encode()))
+    try:
+        record = json.loads(answer)
+        if status == 422:
+            return Outcome(Result(id="", status=Status.INVALID, detail=json.dumps(record["detail"]).encode()))
+        state = Status(record["status"])
+    except (ValueError, LookupError, TypeError):
+        text = answer.decode("utf-8", "replace").strip()
+        return Outcome(Result(id="", status=Status.FAILED, error=text or f"the server answered {status} without a word"))
     metrics = record.get("metrics") or {}
     result = Result(
         id=record.get("id") or "",
-        status=Status(record["status"]),
+        status=state,
         output=json.dumps(record.get("output")).encode(),
         error=record.get("error"),
         logs=record.get("logs") or "",
