@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,6 +224,18 @@ def test_an_image_that_cannot_be_deployed_is_told(project: Path, tmp_path: Path)
 def test_a_project_that_is_taken_for_the_place_is_told(project: Path, tmp_path: Path) -> None:
     told = lading("deploy", "--to", "kubernetes", project, "--dry-run", "--json").problem
     assert (told["rule"], told["instead"]) == ("usage", f"Write: lading deploy {project} --to kubernetes")
+
+
+@pytest.mark.parametrize("verb", ["logs", "delete", "status", "scale", "rollback"])
+def test_the_command_line_of_a_deployment_loads_no_engine(verb: str) -> None:
+    program = (
+        "import argparse, importlib, sys\n"
+        f"importlib.import_module('lading.cli.{verb}').add_arguments(argparse.ArgumentParser())\n"
+        "print(*(name for name in sys.modules if name.startswith('lading.')))\n"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "lading.deploy.ray_options" in loaded
+    assert not {"local", "kubernetes", "ray", "bundle"} & {name.removeprefix("lading.deploy.") for name in loaded}
 
 
 @pytest.mark.parametrize("name", ["shop:v1", "me/shop:v1"])

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 
 from lading.deploy.engine import Deployment, Place, require
-from lading.deploy.ray import CAPABILITIES, RayEngine
+from lading.deploy.ray import RayEngine
 from lading.deploy.ray_host import planned
+from lading.deploy.ray_options import CAPABILITIES
 from lading.deploy.ray_plan import applications, from_json, http_port, scaled
 from lading.model.cluster import UpdateStrategy
 from lading.model.problems import LadingError

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
-    from lading.deploy.engine import engine_module, require
+    from lading.deploy.engine import engine_module, engine_options, require
     from lading.deploy.records import Known, remember
 
     place = place_of(arguments)
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         raise LadingError(_folder_as_address(place))
     module = engine_module(place.engine)
     folder, deployment = _deployment(arguments, place, output)
-    require(deployment, module.CAPABILITIES, place)
+    require(deployment, engine_options(place.engine).CAPABILITIES, place)
     engine = module.connect(place, os.environ)
     if arguments.dry_run or arguments.output:
         from lading.cli.manifests import print_all, write_all
@@ -89,10 +89,10 @@ def _folder_as_address(place: Place) -> Problem:
 
 def _deployment(arguments: argparse.Namespace, place: Place, output: Output) -> tuple[Path, Deployment]:
     """What is deployed, and the folder that it belongs to."""
-    from lading.deploy.engine import engine_module
+    from lading.deploy.engine import engine_options
     from lading.model.secrets import Secret
 
-    takes_image = engine_module(place.engine).CAPABILITIES.image
+    takes_image = engine_options(place.engine).CAPABILITIES.image
     if arguments.image and not takes_image:
         what = f"{place.engine} runs the project itself, not an image."
         raise LadingError(Problem(rule="usage", what=what, origin=Origin("--image"), instead="Leave --image out."))

@@ -36,10 +36,10 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser, *, of_place: bool) -> None:
-    from lading.deploy.engine import ENGINES, engine_module
+    from lading.deploy.engine import ENGINES, engine_options
 
     for engine in ENGINES:
-        options = [one for one in engine_module(engine).OPTIONS if one.of_place is of_place]
+        options = [one for one in engine_options(engine).OPTIONS if one.of_place is of_place]
         group = parser.add_argument_group(f"with --to {engine}") if options else parser
         for one in options:
             group.add_argument(one.name, dest=f"{engine}.{one.key}", help=one.help, **_how(one))
@@ -58,11 +58,11 @@ def options_of(arguments: argparse.Namespace, engine: str, *, of_place: bool) ->
     Raises:
         LadingError: if an option of another engine was given.
     """
-    from lading.deploy.engine import ENGINES, engine_module
+    from lading.deploy.engine import ENGINES, engine_options
 
     found = {}
     for other in ENGINES:
-        for one in engine_module(other).OPTIONS:
+        for one in engine_options(other).OPTIONS:
             value = getattr(arguments, f"{other}.{one.key}", None)
             if value is None or one.of_place is not of_place:
                 continue
@@ -93,12 +93,12 @@ def place_of(arguments: argparse.Namespace) -> Place | None:
     Raises:
         LadingError: if it says no engine, or too much.
     """
-    from lading.deploy.engine import Place, engine_module
+    from lading.deploy.engine import Place, engine_options
 
     if not arguments.to:
         return None
     engine, *rest = arguments.to
-    engine_module(engine)
+    engine_options(engine)  # which refuses what is none
     if len(rest) > 1:
         what = f"--to takes an engine and an address, and this is more: {' '.join(rest[1:])}."
         raise LadingError(Problem(rule="usage", what=what, origin=Origin("--to"), instead="Write PROJECT before --to."))

@@ -1,8 +1,9 @@
 """The seam: what an engine is given, what it answers, and what it can do, said as data.
 
-An engine is one module of this package with two names: ``OPTIONS``, the options of the command line that it adds, and ``connect``, which
-makes an `Engine` of a `Place`. It hosts supervisors of our own: it never runs a model in its own process, and never owns the jobs. Its
-packages are an extra, imported when `connect` is called and not before.
+An engine is two modules of this package. ``NAME_options`` has what it adds to the command line and what it can do (`EngineOptions`): every
+verb about deployments loads it when it starts, so it loads nothing but this module. ``NAME`` has ``connect``, which makes an `Engine` of a
+`Place`. It hosts supervisors of our own: it never runs a model in its own process, and never owns the jobs. Its packages are an extra,
+imported when `connect` is called and not before.
 
 ::
 
@@ -17,14 +18,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from lading.deploy.bundle import Bundled
 from lading.model.events import Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.secrets import Secret
 from lading.model.service import ServedApi, ServiceSpec
+
+if TYPE_CHECKING:
+    from lading.deploy.bundle import Bundled
 
 ENGINES: Mapping[str, str] = MappingProxyType({"local": "this machine", "kubernetes": "a Kubernetes cluster", "ray": "a Ray cluster"})
 """The engines by the names of their modules, with what they are."""
@@ -244,7 +247,6 @@ class Engine(Protocol):
     """
 
     place: Place
-    capabilities: Capabilities
 
     def render(self, deployment: Deployment) -> tuple[Mapping[str, Any], ...]:
         """What `apply` sends, as data, in its order; pure. Secrets are `Secret`, so whoever prints them prints ``****``."""
@@ -275,11 +277,15 @@ class Engine(Protocol):
         """What its replicas printed, line by line; then what they print."""
 
 
-class EngineModule(Protocol):
-    """What a module of an engine has."""
+class EngineOptions(Protocol):
+    """What is known of an engine before it is needed: the options that it adds to the command line, and what it can do."""
 
     OPTIONS: tuple[Option, ...]
     CAPABILITIES: Capabilities
+
+
+class EngineModule(Protocol):
+    """What a module of an engine has."""
 
     def connect(self, place: Place, environ: Mapping[str, str]) -> Engine:
         """The engine at a place; nothing is asked of it yet.
@@ -289,12 +295,27 @@ class EngineModule(Protocol):
         """
 
 
+def engine_options(name: str) -> EngineOptions:
+    """What is known of an engine before it is needed.
+
+    Raises:
+        LadingError: if there is no such engine.
+    """
+    _require_engine(name)
+    return cast("EngineOptions", importlib.import_module(f"lading.deploy.{name}_options"))
+
+
 def engine_module(name: str) -> EngineModule:
     """The module of an engine.
 
     Raises:
         LadingError: if there is no such engine.
     """
+    _require_engine(name)
+    return cast("EngineModule", importlib.import_module(f"lading.deploy.{name}"))
+
+
+def _require_engine(name: str) -> None:
     if name not in ENGINES:
         raise LadingError(
             Problem(
@@ -304,7 +325,6 @@ def engine_module(name: str) -> EngineModule:
                 instead=f"The engines are {', '.join(ENGINES)}: write, for example, --to {next(iter(ENGINES))}.",
             )
         )
-    return cast("EngineModule", importlib.import_module(f"lading.deploy.{name}"))
 
 
 def require(deployment: Deployment, capabilities: Capabilities, place: Place) -> None:

@@ -16,10 +16,8 @@ from lading.deploy import kubernetes_revisions as revisions
 from lading.deploy.engine import (
     STEP,
     ApiStatus,
-    Capabilities,
     Deployment,
     Endpoint,
-    Feature,
     Place,
     Revision,
     State,
@@ -43,7 +41,7 @@ from lading.deploy.kubernetes_problems import (
     runs_together,
 )
 from lading.deploy.kubernetes_render import INITIAL, render
-from lading.deploy.kubernetes_settings import OPTIONS, read_file, settings_of
+from lading.deploy.kubernetes_settings import read_file, settings_of
 from lading.deploy.kubernetes_shape import NAME, WORKLOAD, Object
 from lading.deploy.kubernetes_watch import (
     RUNNING,
@@ -67,16 +65,8 @@ from lading.deploy.kubernetes_watch import (
 from lading.model.events import Event, Phase, Reporter
 from lading.model.problems import LadingError
 
-__all__ = ["CAPABILITIES", "OPTIONS", "KubernetesEngine", "connect", "files", "secrets_to_make"]
+__all__ = ["KubernetesEngine", "connect", "files", "secrets_to_make"]
 
-CAPABILITIES = Capabilities(
-    image=True,
-    features=frozenset(Feature),
-    remarks={
-        Feature.SPLIT: "The APIs of one TrafficSplitter run together in each pod, so they scale together.",
-        Feature.AUTOSCALE: "By the use of CPU; by requests in flight with --keda or --kserve.",
-    },
-)
 _POLL_SECONDS = 1.0
 _BACK_SECONDS = 300.0
 _TAIL = 15
@@ -96,8 +86,6 @@ def files(deployment: Deployment, resources: Sequence[Mapping[str, Any]]) -> dic
 
 class KubernetesEngine:
     """See `lading.deploy.engine.Engine`. ``poll`` is how long to wait between two looks (seconds)."""
-
-    capabilities = CAPABILITIES
 
     def __init__(self, place: Place, *, poll: float = _POLL_SECONDS) -> None:
         self.place, self._poll = place, poll

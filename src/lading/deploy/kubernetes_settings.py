@@ -1,4 +1,4 @@
-"""The options of a deployment on Kubernetes: what the command line offers, and what of it makes sense."""
+"""The options of a deployment on Kubernetes: what of them makes sense."""
 
 from __future__ import annotations
 
@@ -8,42 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lading.deploy.engine import Deployment, Option
+from lading.deploy.engine import Deployment
 from lading.deploy.kubernetes_shape import JOB_KINDS, Settings
 from lading.model.cluster import Autoscaling
 from lading.model.origin import Origin
 from lading.model.problems import Problem, ProblemCollector
 
-OPTIONS = (
-    Option(name="--namespace", metavar="NAME", help="the namespace (default: the context's)", of_place=True),
-    Option(
-        name="--kubeconfig",
-        metavar="FILE",
-        help="the cluster's configuration (default: KUBECONFIG, else ~/.kube/config)",
-        of_place=True,
-        path=True,
-    ),
-    Option(name="--replicas", metavar="N", help="so many replicas, whatever the project says of autoscaling"),
-    Option(name="--image-pull-secret", metavar="NAME", help="a Secret with the registry's login; may be repeated", repeated=True),
-    Option(name="--image-pull-policy", choices=("Always", "IfNotPresent", "Never"), help="Never: the nodes have the image already"),
-    Option(name="--service-type", choices=("ClusterIP", "NodePort", "LoadBalancer"), help="how the Services are reached"),
-    Option(name="--ingress-host", metavar="HOST", help="one address for all APIs, by an Ingress"),
-    Option(name="--ingress-class", metavar="NAME", help="the Ingress's controller (default: the cluster's)"),
-    Option(name="--tls-secret", metavar="NAME", help="a Secret with the certificate of the Ingress"),
-    Option(name="--service-account", metavar="NAME", help="the pods' service account"),
-    Option(name="--node-selector", metavar="LABEL=VALUE", help="run on nodes with this label; may be repeated", repeated=True),
-    Option(name="--cpu-target", metavar="PERCENT", help="autoscale to this use of the CPU that is asked for (default: 80)"),
-    Option(name="--keda", metavar="PROMETHEUS", help="autoscale by requests in flight, with KEDA and the Prometheus at this address"),
-    Option(name="--kserve", help="an InferenceService of KServe for each realtime API", flag=True),
-    Option(name="--writable-root", help="let the model write anywhere in its container, not only to /tmp", flag=True),
-    Option(name="--jobs-claim", metavar="NAME", help="a PersistentVolumeClaim that keeps jobs (default: they end with the pod)"),
-    Option(name="--job", metavar="API[=FILE]", help="run a job, with this submission (JSON); may be repeated", repeated=True),
-    Option(
-        name="--schedule", metavar="API=CRON[=FILE]", help='run jobs by a schedule: "nightly=0 3 * * *"; may be repeated', repeated=True
-    ),
-    Option(name="--force-conflicts", help="take over fields that others manage", flag=True),
-    Option(name="--kustomize", help="with --output: a Kustomize base", flag=True),
-)
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 _LABEL = re.compile(r"([a-z0-9.-]+/)?[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?=([A-Za-z0-9]([\w.-]*[A-Za-z0-9])?)?", re.ASCII)
 _CRON = re.compile(r"(@(hourly|daily|midnight|weekly|monthly|yearly|annually))|([0-9A-Za-z*/,?#-]+ +){4}[0-9A-Za-z*/,?#-]+")

@@ -98,7 +98,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The options of a deployment on Kubernetes, checked; see ``lading.deploy.kubernetes.OPTIONS``.
+    """The options of a deployment on Kubernetes, checked; see `lading.deploy.kubernetes_options`.
 
     ``jobs`` are pairs of an API and its submission (JSON), ``schedules`` have the schedule (cron's five fields) between the two.
     """

@@ -21,11 +21,8 @@ from lading.deploy import bundle as bundles
 from lading.deploy.engine import (
     STEP,
     ApiStatus,
-    Capabilities,
     Deployment,
     Endpoint,
-    Feature,
-    Option,
     Place,
     Revision,
     State,
@@ -40,18 +37,6 @@ from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import ServiceSpec
 
-OPTIONS = (
-    Option(name="--host", metavar="ADDRESS", help="the address to listen on (default: 127.0.0.1)"),
-    Option(name="--port", metavar="PORT", help="the port (default: 5000)"),
-)
-CAPABILITIES = Capabilities(
-    image=False,
-    features=frozenset((Feature.SCALE, Feature.GPU, Feature.ROLLBACK, Feature.SPLIT, Feature.JOBS, Feature.LOGS, Feature.GRPC)),
-    remarks={
-        Feature.ROLLING: "The old server ends before the new one begins, so requests are refused while the model loads.",
-        Feature.AUTOSCALE: "There is one machine; the number of processes is fixed.",
-    },
-)
 _KEPT = 10
 """Revisions that are kept."""
 _POLL_SECONDS = 0.1
@@ -82,8 +67,6 @@ def connect(place: Place, environ: Mapping[str, str]) -> LocalEngine:
 
 class LocalEngine:
     """See `lading.deploy.engine.Engine`."""
-
-    capabilities = CAPABILITIES
 
     def __init__(self, place: Place, environ: Mapping[str, str]) -> None:
         self.place, self._environ = place, environ

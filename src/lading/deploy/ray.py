@@ -21,10 +21,7 @@ from lading.deploy import ray_serve as serving
 from lading.deploy import ray_store as kept
 from lading.deploy.engine import (
     STEP,
-    Capabilities,
     Deployment,
-    Feature,
-    Option,
     Place,
     Revision,
     State,
@@ -39,22 +36,6 @@ from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 
-OPTIONS = (
-    Option(name="--route", metavar="PATH", help="the path that the APIs lie below (default: the deployment's name; / for none)"),
-    Option(name="--http-port", metavar="PORT", help="the port of Serve on every node, when it is not running yet (default: 8000)"),
-)
-CAPABILITIES = Capabilities(
-    image=False,
-    features=frozenset(
-        (Feature.SCALE, Feature.AUTOSCALE, Feature.GPU, Feature.ROLLING, Feature.ROLLBACK, Feature.JOBS, Feature.LOGS),
-    ),
-    remarks={
-        Feature.SPLIT: "Serve's routes have one application each.",
-        Feature.GRPC: "Replicas are asked by way of Serve's HTTP proxy.",
-        Feature.JOBS: "Jobs need a database that every node reaches: --secret-env LADING_JOBS=postgresql://...",
-        Feature.AUTOSCALE: "Serve has no tolerances, and no factors that bound one change: those of cortex.yaml are left out.",
-    },
-)
 _POLL_SECONDS = 0.25
 _START_SECONDS = 120.0
 _BACK_SECONDS = 120.0
@@ -82,8 +63,6 @@ def diagnose(place: Place, environ: Mapping[str, str]) -> tuple[str, tuple[Probl
 
 class RayEngine:
     """See `lading.deploy.engine.Engine`."""
-
-    capabilities = CAPABILITIES
 
     def __init__(self, place: Place, environ: Mapping[str, str]) -> None:
         self.place, self._environ = replace(place, address=place.address or environ.get("RAY_ADDRESS") or None), environ
