@@ -222,10 +222,4 @@ def scaled(application: Application, replicas: int) -> Application:
 
 def part(spec: ServiceSpec, api: str) -> ServiceSpec:
     """A service with one of its APIs alone."""
-    return replace(
-        spec,
-        apis=tuple(one for one in spec.apis if one.name == api),
-        job_apis=tuple(one for one in spec.job_apis if one.name == api),
-        splitters=(),
-        training=None,
-    )
+    return replace(spec.only(lambda name: name == api), splitters=(), training=None)

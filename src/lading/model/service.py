@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lading.model.cluster import ClusterSettings, Limits
 from lading.model.cortex import Splitter
@@ -55,6 +55,9 @@ class ServedApi:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
+_Named = TypeVar("_Named", ServedApi, Splitter)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSpec:
     """Everything that one server serves on one port.
@@ -98,3 +101,16 @@ class ServiceSpec:
         """The service with every API changed, those of jobs too, and what ``training`` runs unless that is to stay."""
         trained = change(self.training) if training and self.training else self.training
         return replace(self, apis=tuple(map(change, self.apis)), job_apis=tuple(map(change, self.job_apis)), training=trained)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the APIs, those of jobs too, and of the splitters."""
+        return (*(api.name for api in (*self.apis, *self.job_apis)), *(splitter.name for splitter in self.splitters))
+
+    def only(self, keep: Callable[[str], bool]) -> ServiceSpec:
+        """The service with those of its `names` alone that are to be kept; what ``training`` runs stays."""
+
+        def kept(named: tuple[_Named, ...]) -> tuple[_Named, ...]:
+            return tuple(one for one in named if keep(one.name))
+
+        return replace(self, apis=kept(self.apis), job_apis=kept(self.job_apis), splitters=kept(self.splitters))

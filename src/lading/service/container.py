@@ -89,18 +89,11 @@ def _chosen(spec: ServiceSpec, names: str) -> ServiceSpec:
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     if not wanted:
         return spec
-    there = [*(api.name for api in (*spec.apis, *spec.job_apis)), *(one.name for one in spec.splitters)]
-    strange = [name for name in wanted if name not in there]
+    strange = [name for name in wanted if name not in spec.names]
     if strange:
-        what = f"{APIS} names {', '.join(strange)}, and the image serves {', '.join(there)}."
+        what = f"{APIS} names {', '.join(strange)}, and the image serves {', '.join(spec.names)}."
         raise LadingError(Problem(rule="api-unknown", what=what, instead=f"Correct {APIS}."))
-    return replace(
-        spec,
-        apis=tuple(api for api in spec.apis if api.name in wanted),
-        job_apis=tuple(api for api in spec.job_apis if api.name in wanted),
-        splitters=tuple(one for one in spec.splitters if one.name in wanted),
-        training=spec.training if wanted == there else None,
-    )
+    return replace(spec.only(lambda name: name in wanted), training=spec.training if tuple(wanted) == spec.names else None)
 
 
 def _inside(api: ServedApi, environ: Mapping[str, str]) -> ServedApi:

@@ -131,9 +131,7 @@ class Control:
             await self._drop(name)
 
     def _check(self, name: str) -> None:
-        spec = self._spec()
-        names = [*(api.name for api in (*spec.apis, *spec.job_apis)), *(splitter.name for splitter in spec.splitters)]
-        if name not in names:
+        if name not in self._spec().names:
             raise RefusedRequestError(f"there is no API {name}")
 
 

@@ -11,12 +11,10 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from lading.model.cortex import Splitter
 from lading.model.events import Event, Phase, Reporter
 from lading.model.problems import ExitCode
 from lading.model.project import ProjectKind
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from lading.service.reload import Source
     from lading.service.tracing import Tracing
 
-_Named = TypeVar("_Named", ServedApi, Splitter)
 _READY_FILE = Path("/var/run/cog/ready")
 
 
@@ -348,10 +345,7 @@ class _Server:
             await self.jobs.end(name)
 
     def _without_dropped(self, spec: ServiceSpec) -> ServiceSpec:
-        def kept(named: Iterable[_Named]) -> tuple[_Named, ...]:
-            return tuple(one for one in named if one.name not in self.dropped)
-
-        return replace(spec, apis=kept(spec.apis), job_apis=kept(spec.job_apis), splitters=kept(spec.splitters))
+        return spec.only(lambda name: name not in self.dropped)
 
     def _reroute(self, app: App) -> None:
         app.become(self._application())
