@@ -56,7 +56,7 @@ def start_tracing(variables: Mapping[str, str], log: ServiceLog) -> Tracing | No
         log.say("warning", "COG_TRACE_CONFIGURED asks for traces, and OTEL_EXPORTER_OTLP_ENDPOINT does not say where to: there are none")
         return None
     try:
-        return Tracing(_provider(variables), _sampler(variables), variables)
+        return Tracing(_provider(variables), variables)
     except ImportError as error:
         missing = "opentelemetry-exporter-otlp-proto-grpc" if "grpc" in str(error.name) else "'lading[tracing]'"
         log.say("warning", f"COG_TRACE_CONFIGURED asks for traces, and {error.name} is not beside Lading: pip install {missing}")
@@ -143,8 +143,8 @@ class _Trace:
 class Tracing:
     """Makes the spans of a server's predictions."""
 
-    def __init__(self, provider: TracerProvider, sampler: Sampler, variables: Mapping[str, str]) -> None:
-        self._provider, self._sampler = provider, sampler
+    def __init__(self, provider: TracerProvider, variables: Mapping[str, str]) -> None:
+        self._provider = provider
         self._tracer = provider.get_tracer("lading", __version__)
         self._header = variables.get("COG_TRACE_HEADER", "").lower().encode()
         self._jaeger = variables.get("COG_TRACE_HEADER_FORMAT") == "jaeger"
@@ -164,7 +164,7 @@ class Tracing:
         ids = self._provider.id_generator
         trace_id = above.trace_id if above.is_valid else ids.generate_trace_id()
         invoke_id = ids.generate_span_id()
-        sampled = self._sampler.should_sample(parent, trace_id, f"{method} {route}").decision is not Decision.DROP
+        sampled = self._provider.sampler.should_sample(parent, trace_id, f"{method} {route}").decision is not Decision.DROP
         carried = {"traceparent": f"00-{trace_id:032x}-{invoke_id:016x}-{int(sampled):02x}"}
         if above.is_valid and above.trace_state:
             carried["tracestate"] = above.trace_state.to_header()
