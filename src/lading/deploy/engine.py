@@ -61,14 +61,6 @@ class Capabilities:
     features: frozenset[Feature]
     remarks: Mapping[Feature, str] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """The record as JSON data."""
-        return {
-            "image": self.image,
-            "features": {str(one): one in self.features for one in Feature},
-            "remarks": {str(one): text for one, text in self.remarks.items()},
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:

@@ -30,7 +30,6 @@ _TOKEN_WORDS = ("authentication", "InvalidAuthToken", "auth token", "Unauthentic
 class Node:
     """One node. ``lading`` is the version there, None where it cannot be imported; ``storage`` whether a head keeps its state outside."""
 
-    id: str
     address: str
     head: bool
     lading: str | None
@@ -247,7 +246,6 @@ def nodes(ray: Any) -> list[Node]:
         version, python, ray_version, storage = ray.get(asked[node["NodeID"]])
         found.append(
             Node(
-                id=node["NodeID"],
                 address=node["NodeManagerAddress"],
                 head=head,
                 lading=version,
