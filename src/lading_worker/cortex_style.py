@@ -150,14 +150,11 @@ class CortexStyle:
                 method, wanted = self._handles[head["method"]]
             values = self._values(wanted, head, body)
             prediction = getattr(self._predictor, method)(**{name: values[name] for name in wanted})
-            status, headers, content, after = self._respond(prediction, head)
         except _BadRequest as error:
             return 400, error.headers, error.body, None
         except Exception as error:
             return _failed(error)
-        if self._after is not None:
-            after = self._follow(after, prediction, values)
-        return status, headers, content, after
+        return self._answer_of(prediction, values, head)
 
     def _values(self, wanted, head, body):
         values = {"batch_id": None, "context": None}
@@ -206,9 +203,10 @@ class CortexStyle:
             yield from ((place, (500, _PLAIN, complaint.encode("utf-8", "replace"), None)) for place in places)
             return
         for place, prediction in zip(places, predictions):
-            yield place, self._one_of_batch(prediction, given[place], requests[place][0])
+            yield place, self._answer_of(prediction, given[place], requests[place][0])
 
-    def _one_of_batch(self, prediction, values, head):
+    def _answer_of(self, prediction, values, head):
+        """The HTTP answer of what the predictor returned for a request that gave it these values."""
         try:
             status, headers, content, after = self._respond(prediction, head)
         except Exception as error:
