@@ -10,6 +10,7 @@ from lading.model.problems import LadingError
 from lading.model.service import ServedApi
 from lading.service.pool import Health, WorkerPool
 from lading.service.prediction import PredictionService
+from lading.service.worker import SetupFailed
 
 _POLL_SECONDS = 0.05
 
@@ -174,8 +175,7 @@ def failure_text(pool: WorkerPool, then: str = "") -> str:
     failure = pool.setup.failure
     if failure is None:
         return f"setup failed{then}"
-    place = f" ({failure.file}:{failure.line})" if failure.file else ""
-    return f"{failure.phase} failed: {failure.error}{place}{then}\n{pool.setup.logs}".rstrip()
+    return f"{_failed(failure, failure.error)}{then}\n{pool.setup.logs}".rstrip()
 
 
 def failure_brief(pool: WorkerPool) -> str:
@@ -183,5 +183,9 @@ def failure_brief(pool: WorkerPool) -> str:
     failure = pool.setup.failure
     if failure is None:
         return "setup failed"
+    return _failed(failure, failure.kind or failure.error)  # without a kind the error is in our own words
+
+
+def _failed(failure: SetupFailed, error: str) -> str:
     place = f" ({failure.file}:{failure.line})" if failure.file else ""
-    return f"{failure.phase} failed: {failure.kind or failure.error}{place}"  # without a kind the error is in our own words
+    return f"{failure.phase} failed: {error}{place}"

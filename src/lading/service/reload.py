@@ -90,7 +90,7 @@ class Reloader:
         served: ServiceSpec,
         *,
         reroute: Reroute,
-        report: Callable[[PredictionService], Awaitable[None]],
+        report: Callable[[PredictionService], Coroutine[Any, Any, None]],
     ) -> None:
         self._source, self._fleet, self._log, self._reroute, self._report = source, fleet, log, reroute, report
         self._deployed = served
@@ -335,10 +335,7 @@ class Reloader:
             self._log.say("error", f"{api.name} cannot be served: {error}", api=api.name)
             return
         self._start(self._set_up(service))
-        self._start(self._reported(service))
-
-    async def _reported(self, service: PredictionService) -> None:
-        await self._report(service)
+        self._start(self._report(service))
 
     async def _set_up(self, service: PredictionService) -> None:
         """Follow the first setup of a service."""
