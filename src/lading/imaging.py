@@ -127,10 +127,11 @@ def _platform(locked: str) -> str:
 
 def _base(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, asked: BuildOptions) -> tuple[str, Decision]:
     """The base image: what the user names, what Cortex's configuration names, else a slim Python."""
+    from lading.frameworks.tags import minor_of
     from lading.images.cuda_bases import cuda_base
 
     target = locked[0].planned.plan.target
-    minor = ".".join(locked[0].lock.target.get("python", target.python).split(".")[:2])
+    minor = minor_of(locked[0].lock.target.get("python", target.python))
     own = next((api for api in project.config.apis if api.image), None)
     if asked.base:
         return asked.base, _base_decision(f"--base {Path(asked.base).name}", Path(asked.base).name, "it was asked for", None)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from lading.frameworks.tags import minor_of
 from lading.images import front, sbom
 from lading.images.arrange import LARGE_FILE, MOST, Group, arrange, arrange_files, require_few
 from lading.images.base import load_base
@@ -162,7 +163,7 @@ class _Build:
 
     def _environment(self, recipe: EnvironmentRecipe) -> _Environment:
         target = self._fitted(recipe.target)
-        minor = ".".join(target.python.split(".")[:2])
+        minor = minor_of(target.python)
         python, further = self._python(recipe, minor)
         packages = choose_packages(recipe.lock, target, recipe.plan.options.no_binary, recipe.plan.lock_path)
         found = _Environment(recipe, target, Place(prefix=recipe.prefix, python=minor), python, packages, prefix=further)
@@ -210,7 +211,7 @@ class _Build:
         return wheels
 
     def _built(self, packages: Sequence[Package], recipe: EnvironmentRecipe, target: Target, downloader: Downloader) -> dict[str, Wheel]:
-        interpreter = recipe.interpreter or self._host(".".join(target.python.split(".")[:2]))
+        interpreter = recipe.interpreter or self._host(minor_of(target.python))
         if interpreter is None:
             from lading.images.interpreters import no_python_for_builds  # noqa: PLC0415 -- on the way out
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 
-_LABEL = re.compile(r"cu(\d+)(\d)")
+from lading.frameworks.labels import cuda_version
+
 _TABLE = Path(__file__).with_name("cuda_bases.toml")
 
 
@@ -16,8 +16,7 @@ def cuda_base(label: str) -> str:
     Libraries of one major version serve what was built for an older minor one, so a newer image is the safer neighbour.
     """
     tags = {_version(text): tag for text, tag in tomllib.loads(_TABLE.read_text(encoding="utf-8"))["runtime"].items()}
-    found = _LABEL.fullmatch(label)
-    wanted = (int(found[1]), int(found[2])) if found else max(tags)
+    wanted = cuda_version(label) or max(tags)
     newer = [version for version in tags if version[0] == wanted[0] and version >= wanted]
     older = [version for version in tags if version[0] == wanted[0] and version < wanted]
     chosen = min(newer) if newer else max(older or tags)

@@ -7,6 +7,7 @@ import os
 import shlex
 
 from lading import __version__
+from lading.frameworks.tags import minor_of
 from lading.images.front import OLDEST, needs_grpc, pins
 from lading.images.packages import choose_packages
 from lading.images.project import ROOT, find_files, left_out_names
@@ -34,9 +35,7 @@ def render(recipe: Recipe) -> str:
     if recipe.system_packages:
         names = " ".join(shlex.quote(name) for name in recipe.system_packages)
         lines.append(f"RUN apt-get update && apt-get install -y --no-install-recommends {names} && rm -rf /var/lib/apt/lists/*")
-    for script in recipe.steps.before:
-        program = "python" if script.endswith(".py") else "bash -e"
-        lines.append(f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && {program} {shlex.quote(script)}")
+    lines += [_script(script) for script in recipe.steps.before]
     # Where a base has no Python, uv brings one: to a folder that whoever the container runs as can read, which root's own is not.
     lines += ["COPY --from=ghcr.io/astral-sh/uv:0.13 /uv /usr/local/bin/uv", "ENV UV_PYTHON_INSTALL_DIR=/opt/python"]
     for environment in recipe.environments:
@@ -61,6 +60,12 @@ _PIECE = 1000
 """Characters of a line: some builders read no more than 64 KiB of one."""
 
 
+def _script(script: str) -> str:
+    from lading.images.steps import command_of  # noqa: PLC0415 -- for the projects that have some
+
+    return f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && {command_of(script)}"
+
+
 def _command(command: str, mounts: tuple[tuple[str, str], ...]) -> str:
     secrets = "".join(f"--mount=type=secret,id={name},target={target} " for name, target in mounts)
     return f"RUN {secrets}{command}"
@@ -75,17 +80,14 @@ def _environment(environment: EnvironmentRecipe) -> list[str]:
     return [
         f"COPY {path} /tmp/{path}",
         *sources,
-        f"RUN {_MOUNTS} uv venv --python {_minor(environment)} /{environment.prefix} && {install}",
+        f"RUN {_MOUNTS} uv venv --python {minor_of(environment.target.python)} /{environment.prefix} && {install}",
     ]
-
-
-def _minor(environment: EnvironmentRecipe) -> str:
-    return ".".join(environment.target.python.split(".")[:2])
 
 
 def _server(recipe: Recipe) -> list[str]:
     """The server's own environment, of exactly the packages that `lading build` gives it, and what it is to serve."""
-    own = [_minor(one) for one in recipe.environments if tuple(map(int, _minor(one).split("."))) >= OLDEST]
+    minors = [minor_of(one.target.python) for one in recipe.environments]
+    own = [minor for minor in minors if tuple(map(int, minor.split("."))) >= OLDEST]
     python = own[0] if own else ".".join(map(str, OLDEST))
     packages = " ".join(
         [f"lading=={__version__}", *(f"{name}=={version}" for name, version in pins(grpc=needs_grpc(recipe.service)).items())]

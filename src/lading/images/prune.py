@@ -24,13 +24,12 @@ _LEFTOVER = 86400.0
 class Unused:
     """Something that nothing needs. ``kind`` is ``image`` (a name), ``layer``, ``wheel``, ``root`` (an image unpacked) or ``leftover``.
 
-    ``bytes`` is what its removal frees, ``used`` when it was used last, in seconds since 1970.
+    ``bytes`` is what its removal frees.
     """
 
     kind: str
     name: str
     bytes: int
-    used: float
     path: Path
 
     def as_json(self) -> dict[str, Any]:
@@ -79,10 +78,10 @@ def prune_images(store: Store, *, older_than: float, names: bool = False, dry_ru
         if not free:
             return None
         limit = time.time() - older_than
-        old = [one for one in list_images(store) if names and one.used <= limit]
+        old = [one for one in (list_images(store) if names else ()) if one.used <= limit]
         gone = {one.name for one in old}
         kept = _reached(store, [str(entry["digest"]) for entry in store.entries() if name_of(entry) not in gone])
-        images = [Unused(kind="image", name=one.name, bytes=0, used=one.used, path=store.path(one.digest)) for one in old]
+        images = [Unused(kind="image", name=one.name, bytes=0, path=store.path(one.digest)) for one in old]
         found = (*images, *_records(store, kept, limit), *_blobs(store, kept, limit), *_files(store, kept, limit))
         if not dry_run:
             store.forget(gone)
@@ -114,7 +113,7 @@ def _records(store: Store, kept: set[str], limit: float) -> Iterator[Unused]:
         used = path.stat().st_mtime
         digest = _digest_of(path)
         if used <= limit and digest not in kept:
-            yield Unused(kind="record", name=path.stem, bytes=0, used=used, path=path)
+            yield Unused(kind="record", name=path.stem, bytes=0, path=path)
         elif digest:
             kept.add(digest)
 
@@ -130,7 +129,7 @@ def _blobs(store: Store, kept: set[str], limit: float) -> Iterator[Unused]:
     for path in _inside(store.root / "blobs" / "sha256"):
         status = path.stat()
         if f"sha256:{path.name}" not in kept and status.st_mtime <= limit:
-            yield Unused(kind="layer", name=path.name[:12], bytes=status.st_size, used=status.st_mtime, path=path)
+            yield Unused(kind="layer", name=path.name[:12], bytes=status.st_size, path=path)
 
 
 def _files(store: Store, kept: set[str], limit: float) -> Iterator[Unused]:
@@ -140,16 +139,16 @@ def _files(store: Store, kept: set[str], limit: float) -> Iterator[Unused]:
         used = max((path.stat().st_mtime for path in wheels), default=0.0)
         if used <= limit:
             name = wheels[0].name if wheels else folder.name
-            yield Unused(kind="wheel", name=name, bytes=sum(path.stat().st_size for path in wheels), used=used, path=folder)
+            yield Unused(kind="wheel", name=name, bytes=sum(path.stat().st_size for path in wheels), path=folder)
     for folder in _inside(store.root / "rootfs"):
         used = folder.stat().st_mtime
         if f"sha256:{folder.name}" not in kept and used <= limit:
             size = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-            yield Unused(kind="root", name=folder.name[:12], bytes=size, used=used, path=folder)
+            yield Unused(kind="root", name=folder.name[:12], bytes=size, path=folder)
     for path in _inside(store.root / "work"):
         status = path.stat()
         if status.st_mtime <= time.time() - _LEFTOVER:
-            yield Unused(kind="leftover", name=path.name, bytes=status.st_size, used=status.st_mtime, path=path)
+            yield Unused(kind="leftover", name=path.name, bytes=status.st_size, path=path)
 
 
 def _inside(folder: Path) -> list[Path]:

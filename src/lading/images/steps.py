@@ -67,9 +67,13 @@ def script_layer(
         LadingError: if no engine is there, or the script fails.
     """
     under = _image((*base.layers, *below), base, recipe, store)
-    command = f"bash -e {shlex.quote(script)}" if not script.endswith(".py") else f"python {shlex.quote(script)}"
     key = [str(file_digest(str(recipe.root / script))), *digest_found(read_by(recipe.root / script, files))]
-    return _run_layer(Kind.SCRIPT, script, under, [command], key, recipe, store, reporter, origin=Origin(script), project=True)
+    return _run_layer(Kind.SCRIPT, script, under, [command_of(script)], key, recipe, store, reporter, origin=Origin(script), project=True)
+
+
+def command_of(script: str) -> str:
+    """What runs one of the project's scripts, in the folder that its path is relative to."""
+    return f"{'python' if script.endswith('.py') else 'bash -e'} {shlex.quote(script)}"
 
 
 def read_by(script: Path, files: Sequence[Found]) -> list[Found]:
