@@ -27,7 +27,6 @@ from lading.deploy.engine import (
 from lading.deploy.kubernetes_api import KINDS, Cluster, configuration_of
 from lading.deploy.kubernetes_files import files as manifest_files
 from lading.deploy.kubernetes_files import secrets_to_make
-from lading.deploy.kubernetes_logs import in_turn, merged
 from lading.deploy.kubernetes_pods import needs_of
 from lading.deploy.kubernetes_problems import (
     api_unknown,
@@ -62,6 +61,7 @@ from lading.deploy.kubernetes_watch import (
     state_of_workload,
     troubles,
 )
+from lading.deploy.logs import in_turn, merged
 from lading.model.events import Event, Phase, Reporter
 from lading.model.problems import LadingError
 

@@ -15,7 +15,7 @@ import msgspec
 
 from lading import pipeline
 from lading.deploy.bundle import materialise, require_unpacked
-from lading.model.events import Event, Phase
+from lading.deploy.node_log import write_event, write_line
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import ServedApi, ServiceSpec
 from lading.service.variables import with_cog_variables
@@ -81,23 +81,13 @@ def main(arguments: list[str]) -> int:
         assignment = read_assignment(Path(arguments[0]))
         bundle, root = require_unpacked(assignment.digest)
         with hold_bundle(root):
-            placed = materialise(bundle, root, reporter=_say)
+            placed = materialise(bundle, root, reporter=write_event)
             with hold(*placed.environments):
-                return serve(assigned(placed.service, assignment, os.environ), _say)
+                return serve(assigned(placed.service, assignment, os.environ), write_event)
     except LadingError as error:
         for problem in error.problems:
-            _line(" ".join(part for part in (f"error: {problem.what}", problem.why, problem.instead) if part))
+            write_line(" ".join(part for part in (f"error: {problem.what}", problem.why, problem.instead) if part))
         return int(error.exit_code)
-
-
-def _say(event: Event) -> None:
-    if event.message and event.phase in (Phase.OUTPUT, Phase.FINISHED, Phase.FAILED):
-        _line(event.message if event.phase is Phase.OUTPUT else f"{event.step}: {event.message}")
-
-
-def _line(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from lading.deploy.engine import (
     Status,
     not_deployed,
 )
-from lading.deploy.kubernetes_logs import in_turn, merged
+from lading.deploy.logs import in_turn, merged
 from lading.deploy.ray_plan import Application, applications, http_port, route_prefix, scaled
 from lading.deploy.ray_session import failures, nodes, patiently, problems_of, session, slow_ingress, warnings_of
 from lading.jobs.opening import VARIABLE, is_database

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -22,9 +21,9 @@ from lading import pipeline
 from lading.deploy import ray_store
 from lading.deploy.bundle import Bundle, materialise, unpack, unpacked
 from lading.deploy.bundle_prune import hold_bundle, prune_bundles
+from lading.deploy.node_log import write_event, write_line
 from lading.deploy.ray_plan import Plan, part
 from lading.environments.claims import hold
-from lading.model.events import Event, Phase
 from lading.model.problems import LadingError
 from lading.model.service import ServedApi, ServiceSpec
 from lading.service.app import create_app
@@ -56,7 +55,7 @@ class Host:
         self.services: list[PredictionService] = []
         self.jobs: Jobs | None = None
         self._kept = contextlib.ExitStack()
-        self.log = ServiceLog(_say)
+        self.log = ServiceLog(write_event)
         self.counters = Counters()
         try:
             await self._start()
@@ -90,7 +89,7 @@ class Host:
         environ = {**os.environ, **secrets}
         bundle, root = await asyncio.to_thread(_fetch, self.plan.digest, environ)
         self._kept.enter_context(hold_bundle(root))
-        placed = await asyncio.to_thread(materialise, bundle, root, environ, _say)
+        placed = await asyncio.to_thread(materialise, bundle, root, environ, write_event)
         self._kept.enter_context(hold(*placed.environments))
         spec = planned(placed.service, self.plan, secrets, environ)
         for api in spec.apis:
@@ -109,7 +108,7 @@ class Host:
             await service.pool.wait_settled()
             failure = service.pool.setup.failure
             if failure is not None and not service.pool.ever_ready:
-                _line(service.pool.setup.logs)
+                write_line(service.pool.setup.logs)
                 raise RuntimeError(f"setup of {service.api.name} failed: {failure.error}")
         self.application = create_app(
             spec, self.services, counters=self.counters, webhooks=Webhooks(self.log), log=self.log, jobs=self.jobs
@@ -179,13 +178,3 @@ def _below(scope: Any, prefix: str) -> Any:
     if prefix and (path == prefix or path.startswith(f"{prefix}/")):
         path, raw = path[len(prefix) :] or "/", raw[len(prefix) :] or b"/"
     return {**scope, "path": path, "raw_path": raw, "root_path": ""}
-
-
-def _say(event: Event) -> None:
-    if event.message and event.phase in (Phase.OUTPUT, Phase.FINISHED, Phase.FAILED):
-        _line(event.message if event.phase is Phase.OUTPUT else f"{event.step}: {event.message}")
-
-
-def _line(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""The logs of several pods as one stream."""
+"""The logs of several replicas as one stream."""
 
 from __future__ import annotations
 
