@@ -57,17 +57,19 @@ class Client:
     def list_apis(self) -> list[dict[str, Any]]:
         """Every API: its ``name``, ``kind``, ``endpoint`` and ``status``."""
         told = self._ask("GET", "/")
-        return [self._described(name, place, told) for name, place in told.get("apis", {}).items()]
+        places = told.get("apis", {})
+        health = self._ask("GET", "/health-check") if places else {}
+        return [self._described(name, place, told, health) for name, place in places.items()]
 
     def get_api(self, api_name: str) -> dict[str, Any]:
         """One API; for those with jobs also its newest ``jobs``."""
-        place = self._place(api_name)
-        described = self._described(api_name, place, self._ask("GET", "/"))
+        told = self._ask("GET", "/")
+        place = _place_in(told, api_name)
+        described = self._described(api_name, place, told, self._ask("GET", "/health-check"))
         answer = self._ask("GET", place, plain=True)
         return {**described, "jobs": answer["jobs"]} if isinstance(answer, dict) and "jobs" in answer else described
 
-    def _described(self, name: str, place: str, told: Mapping[str, Any]) -> dict[str, Any]:
-        health = self._ask("GET", "/health-check")
+    def _described(self, name: str, place: str, told: Mapping[str, Any], health: Mapping[str, Any]) -> dict[str, Any]:
         own = health.get("apis", {}).get(name, health)
         kind = told.get("kinds", {}).get(name, "")
         return {"name": name, "kind": kind, "endpoint": f"{self.url}{place}", "status": str(own.get("status", "")).lower()}
@@ -96,8 +98,9 @@ class Client:
 
         Where an API is called by gRPC, the payload is the message by the names of its fields, and so is the answer.
         """
-        place = self._place(api_name)
-        if place in self._ask("GET", "/").get("grpc", {}).values():
+        told = self._ask("GET", "/")
+        place = _place_in(told, api_name)
+        if place in told.get("grpc", {}).values():
             from lading.grpc_client import call  # noqa: PLC0415 - few APIs are
 
             return call(self.url, place, payload)
@@ -146,17 +149,7 @@ class Client:
         return self._folder / "logs"
 
     def _place(self, name: str, *, with_jobs: bool = False) -> str:
-        told = self._ask("GET", "/")
-        places: dict[str, str] = told.get("apis", {})
-        kinds: dict[str, str] = told.get("kinds", {})
-        if name not in places:
-            there = ", ".join(places) or "none"
-            raise LadingError(Problem(rule="api-unknown", what=f"There is no API {name}.", instead=f"The server has: {there}."))
-        if with_jobs and kinds.get(name, "BatchAPI") not in _WITH_JOBS:
-            there = ", ".join(one for one, kind in kinds.items() if kind in _WITH_JOBS)
-            instead = f"APIs with jobs: {there}." if there else f"Ask it with `lading predict {name} sample.json`."
-            raise LadingError(Problem(rule="api-without-jobs", what=f"{name} is a {kinds[name]}, and has no jobs.", instead=instead))
-        return places[name]
+        return _place_in(self._ask("GET", "/"), name, with_jobs=with_jobs)
 
     def _ask(self, method: str, place: str, body: bytes | None = None, *, plain: bool = False) -> Any:
         """Send a request; the answer as data, or as text where it is no JSON and may be ``plain``."""
@@ -177,6 +170,20 @@ class Client:
             if plain:
                 return content.decode("utf-8", "replace")
             raise LadingError(_unreachable(self.url, "it answers something else")) from None
+
+
+def _place_in(told: Mapping[str, Any], name: str, *, with_jobs: bool = False) -> str:
+    """An API's path by what the server tells of itself."""
+    places: dict[str, str] = told.get("apis", {})
+    kinds: dict[str, str] = told.get("kinds", {})
+    if name not in places:
+        there = ", ".join(places) or "none"
+        raise LadingError(Problem(rule="api-unknown", what=f"There is no API {name}.", instead=f"The server has: {there}."))
+    if with_jobs and kinds.get(name, "BatchAPI") not in _WITH_JOBS:
+        there = ", ".join(one for one, kind in kinds.items() if kind in _WITH_JOBS)
+        instead = f"APIs with jobs: {there}." if there else f"Ask it with `lading predict {name} sample.json`."
+        raise LadingError(Problem(rule="api-without-jobs", what=f"{name} is a {kinds[name]}, and has no jobs.", instead=instead))
+    return places[name]
 
 
 def _lines(path: Path, *, follow: bool, over: Any) -> Iterator[str]:
