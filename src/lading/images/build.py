@@ -26,7 +26,7 @@ from lading.images.manifest import Settings, make_config, make_manifest
 from lading.images.media import Image, Kind, Layer, canonical, digest_of
 from lading.images.packages import Package, choose_packages
 from lading.images.project import ProjectFilesFound, find_files
-from lading.images.recipe import SERVICE, SHARE, VENV, WEIGHTS, EnvironmentRecipe, Recipe, WeightSet
+from lading.images.recipe import PORT, SERVICE, SHARE, VENV, WEIGHTS, EnvironmentRecipe, Recipe, WeightSet
 from lading.images.secrets import files_with_secrets, scan, values_of
 from lading.images.source import Builder
 from lading.images.splice import Wheel, write_wheels
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 STEP = "Writing layers"
 _OTHERS = 7
 """Layers of the server (its Python, packages, code and bytecode), of the environments, of commands and of the project, at most."""
-_PORT = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,35 +444,22 @@ class _Build:
             service=self.service,
             redact=redact,
         )
-        settings = self._settings(environments)
+        settings = self._settings()
         config = make_config(self.base.config, layers, settings, labels, self.recipe.platform)
         manifest = make_manifest(config, layers, annotations_of(labels))
         base = f"{self.base.registry.registry}/{self.base.registry.repository}" if self.base.registry else None
         return Image(manifest=manifest, config=config, layers=tuple(layers), blobs=self.store, platform=self.recipe.platform, base=base)
 
-    def _settings(self, environments: Sequence[_Environment]) -> Settings:
+    def _settings(self) -> Settings:
         inherited = dict(pair.partition("=")[::2] for pair in (self.base.config.get("config") or {}).get("Env") or ())
         path = inherited.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        gpu = any(one.target.accelerator != "cpu" for one in environments)
         python = f"/{front.PREFIX}/bin/python"
-        env = {
-            "PATH": f"/{environments[0].place.prefix or VENV}/bin:{path}",
-            "LADING_SERVICE": f"/{SERVICE}",
-            "PORT": str(_PORT),
-            "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            # A user without an entry in /etc/passwd has no home of its own, and libraries ask for both.
-            "HOME": "/tmp",  # noqa: S108 -- what every container runtime keeps writable
-            "USER": "lading",
-            "LOGNAME": "lading",
-            **({"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"} if gpu else {}),
-        }
         return Settings(
             entrypoint=(python, "-I", "-m", "lading.service.container"),
-            env=env,
+            env=self.recipe.variables(path),
             user=self.recipe.user,
             workdir="/src",
-            ports=(_PORT,),
+            ports=(PORT,),
             healthcheck=(python, "-I", "-m", "lading.service.healthcheck"),
         )
 

@@ -11,7 +11,7 @@ from lading.frameworks.tags import minor_of
 from lading.images.front import OLDEST, needs_grpc, pins
 from lading.images.packages import choose_packages
 from lading.images.project import ROOT, find_files, left_out_names
-from lading.images.recipe import EnvironmentRecipe, Recipe
+from lading.images.recipe import PORT, EnvironmentRecipe, Recipe
 from lading.model.problems import LadingError, Problem
 from lading.model.project import ProjectKind
 from lading.model.secrets import redact_urls
@@ -45,10 +45,10 @@ def render(recipe: Recipe) -> str:
         *_server(recipe),
         *_weights(recipe),
         _project(recipe),
-        *_variables(recipe),
+        _variables(recipe),
         f"WORKDIR /{ROOT}",
         f"USER {recipe.user}",
-        "EXPOSE 5000",
+        f"EXPOSE {PORT}",
         'HEALTHCHECK --interval=10s --timeout=5s --start-period=600s CMD ["/opt/lading/bin/python", "-I", "-m", "lading.service.healthcheck"]',
         'ENTRYPOINT ["/opt/lading/bin/python", "-I", "-m", "lading.service.container"]',
     ]
@@ -56,6 +56,7 @@ def render(recipe: Recipe) -> str:
 
 
 _MOUNTS = "--mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=netrc,target=/root/.netrc"
+_SERVICE = "/opt/lading/service.json"
 _PIECE = 1000
 """Characters of a line: some builders read no more than 64 KiB of one."""
 
@@ -97,7 +98,7 @@ def _server(recipe: Recipe) -> list[str]:
     pieces = " \\\n    ".join(shlex.quote(text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
     return [
         f"RUN {_MOUNTS} uv venv --python {python} /opt/lading && {install}",
-        f"RUN printf %s \\\n    {pieces} > /opt/lading/service.json",
+        f"RUN printf %s \\\n    {pieces} > {_SERVICE}",
     ]
 
 
@@ -110,13 +111,8 @@ def _project(recipe: Recipe) -> str:
     return f"RUN --mount=type=bind,source=.,target=/tmp/project mkdir -p /{ROOT} && {pack} | tar -x --no-same-owner -C /{ROOT}"
 
 
-def _variables(recipe: Recipe) -> list[str]:
-    """As `lading build` sets them."""
-    path = f"/{recipe.environments[0].prefix}/bin:$PATH"
-    values = "PORT=5000 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp USER=lading LOGNAME=lading"
-    gpu = any(one.target.accelerator != "cpu" for one in recipe.environments)
-    further = ["ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility"] if gpu else []
-    return [f"ENV PATH={path} LADING_SERVICE=/opt/lading/service.json {values}", *further]
+def _variables(recipe: Recipe) -> str:
+    return f"ENV {' '.join(f'{name}={value}' for name, value in recipe.variables('$PATH', _SERVICE).items())}"
 
 
 def _weights(recipe: Recipe) -> list[str]:

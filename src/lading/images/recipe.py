@@ -19,6 +19,8 @@ DEFAULT_USER = "65532:65532"
 VENV = "opt/venv"
 SHARE = "opt/lading/share"
 SERVICE = f"{SHARE}/service.json"
+PORT = 5000
+"""Where the server of an image listens."""
 WEIGHTS = ".cog/weights.json"
 """Where Cog's images say which weights they have."""
 
@@ -103,3 +105,19 @@ class Recipe:
     decisions: tuple[Decision, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False
+
+    def variables(self, path: str, service: str = f"/{SERVICE}") -> dict[str, str]:
+        """What containers run with: ``path`` is the base's PATH, ``service`` where the server's configuration lies."""
+        gpu = any(one.target.accelerator != "cpu" for one in self.environments)
+        return {
+            "PATH": f"/{self.environments[0].prefix}/bin:{path}",
+            "LADING_SERVICE": service,
+            "PORT": str(PORT),
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # A user without an entry in /etc/passwd has no home of its own, and libraries ask for both.
+            "HOME": "/tmp",  # noqa: S108 -- what every container runtime keeps writable
+            "USER": "lading",
+            "LOGNAME": "lading",
+            **({"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"} if gpu else {}),
+        }
