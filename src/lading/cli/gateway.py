@@ -42,14 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
-    from lading.service.listening import bind
+    from lading.service.listening import address_of, bind
 
     upstreams = [_upstream(url) for url in arguments.urls]
     limits = Limits(deadline=arguments.deadline, patience=arguments.patience, max_body=arguments.max_body)
     listener = bind(arguments.host, arguments.port)
-    host, port = listener.getsockname()[:2]
-    shown = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    output.reporter(Event(step="Serving", phase=Phase.FINISHED, message=f"{len(upstreams)} servers behind {shown}"))
+    output.reporter(Event(step="Serving", phase=Phase.FINISHED, message=f"{len(upstreams)} servers behind {address_of(listener)}"))
     asyncio.run(_serve(Gateway(upstreams, limits), listener, arguments.deadline))
     return 0
 

@@ -319,6 +319,19 @@ def _require_engine(name: str) -> None:
         )
 
 
+def port_of(options: Mapping[str, Any], option: str, usual: int) -> int:
+    """The port that an option of an engine gives, else the usual one.
+
+    Raises:
+        LadingError: if it gives none.
+    """
+    text = str(options.get(option.lstrip("-").replace("-", "_")) or usual)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        what = f'"{text}" is no port from 1 to 65535.'
+        raise LadingError(Problem(rule="usage", what=what, origin=Origin(option), instead=f"Write {option} {usual}."))
+    return int(text)
+
+
 def require(deployment: Deployment, capabilities: Capabilities, place: Place) -> None:
     """Refuse, before anything is sent, what an engine cannot do.
 

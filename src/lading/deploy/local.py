@@ -28,6 +28,7 @@ from lading.deploy.engine import (
     State,
     Status,
     not_deployed,
+    port_of,
 )
 from lading.deploy.local_process import Kept, ask, is_alive, start, start_time, stop, url_of, write_private
 from lading.deploy.node import Assignment
@@ -39,6 +40,7 @@ from lading.model.service import ServiceSpec
 
 _KEPT = 10
 """Revisions that are kept."""
+_PORT = 5000
 _POLL_SECONDS = 0.1
 _WORDS_SECONDS = 3.0
 _BACK_SECONDS = 120.0
@@ -406,11 +408,7 @@ def _secrets(deployment: Deployment) -> dict[str, Any]:
 
 
 def _address(options: Mapping[str, Any]) -> tuple[str, int]:
-    text = str(options.get("port") or 5000)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        what = f'"{text}" is no port from 1 to 65535.'
-        raise LadingError(Problem(rule="usage", what=what, origin=Origin("--port"), instead="Write --port 5000."))
-    return str(options.get("host") or "127.0.0.1"), int(text)
+    return str(options.get("host") or "127.0.0.1"), port_of(options, "--port", _PORT)
 
 
 def _check_free(host: str, port: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from lading.deploy.engine import Deployment
+from lading.deploy.engine import Deployment, port_of
 from lading.model.cluster import Autoscaling, ClusterSettings
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
@@ -129,11 +129,7 @@ def http_port(deployment: Deployment) -> int:
     Raises:
         LadingError: if ``--http-port`` is none.
     """
-    text = str(deployment.options.get("http_port") or _PORT)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        what = f'"{text}" is no port from 1 to 65535.'
-        raise LadingError(Problem(rule="usage", what=what, origin=Origin("--http-port"), instead=f"Write --http-port {_PORT}."))
-    return int(text)
+    return port_of(deployment.options, "--http-port", _PORT)
 
 
 def kind_of(api: ServedApi) -> str:
