@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -48,12 +48,19 @@ class App:
         self.http2: Callable[[asyncio.Transport, bytes], None] | None = None
         """Takes connections that speak HTTP/2, with what was read of them; None where nothing does."""
 
+    def owner(self, path: str) -> Any:
+        """The routes that answer at a path of one API; None where there are none."""
+        return getattr(self.whole.get(path), "__self__", None)
+
+    def owners(self) -> tuple[Any, ...]:
+        """The routes of the APIs and splitters, each once."""
+        return tuple(dict.fromkeys(map(self.owner, self.whole)))
+
     def hand_over(self, old: PredictionService, new: PredictionService) -> None:
         """Let another service answer the requests of an API, those included whose bodies are still on their way."""
-        owners = [getattr(handler, "__self__", None) for handler in self.whole.values()]
-        for owner in dict.fromkeys(owners):
+        for owner in self.owners():
             if getattr(owner, "service", None) is old:
-                owner.service = new  # type: ignore[union-attr] # one that has a service
+                owner.service = new
 
     def become(self, other: App) -> None:
         """Take over the routes of another application. Connections that are open go on."""

@@ -83,7 +83,7 @@ class _Methods(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no ty
         service, _, rpc = handler_call_details.method.removeprefix("/").rpartition("/")
         if service in _REFLECTION and rpc == "ServerReflectionInfo":
             return self._reflection
-        routes = getattr(self._app.whole.get(handler_call_details.method), "__self__", None)
+        routes = self._app.owner(handler_call_details.method)
         return routes.handler(rpc) if isinstance(routes, GrpcRoutes) else None
 
 
@@ -117,8 +117,7 @@ class Reflection:
         return answer
 
     def _routes(self) -> Iterator[GrpcRoutes]:
-        owners = (getattr(handler, "__self__", None) for handler in self._app.whole.values())
-        yield from dict.fromkeys(owner for owner in owners if isinstance(owner, GrpcRoutes))
+        yield from (owner for owner in self._app.owners() if isinstance(owner, GrpcRoutes))
 
     def _files(self, kind: str, request: Any) -> list[FileDescriptorProto]:
         """The file that is asked for, and all that it imports."""
