@@ -272,17 +272,9 @@ def prepare_weights(
         return (), ()
     from lading.images.folders import Found
     from lading.images.recipe import WeightSet
-    from lading.weights.locking import Weights, addresses, files, settle
+    from lading.weights.locking import addresses, files, settle, weights_of
 
-    folder = project.root / Path(project.config.path or ".").parent
-    weights = Weights(
-        root=project.root,
-        folder=folder,
-        declared=project.config.weights,
-        environ=options.environ,
-        offline=options.offline,
-        reporter=reporter,
-    )
+    weights = weights_of(project.root, project.config, options.environ, reporter, offline=options.offline)
     locked, decisions = settle(weights, locked=options.locked, frozen=options.frozen)
     placed = [(one.weight, one.file, str(one.here)) for one in files(weights, locked)] if fetch else addresses(weights, locked)
     found: dict[str, list[Found]] = {one.name: [] for one in locked}

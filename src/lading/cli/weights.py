@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from lading import pipeline
@@ -56,16 +55,9 @@ def _config(options: pipeline.Options) -> ProjectConfig:
 
 def of_project(options: pipeline.Options, config: ProjectConfig, output: Output) -> Weights:
     """The weights of a project."""
-    from lading.weights.locking import Weights
+    from lading.weights.locking import weights_of
 
-    return Weights(
-        root=options.directory,
-        folder=options.directory / PurePosixPath(config.path or ".").parent,
-        declared=config.weights,
-        environ=options.environ,
-        offline=options.offline,
-        reporter=output.reporter,
-    )
+    return weights_of(options.directory, config, options.environ, output.reporter, offline=options.offline)
 
 
 def put_in_place(options: pipeline.Options, config: ProjectConfig, output: Output) -> None:

@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from lading.locks.weights import Drift, WeightsLock, drift, read_lock, write_lock
 from lading.model.decisions import Decision, Kind
@@ -23,6 +24,9 @@ from lading.model.records import dataclass, field, replace
 from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource, is_inside
 from lading.weights.sources import Source, keeps, make_source
 from lading.weights.store import Part, WeightStore
+
+if TYPE_CHECKING:
+    from lading.model.project import ProjectConfig
 
 IMPORTING, FETCHING = "Importing weights", "Fetching weights"
 _AT_ONCE = 4
@@ -59,6 +63,12 @@ class Weights:
     def source(self, weight: Weight, source: WeightSource) -> Source:
         """What a source's files are read from."""
         return make_source(source, self.folder, self.store, self.environ, weight.origin, offline=self.offline)
+
+
+def weights_of(root: Path, config: ProjectConfig, environ: Mapping[str, str], reporter: Reporter, *, offline: bool) -> Weights:
+    """The weights that a configuration names; ``root`` is the project's folder."""
+    folder = root / PurePosixPath(config.path or ".").parent
+    return Weights(root=root, folder=folder, declared=config.weights, environ=environ, offline=offline, reporter=reporter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lading.locks.weights import drift
 from lading.model.records import dataclass
-from lading.model.weights import LockedWeight
+from lading.model.weights import LockedWeight, Weight
 from lading.weights.locking import Weights
 from lading.weights.placing import is_file_of_lock
 
@@ -30,24 +30,23 @@ def status(weights: Weights) -> list[Status]:
     lock = weights.read()
     differing = {one.name: one for one in drift(lock, weights.declared)}
     names = [*(weight.name for weight in weights.declared), *(name for name, one in differing.items() if one.kind == "orphaned")]
-    targets = {weight.name: weight.target for weight in weights.declared}
+    declared = {weight.name: weight for weight in weights.declared}
     found = []
     for name in names:
         locked, differs = lock.find(name), differing.get(name)
         state, detail = (differs.kind, differs.detail) if differs else ("ready", "")
         if locked is not None and state == "ready":
-            state, detail = _state_of_files(weights, locked)
+            state, detail = _state_of_files(weights, declared[name], locked)
         size, count = (locked.size, len(locked.files)) if locked else (0, 0)
-        target = targets.get(name) or (locked.target if locked else "")
+        target = declared[name].target if name in declared else (locked.target if locked else "")
         found.append(Status(name=name, target=target, state=state, detail=detail, size=size, files=count))
     return found
 
 
-def _state_of_files(weights: Weights, locked: LockedWeight) -> tuple[str, str]:
+def _state_of_files(weights: Weights, weight: Weight, locked: LockedWeight) -> tuple[str, str]:
     missing, modified = [], []
     for file in locked.files:
-        source = locked.sources[file.source]
-        place = weights.folder / source.uri.removeprefix("file://") / file.path if source.scheme == "file" else None
+        place = weights.source(weight, locked.sources[file.source]).place(file)
         if not (weights.store.has(file.digest) if place is None else place.is_file()):
             missing.append(file.path)
         elif place is not None and not is_file_of_lock(weights, place, file):

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from lading.environments.claims import same_file
 from lading.environments.home import home, require_writable, unusable
 from lading.model.files import content_hash
 from lading.model.weights import is_digest
@@ -163,7 +164,7 @@ class WeightStore:
         while True:
             with os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
-                if _is_same(stream, place):
+                if same_file(stream.fileno(), str(place)):  # who had it before us may have finished it
                     yield stream, place
                     return
 
@@ -199,14 +200,6 @@ def _name_of(digest: str) -> str:
     if not is_digest(digest):
         raise ValueError(f"{digest!r} is no SHA-256")
     return digest.removeprefix("sha256:")
-
-
-def _is_same(stream: BinaryIO, place: Path) -> bool:
-    """Whether a file that was opened is still the one of its name: who had it before us may have finished it."""
-    try:
-        return os.path.samestat(os.fstat(stream.fileno()), place.stat())
-    except OSError:
-        return False
 
 
 def _remember(note: Path, record: object) -> None:
