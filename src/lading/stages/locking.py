@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -242,14 +241,10 @@ def _day_decision(as_of: str, options: Options) -> Decision:
 
 
 def _write_beside(path: Path, text: str) -> None:
-    """Write a file whole or not at all: into a temporary one in the same folder, then renamed into place."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    from lading.locks.writing import write_lock_file
+
     try:
-        with aside.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        aside.replace(path)
+        write_lock_file(path, text.encode())
     except OSError as error:
         raise LadingError(
             Problem(
@@ -260,5 +255,3 @@ def _write_beside(path: Path, text: str) -> None:
                 instead="Make the folder writable, or run with --frozen and a lock that was made elsewhere.",
             )
         ) from error
-    finally:
-        aside.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lading.locks.weights import Drift, WeightsLock, drift, read_lock, write_lock
+from lading.locks.writing import write_lock_file
 from lading.model.decisions import Decision, Kind
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.origin import Origin
@@ -194,10 +195,8 @@ def _no_path_twice(weight: Weight, found: Sequence[WeightFile]) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_bytes(content)
-        aside.replace(path)
+        write_lock_file(path, content)
     except OSError as error:
         raise LadingError(
             Problem(
@@ -208,8 +207,6 @@ def _write(path: Path, content: bytes) -> None:
                 code=ExitCode.LOCK,
             )
         ) from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 # -- compare
