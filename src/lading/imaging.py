@@ -286,7 +286,7 @@ def prepare_weights(
 
 
 def build(recipe: Recipe, store: Store | None = None, reporter: Reporter = silent) -> Built:
-    """Make the image; all of it is in the local store then.
+    """Make the image; all of it is in the local store then. The caller holds `in_use`, until the image has a name.
 
     Raises:
         LadingError: if that is not possible; nothing has a name then.

@@ -73,13 +73,12 @@ class _Environment:
 
 
 def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent) -> Built:
-    """The image of a recipe, all its blobs in the store.
+    """The image of a recipe, all its blobs in the store; the caller holds `Store.in_use`, until the image has a name.
 
     Raises:
         LadingError: if the base or a package cannot be had, a step fails, or the image would hold a secret.
     """
-    with store.in_use():
-        return _Build(recipe, store, reporter).run()
+    return _Build(recipe, store, reporter).run()
 
 
 class _Build:
@@ -91,7 +90,6 @@ class _Build:
 
     def run(self) -> Built:
         self.checkout = Checkout(self.recipe.root)
-        self.store.prepare()
         base = load_base(self.recipe.base, self.recipe.platform, self.store, self.reporter, offline=self.recipe.offline)
         require_glibc(base)
         self.base = base
