@@ -15,7 +15,7 @@ from tests.support.index import LocalIndex
 settings.register_profile("lading", deadline=None)
 settings.load_profile("lading")
 
-_LEAKS = ("UV_", "PIP_", "LADING_", "VIRTUAL_ENV", "CONDA_", "NETRC", "PYTHONPATH", "XDG_")
+_LEAKS = ("UV_", "PIP_", "LADING_", "VIRTUAL_ENV", "CONDA_", "NETRC", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "XDG_")
 
 
 @pytest.fixture(autouse=True)

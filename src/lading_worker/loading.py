@@ -41,6 +41,23 @@ def _top_folder(folder):
     return folder
 
 
+def ignore_bytecode(root):
+    """Neither read nor write bytecode of the modules below ``root``.
+
+    Python takes bytecode for that of a source with the same second and size, and whoever edits a file that is served may keep both.
+    """
+    from importlib.machinery import SourceFileLoader
+
+    below, stats = os.path.join(root, ""), SourceFileLoader.path_stats
+
+    def path_stats(self, path):
+        if os.path.abspath(path).startswith(below):
+            raise OSError("bytecode is not used here")  # which importlib takes for a source that cannot have any
+        return stats(self, path)
+
+    SourceFileLoader.path_stats = path_stats
+
+
 def load(root, file, name):
     """Import ``file`` and return its class or function ``name``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 
 import pytest
@@ -263,3 +264,19 @@ def test_the_files_of_modules_are_told_where_they_are_watched(tmp_path, version)
     with running(root, None, object="predict", python=python_of(version)) as worker:
         assert worker.ready is not None
         assert "files" not in worker.ready
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_source_that_is_watched_is_read_even_where_its_bytecode_looks_as_new(tmp_path, version):
+    root = tmp_path / "project"
+    write(root, {"predict.py": "import own\ndef predict() -> str:\n    return own.NAME\n", "own.py": "NAME = 'a'\n"})
+    options = {"object": "predict", "python": python_of(version)}
+    with running(root, None, **options) as worker:
+        assert worker.predict().output == "a"
+    status = (root / "own.py").stat()
+    write(root, {"own.py": "NAME = 'b'\n"})
+    os.utime(root / "own.py", ns=(status.st_atime_ns, status.st_mtime_ns))
+    with running(root, None, **options) as worker:
+        assert worker.predict().output == "a", "this Python found its bytecode to be stale, so that the rest shows nothing"
+    with running(root, None, watched=True, **options) as worker:
+        assert worker.predict().output == "b"

@@ -125,12 +125,12 @@ def _counts(path: str) -> bool:
 
 
 def watched(spec: ServiceSpec) -> ServiceSpec:
-    """The service with workers that tell which files they loaded."""
+    """The service with workers that tell which files they loaded, and load the sources as they are now."""
 
     def told(api: ServedApi) -> ServedApi:
         return replace(api, worker=replace(api.worker, watched=True))
 
-    return spec.each(told, training=False)
+    return spec.each(told)
 
 
 def _problems(data: bytes, status: int) -> list[Problem]:
