@@ -75,7 +75,7 @@ def is_locked(path: Path) -> bool:
 def test_two_processes_build_the_same_once(slow: Lock, index: LocalIndex, interpreter: Interpreter, root: Path):
     first = Builder(slow, interpreter, root)
     first.until("Installing", "started")
-    assert index.arrived.wait(30)
+    assert index.arrived.wait(60)
     second = Builder(slow, interpreter, root)
     second.until("Waiting", "started")
     assert second.events[-1]["message"] == f"for another process, which installs the same 1 package for Python {interpreter.version}"
@@ -98,7 +98,7 @@ def test_many_processes_at_once(many: Lock, interpreter: Interpreter, root: Path
 
 def test_different_environments_do_not_wait(slow: Lock, many: Lock, index: LocalIndex, interpreter: Interpreter, root: Path):
     waiting = Builder(slow, interpreter, root)
-    assert index.arrived.wait(30)
+    assert index.arrived.wait(60)
     index["simple"].delay = 0
     other = Builder(many, interpreter, root).result()
     assert is_whole(other["path"])
@@ -136,7 +136,7 @@ def test_what_a_killed_builder_left_is_not_swept_while_its_uv_works(
     slow: Lock, index: LocalIndex, interpreter: Interpreter, root: Path, lading_home: Path
 ):
     builder = Builder(slow, interpreter, root)
-    assert index.arrived.wait(30)
+    assert index.arrived.wait(60)
     builder.process.kill()
     builder.process.communicate()
     assert processes_about(lading_home / "building")
@@ -154,7 +154,7 @@ def test_ctrl_c_ends_uv_and_leaves_nothing(
     slow: Lock, index: LocalIndex, interpreter: Interpreter, root: Path, lading_home: Path, *, again: bool
 ):
     builder = Builder(slow, interpreter, root)
-    assert index.arrived.wait(30)
+    assert index.arrived.wait(60)
     builder.process.send_signal(signal.SIGINT)
     if again:
         builder.process.send_signal(signal.SIGINT)
@@ -167,7 +167,7 @@ def test_ctrl_c_ends_uv_and_leaves_nothing(
 
 def test_ctrl_c_while_waiting(slow: Lock, index: LocalIndex, interpreter: Interpreter, root: Path):
     first = Builder(slow, interpreter, root)
-    assert index.arrived.wait(30)
+    assert index.arrived.wait(60)
     second = Builder(slow, interpreter, root)
     second.until("Waiting", "started")
     second.process.send_signal(signal.SIGINT)
@@ -179,7 +179,7 @@ def test_ctrl_c_while_waiting(slow: Lock, index: LocalIndex, interpreter: Interp
 
 def test_the_one_that_waits_builds_when_the_builder_is_killed(slow: Lock, index: LocalIndex, interpreter: Interpreter, root: Path):
     first = Builder(slow, interpreter, root)
-    assert index.arrived.wait(30)
+    assert index.arrived.wait(60)
     second = Builder(slow, interpreter, root)
     second.until("Waiting", "started")
     first.process.kill()

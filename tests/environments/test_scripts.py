@@ -97,12 +97,12 @@ def test_ctrl_c_ends_the_script_and_its_children(tmp_path: Path):
         run(script(root, (root / "dependencies.sh").read_text()), root)
     """)
     child = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2], stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().strip():
         assert time.monotonic() < until
         time.sleep(0.02)
     child.send_signal(signal.SIGINT)
-    _, complaint = child.communicate(timeout=30)
+    _, complaint = child.communicate(timeout=60)
     assert "KeyboardInterrupt" in complaint
     for name in ("pid", "child"):
         pid = int((tmp_path / name).read_text())

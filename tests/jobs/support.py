@@ -85,14 +85,14 @@ def running(root: Path, **spec: Any) -> Iterator[Server]:
         if server.process.poll() is None:
             server.process.terminate()
             try:
-                server.process.wait(20)
+                server.process.wait(60)
             except subprocess.TimeoutExpired:
                 server.process.kill()
                 server.process.wait()
         server.client.close()
 
 
-def wait_for_answers(server: Server, seconds: float = 20) -> None:
+def wait_for_answers(server: Server, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while True:
         assert server.process.poll() is None, server.talk
@@ -103,7 +103,7 @@ def wait_for_answers(server: Server, seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def wait_over(server: Server, api: str, job: str, seconds: float = 40) -> dict[str, Any]:
+def wait_over(server: Server, api: str, job: str, seconds: float = 60) -> dict[str, Any]:
     """A job's status once it is over."""
     until = time.monotonic() + seconds
     while True:

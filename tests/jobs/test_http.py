@@ -372,12 +372,12 @@ def test_the_server_and_its_workers_are_killed_again_and_again_and_nothing_is_lo
 
 def test_a_second_server_of_the_same_jobs_is_refused(server, root):
     other = start(root, free_port(), root / "other.log", job_apis=[api(root, "many", "BatchAPI", BATCH, config={"out": "x", "mark": ""})])
-    assert other.process.wait(20) == 2
+    assert other.process.wait(60) == 2
     assert "jobs-in-use" in other.talk
     other.client.close()
 
 
-def _until(condition: Any, seconds: float = 20) -> None:
+def _until(condition: Any, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until

@@ -60,7 +60,7 @@ class Restarted:
 
     def close(self) -> None:
         self.server.process.terminate()
-        self.server.process.wait(20)
+        self.server.process.wait(60)
         self.server.client.close()
 
 
@@ -74,7 +74,7 @@ def place(tmp_path: Path) -> Iterator[Restarted]:
 def test_a_batch_that_ends_the_whole_server_is_a_dead_letter_after_three_times_and_its_neighbours_are_not(place):
     job = place.submit(["a", "b", "all memory", *"cdefghijkl"])
     for _ in range(3):
-        place.server.process.wait(30)
+        place.server.process.wait(60)
         place.server.client.close()
         place.start()
     status = wait_over(place.server, "many", job)
@@ -91,7 +91,7 @@ def test_a_batch_that_ends_the_whole_server_is_a_dead_letter_after_three_times_a
 def test_a_server_that_is_stopped_takes_no_try_from_what_it_works_on(place, tmp_path):
     job = place.submit(["slow", "a"], sqs_dead_letter_queue={"arn": "a", "max_receive_count": 2})
     for number in range(1, 4):
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while place.seen("slow") < number:
             assert time.monotonic() < until
             time.sleep(0.02)

@@ -26,7 +26,7 @@ def address() -> Iterator[str]:
     server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield f"http://127.0.0.1:{port}"
     server.terminate()
-    server.wait(10)
+    server.wait(60)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     client = boto3.client("s3")
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while True:
         try:
             client.create_bucket(Bucket="data")

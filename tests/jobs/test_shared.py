@@ -95,7 +95,7 @@ class Hosts:
             if server.process.poll() is None:
                 server.process.terminate()
         for server in self.servers:
-            server.process.wait(30)
+            server.process.wait(60)
             server.client.close()
 
 
@@ -112,7 +112,7 @@ def submit(server: Server, items: list[Any], **body: Any) -> str:
     return str(answer.json()["job_id"])
 
 
-def wait_until(what: Callable[[], Any], seconds: float = 20) -> None:
+def wait_until(what: Callable[[], Any], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until
@@ -173,7 +173,7 @@ def test_a_server_that_is_stopped_gives_its_part_back_at_once(hosts):
     job = submit(one, [f"{number}" for number in range(150)])
     wait_until(lambda: len({words[2] for words in hosts.notes()}) == 2)
     one.process.terminate()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(60) == 0
     assert wait_over(two, "many", job)["batch_metrics"]["succeeded"] == 150
 
 

@@ -62,7 +62,7 @@ class Service:
         """Send a signal and wait for the end."""
         self.workers = children_of(self.process.pid)
         self.process.send_signal(number)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
 
 @pytest.fixture
@@ -130,9 +130,10 @@ def served(index: LocalIndex, tmp_path: Path) -> Callable[..., contextlib.Abstra
                 service.workers = children_of(process.pid)
                 process.terminate()
                 try:
-                    process.wait(20)
+                    process.wait(60)
                 except subprocess.TimeoutExpired:
                     process.kill()
+                    process.wait()
             service.client.close()
             assert not [pid for pid in service.workers if is_alive(pid)], log.read_text()
 

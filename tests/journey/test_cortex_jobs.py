@@ -116,7 +116,7 @@ def test_every_kind_is_served_and_used_by_the_commands(project, served, lading, 
         assert run("batch", "status", "once", task, "--watch").out.splitlines()[-1].split()[1] == "succeeded"
 
         key = run("predict", "later", sample).data["id"]
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while service.client.get(f"/later/{key}").json()["status"] != "completed":
             assert time.monotonic() < until
             time.sleep(0.02)

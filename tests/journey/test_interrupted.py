@@ -29,7 +29,7 @@ def _interrupt(words, index, until, number=signal.SIGINT):
     time.sleep(0.2)
     below = children_of(process.pid)
     os.killpg(process.pid, number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     return process.returncode, out, err, below
 
 
@@ -37,7 +37,7 @@ def _interrupt(words, index, until, number=signal.SIGINT):
 def test_while_the_index_is_slow(project, index, lading, lading_home, verb):
     index["simple"].delay = 30
     folder = project({"requirements.txt": "shout==1.0\n", "predict.py": PREDICT.format(seconds=0)})
-    code, out, err, below = _interrupt((verb, folder), index, lambda: index.arrived.wait(20))
+    code, out, err, below = _interrupt((verb, folder), index, lambda: index.arrived.wait(60))
     assert code == 130, err
     assert "Traceback" not in err
     assert out == ""

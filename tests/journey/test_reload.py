@@ -83,7 +83,7 @@ def ask(service, path: str) -> Any:
     return answer.json()
 
 
-def wait_until(condition: Callable[[], Any], service, seconds: float = 20) -> Any:
+def wait_until(condition: Callable[[], Any], service, seconds: float = 60) -> Any:
     until = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < until, service.log
@@ -362,7 +362,7 @@ def test_the_server_waits_at_its_end_for_a_training_of_the_old_workers(project, 
         service.process.terminate()
         wait_for_log(service, "stopping: 1 predictions may finish")
         (folder / "go").touch()
-        assert service.process.wait(20) == 0
+        assert service.process.wait(60) == 0
         assert (folder / "trained").is_dir()
 
 
@@ -392,7 +392,7 @@ def test_an_installation_ends_with_the_server(project, served, index, tmp_path, 
         index.add("late", "1.0")
         index.arrived.clear()
         write(folder / "requirements.txt", "shout==1.0\nlate==1.0\n")
-        assert index.arrived.wait(30), service.log
+        assert index.arrived.wait(60), service.log
         assert ask(service, "/one") == 1  # served while packages are looked for
         began = time.monotonic()
         assert service.stop(number) == (130 if number == signal.SIGINT else 0)

@@ -146,7 +146,7 @@ def test_a_signal_lets_what_runs_finish_and_leaves_no_process(project, served, n
         while service.client.get("/health-check").json()["status"] != "BUSY":
             pass
         assert service.stop(number) == (0 if number == signal.SIGTERM else 130)
-        thread.join(10)
+        thread.join(60)
         assert answers == ["done"]
 
 

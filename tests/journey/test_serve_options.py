@@ -181,7 +181,7 @@ def test_shutdown_ends_the_server_and_sigterm_may_be_told_not_to(project, served
         time.sleep(0.3)
         assert ask(service).status_code == 200
         assert service.client.post("/shutdown").status_code == 200
-        assert service.process.wait(20) == 0
+        assert service.process.wait(60) == 0
 
 
 def test_a_pod_gets_the_file_that_its_probe_looks_for(project, served):
@@ -192,7 +192,7 @@ def test_a_pod_gets_the_file_that_its_probe_looks_for(project, served):
     except OSError as error:
         pytest.skip(f"this user may not write {ready.parent}: {error.strerror}")
     with served(project(PROJECT), KUBERNETES_SERVICE_HOST="10.0.0.1"):
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not ready.exists():
             assert time.monotonic() < until
             time.sleep(0.02)

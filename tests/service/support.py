@@ -84,7 +84,7 @@ class Server:
         health: dict[str, Any] = self.client.get("/health-check").json()
         return health
 
-    def wait_for(self, *statuses: str, seconds: float = 15) -> dict[str, Any]:
+    def wait_for(self, *statuses: str, seconds: float = 60) -> dict[str, Any]:
         until = time.monotonic() + seconds
         while True:
             health = self.health()
@@ -93,7 +93,7 @@ class Server:
             assert time.monotonic() < until, (health, self.talk)
             time.sleep(0.01)
 
-    def wait_for_talk(self, text: str, seconds: float = 10) -> None:
+    def wait_for_talk(self, text: str, seconds: float = 60) -> None:
         until = time.monotonic() + seconds
         while text not in self.talk:
             assert time.monotonic() < until, self.talk
@@ -102,7 +102,7 @@ class Server:
     def workers(self) -> list[int]:
         return children_of(self.process.pid)
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 15) -> int:
+    def stop(self, number: int = signal.SIGTERM, seconds: float = 60) -> int:
         self.process.send_signal(number)
         return self.process.wait(seconds)
 
@@ -162,7 +162,7 @@ def running(root: Path, *apis: dict[str, Any], ready: bool = True, env: dict[str
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -171,7 +171,7 @@ def running(root: Path, *apis: dict[str, Any], ready: bool = True, env: dict[str
 
 
 def _wait_for_port(server: Server) -> None:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while True:
         assert server.process.poll() is None, server.talk
         with contextlib.suppress(httpx.TransportError):

@@ -121,14 +121,14 @@ def both(cog_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
 
 def _wait_ready(url: str, log: Path) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while True:
         try:
             if httpx.get(f"{url}/health-check").json()["status"] == "READY":

@@ -59,7 +59,7 @@ def test_bodies_that_wait_have_a_bound_together(tmp_path):
         assert server.predict(value=1, headers={"prefer": "respond-async"}).status_code == 202  # a small one has room
         for known in server.client.get("/predictions").json()["results"]:
             server.client.post(f"/predictions/{known['id']}/cancel")
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while (answer := server.client.post("/predictions", content=body, headers=kind)).status_code != 202:
             assert answer.status_code == 503
             assert time.monotonic() < until
@@ -138,7 +138,7 @@ def test_a_client_that_does_not_read_its_answer_is_let_go(server: Server):
         body = json.dumps({"input": {"value": "x" * 20_000_000}}).encode()
         head = b"POST /predictions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
         connection.sendall(head + body)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while connections_of(server) > 1:  # the test's own client keeps one
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -204,7 +204,7 @@ def test_a_client_that_leaves_while_it_waits_cancels_its_prediction(server: Serv
 
 
 def wait_for(server: Server, id_: str, status: str) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while server.client.get(f"/predictions/{id_}").json().get("status") != status:
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -221,7 +221,7 @@ def test_more_connections_than_there_are_files_for_are_told_503(tmp_path):
         finally:
             for one in held:
                 one.close()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while httpx.get(f"{server.url}/livez").status_code != 200:
             assert time.monotonic() < until
             time.sleep(0.05)
@@ -232,7 +232,7 @@ def test_a_page_of_another_site_cannot_stop_the_server(tmp_path):
     with running(tmp_path, extra={"allow_shutdown": True}) as server:
         assert server.client.post("/shutdown", headers={"origin": "https://evil.example"}).status_code == 403
         assert server.client.get("/livez").status_code == 200
-        assert (server.client.post("/shutdown").status_code, server.process.wait(10)) == (200, 0)
+        assert (server.client.post("/shutdown").status_code, server.process.wait(60)) == (200, 0)
 
 
 @pytest.mark.parametrize("do", ["exit", "hang"])
@@ -240,7 +240,7 @@ def test_input_files_of_a_worker_that_ends_go_with_its_prediction(tmp_path, do: 
     with running(tmp_path, predict_timeout=0.5, env={"TMPDIR": str(tmp_path)}) as server:
         server.predict("litter", then=do)
         folder = next(tmp_path.glob("lading-*"))
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while any(folder.iterdir()):
             assert time.monotonic() < until, list(folder.rglob("*"))
             time.sleep(0.02)

@@ -363,7 +363,7 @@ def test_metrics_count_requests_predictions_and_durations(server: Server):
 
 
 def wait_until(server: Server, id_: str, *statuses: str) -> dict[str, object]:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while True:
         record: dict[str, object] = server.client.get(f"/predictions/{id_}").json()
         if record["status"] in statuses:

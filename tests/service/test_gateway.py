@@ -109,7 +109,7 @@ def gateway(*urls: str, options: tuple[str, ...] = ()) -> Iterator[httpx.Client]
                 yield client
         finally:
             process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def dead_url() -> str:

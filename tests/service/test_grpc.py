@@ -359,7 +359,7 @@ def test_a_stream_that_its_client_breaks_off_does_not_end_for_the_model(server, 
 
         def asks(stay: threading.Event = stay) -> Iterator[Any]:
             yield client.ask("left")
-            stay.wait(10)
+            stay.wait(60)
 
         stream = client.call("Join", "stream_unary").future(asks())
         time.sleep(0.03)
@@ -377,7 +377,7 @@ def test_a_stream_whose_client_leaves_before_it_runs_holds_nobody_up(server, cli
 
     def asks() -> Iterator[Any]:
         yield client.ask("waiting")
-        stay.wait(10)
+        stay.wait(60)
 
     first = client.call("Spell", "unary_stream")(client.ask("ab", pause={"nanos": 400_000_000}))
     second = client.call("Join", "stream_unary").future(asks())
@@ -403,7 +403,7 @@ def test_a_call_that_comes_while_a_stream_is_open_waits_for_it_and_loses_nothing
 
     def asks() -> Iterator[Any]:
         yield client.ask("a")
-        go_on.wait(10)
+        go_on.wait(60)
         yield client.ask("b")
 
     stream = client.call("Join", "stream_unary").future(asks(), timeout=20)
@@ -560,7 +560,7 @@ def test_calls_that_run_may_finish_when_the_server_stops(tmp_path):
         assert next(stream).text == "a"
         server.process.send_signal(signal.SIGTERM)
         assert [one.text for one in stream] == ["b", "c"]
-        assert server.process.wait(15) == 0
+        assert server.process.wait(60) == 0
         client.channel.close()
 
 
@@ -650,7 +650,7 @@ def test_more_connections_than_there_is_room_for_are_closed_and_the_others_go_on
         assert client.call("Predict")(client.ask("still")).text == "STILL"
         for one in others:
             one.close()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not _opens(server.port):
             assert time.monotonic() < until
         client.channel.close()

@@ -108,7 +108,7 @@ def test_shutdown_by_http_only_when_it_is_allowed(tmp_path):
     with running(tmp_path, extra={"allow_shutdown": True}) as server:
         assert server.client.get("/").json()["shutdown_url"] == "/shutdown"
         assert server.client.post("/shutdown").json() == {}
-        assert server.process.wait(10) == 0
+        assert server.process.wait(60) == 0
 
 
 def test_the_server_killed_without_warning_takes_its_workers_along(tmp_path):
@@ -116,7 +116,7 @@ def test_the_server_killed_without_warning_takes_its_workers_along(tmp_path):
         workers = server.workers()
         server.process.kill()
         server.process.wait()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while any(is_alive(pid) for pid in workers):
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -136,14 +136,14 @@ def test_port_0_takes_a_free_port_and_names_it(tmp_path):
         url = next(line.split()[-1] for line in process.stderr if line.startswith("Serving|finished"))
         assert httpx.get(f"{url}/livez").json() == {"live": True}
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_log_that_nobody_reads_does_not_stop_the_serving(tmp_path):
     port = free_port()
     with subprocess.Popen(command(tmp_path, [api(tmp_path)], port), stderr=subprocess.PIPE) as process:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-            until = time.monotonic() + 15
+            until = time.monotonic() + 60
             while not answers(client):
                 assert time.monotonic() < until
                 time.sleep(0.01)
@@ -151,7 +151,7 @@ def test_a_log_that_nobody_reads_does_not_stop_the_serving(tmp_path):
             for _ in range(3):
                 assert len(client.post("/predictions", json=loud).json()["logs"]) == 500_000
         process.terminate()
-        assert process.wait(15) == 0
+        assert process.wait(60) == 0
 
 
 def answers(client: httpx.Client) -> bool:
@@ -163,7 +163,7 @@ def answers(client: httpx.Client) -> bool:
 
 def wait_until_busy(server: Server) -> None:
     with httpx.Client(base_url=server.url) as client:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while client.get("/health-check").json()["status"] != "BUSY":
             assert time.monotonic() < until, server.talk
             time.sleep(0.01)

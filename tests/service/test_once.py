@@ -106,7 +106,7 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path, number: int):
         workers = children_of(process.pid)
         assert workers
         process.send_signal(number)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert not any(is_alive(pid) for pid in workers)

@@ -83,7 +83,7 @@ def test_an_id_that_runs_is_refused_and_a_finished_one_runs_again(server: Server
     held = {"id": "held", "input": {"do": "sleep", "seconds": 0.5}}
     assert server.client.post("/predictions", json=held, headers={"prefer": "respond-async"}).status_code == 202
     assert server.client.post("/predictions", json=held).status_code == 409
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while server.client.get("/predictions/held").json()["status"] != "succeeded":
         assert time.monotonic() < until
         time.sleep(0.02)
@@ -132,7 +132,7 @@ def test_expectations_get_their_answer_first(server: Server):
 def test_a_client_that_leaves_cancels_its_prediction(server: Server):
     with connect(server) as connection:
         connection.sendall(request(b'{"id": "left", "input": {"do": "sleep", "seconds": 30}}'))
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while server.client.get("/predictions/left").json().get("status") != "processing":
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -159,7 +159,7 @@ def test_a_server_that_stops_answers_first(tmp_path):
         _, body = read_answer(connection)
         assert json.loads(body)["status"] == "succeeded"
         assert connection.recv(1) == b""
-        assert server.process.wait(10) == 0
+        assert server.process.wait(60) == 0
         assert not is_alive(worker)
 
 

@@ -103,7 +103,7 @@ def traced(tmp_path, receiver: Receiver, code: str = CODE, **variables: str) -> 
 
 
 def wait_for(receiver: Receiver, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 60
     while not enough(found := spans(receiver)):
         assert time.monotonic() < until, found
         time.sleep(0.05)

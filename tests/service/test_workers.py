@@ -53,7 +53,7 @@ def test_whatever_kills_the_model_is_told_and_the_next_request_succeeds(server: 
 def test_a_worker_killed_while_idle_is_replaced(server: Server):
     before = server.predict("pid").json()["output"]
     os.kill(before, signal.SIGKILL)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while before in server.workers() or server.health()["status"] != "READY":
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -106,7 +106,7 @@ def test_what_the_model_forked_dies_with_its_worker(server: Server):
     server.predict("child")
     (child,) = children_of(parent)
     server.predict("exit")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while is_alive(child):
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -159,7 +159,7 @@ def test_setup_that_exits_or_hangs_is_a_failed_setup(tmp_path, how: str, said: s
     with running(tmp_path, api(tmp_path, setup=how), ready=False, setup_timeout=0.5) as server:
         health = server.wait_for("SETUP_FAILED")
         assert said in health["setup"]["error"]
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while server.workers():
             assert time.monotonic() < until
             time.sleep(0.01)
@@ -209,13 +209,13 @@ def test_two_slots_run_two_predictions_at_a_time(tmp_path):
 
 def test_a_crash_ends_only_the_predictions_of_its_own_process(tmp_path):
     with running(tmp_path, api(tmp_path, processes=2)) as server:
-        until = time.monotonic() + 15
+        until = time.monotonic() + 60
         while 'lading_workers_ready{api="model"} 2.0' not in server.client.get("/metrics").text:
             assert time.monotonic() < until
             time.sleep(0.01)
         server.client.put("/predictions/long", json={"input": {"do": "sleep", "seconds": 0.5}}, headers={"prefer": "respond-async"})
         assert server.predict("exit").json()["status"] == "failed"
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while server.client.get("/predictions/long").json()["status"] == "processing":
             assert time.monotonic() < until
             time.sleep(0.02)

@@ -85,7 +85,7 @@ class Postgres:
         command = [str(self.programs / "postgres"), *options]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self.user, cwd="/")
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while True:
             try:
                 psycopg.connect(self.url("postgres"), connect_timeout=2).close()
@@ -99,7 +99,7 @@ class Postgres:
         """Stop it, by default at once and cleanly; its clients' connections are cut."""
         assert self.process is not None
         self.process.send_signal(number)
-        self.process.wait(30)
+        self.process.wait(60)
 
     def kill(self) -> None:
         """End it however it can be; what it had committed holds."""

@@ -309,10 +309,10 @@ def test_models_come_from_an_s3_server_and_are_fetched_again_when_they_change(tm
             assert sorted(path.read_text() for path in (tmp_path / "fetched").rglob("text")) == ["b", "one", "three", "two"]
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
-def _until(do: Any, seconds: float = 20) -> None:
+def _until(do: Any, seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while True:
         try:
@@ -446,7 +446,7 @@ def test_models_come_from_google_cloud_storage(tmp_path):
             harness.eventually(lambda: _ask(worker, []) == "two, corrected", 20)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 # TensorFlow itself

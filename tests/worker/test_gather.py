@@ -106,7 +106,7 @@ def test_a_call_that_is_interrupted_while_it_gathers_leaves_the_lead_to_another(
         assert leader.ident is not None
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(leader.ident), ctypes.py_object(CancelationException))
         assert follower.result(5) == 20
-    leader.join(5)
+    leader.join(60)
     assert canceled.is_set()
     assert seen == [[2]]
 
