@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -270,7 +271,7 @@ def test_the_files_of_modules_are_told_where_they_are_watched(tmp_path, version)
 def test_a_source_that_is_watched_is_read_even_where_its_bytecode_looks_as_new(tmp_path, version):
     root = tmp_path / "project"
     write(root, {"predict.py": "import own\ndef predict() -> str:\n    return own.NAME\n", "own.py": "NAME = 'a'\n"})
-    options = {"object": "predict", "python": python_of(version)}
+    options: Any = {"object": "predict", "python": python_of(version)}
     with running(root, None, **options) as worker:
         assert worker.predict().output == "a"
     status = (root / "own.py").stat()
