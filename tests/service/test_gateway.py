@@ -53,8 +53,10 @@ class Backend:
         self.server.server_close()
 
 
-def respond(handler: http.server.BaseHTTPRequestHandler, status: int = 200, body: bytes = b"fine") -> None:
+def respond(handler: http.server.BaseHTTPRequestHandler, status: int = 200, body: bytes = b"fine", *, own: bool = False) -> None:
     handler.send_response(status)
+    if own:
+        handler.send_header("lading-error", "own")
     handler.send_header("content-length", str(len(body)))
     handler.send_header("x-own", "yes")
     handler.end_headers()
@@ -77,6 +79,11 @@ def break_off(handler: http.server.BaseHTTPRequestHandler) -> None:
 
 def fail(handler: http.server.BaseHTTPRequestHandler) -> None:
     respond(handler, 503, b"not now")
+
+
+def reach_nobody(handler: http.server.BaseHTTPRequestHandler) -> None:
+    """As Ray's ingress, whatever became of the replicas."""
+    respond(handler, 500, b"Internal Server Error")
 
 
 def know_no_route(handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -128,7 +135,7 @@ def test_a_request_goes_through_as_it_is(backends):
     assert one.asked[0] == ("PUT", "/below/predictions/a%2Fb?x=1", b"x" * 300_000)
 
 
-@pytest.mark.parametrize("behaviour", [fail, break_off, hang])
+@pytest.mark.parametrize("behaviour", [fail, reach_nobody, break_off, hang])
 def test_what_may_be_repeated_comes_through(backends, behaviour):
     bad, good = backends(behaviour), backends(respond)
     with gateway(bad.url, good.url, dead_url(), options=("--patience", "0.3")) as client:
@@ -170,20 +177,27 @@ def test_an_answer_that_no_server_has_is_told_in_time(backends):
         assert client.put("/predictions/a", content=b"{}").status_code == 504
         assert time.monotonic() - began < 4
         assert client.post("/predictions", content=b"{}").status_code == 502
-    failing = backends(fail)
-    with gateway(failing.url) as client:
-        assert (client.get("/").status_code, client.get("/").text) == (503, "not now")
 
 
-def test_a_service_that_is_away_for_a_while_is_waited_for(backends):
-    began = time.monotonic()
-
+@pytest.mark.parametrize("refuse", [fail, reach_nobody])
+def test_a_service_that_is_away_for_a_while_is_waited_for(backends, refuse):
     def away(handler: http.server.BaseHTTPRequestHandler) -> None:
-        respond(handler, *((503, b"not now") if time.monotonic() < began + 3 else ()))
+        behaviour = refuse if len(one.asked) < 7 else respond
+        behaviour(handler)
 
     one = backends(away)
     with gateway(one.url, dead_url()) as client:
         assert client.put("/predictions/a", content=b"{}").text == "fine"
+    assert len(one.asked) == 7
+
+
+def test_what_a_server_says_itself_is_believed_after_a_few_times(backends):
+    """A predictor that fails, one that takes too long, and a probe that asks whether the server is ready."""
+    for method, status in (("PUT", 500), ("PUT", 504), ("GET", 503)):
+        one = backends(lambda handler, status=status: respond(handler, status, b"mine", own=True))
+        with gateway(one.url) as client:
+            answer = client.request(method, "/predictions/a")
+            assert (answer.status_code, answer.text, len(one.asked)) == (status, "mine", 4)
 
 
 def test_a_prediction_that_runs_already_is_waited_for(backends):

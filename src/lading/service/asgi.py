@@ -16,6 +16,8 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
+OWN_ERROR = (b"lading-error", b"own")
+"""Stands in every answer of 500 and above: ingresses in front of the server say 500 and 503, too, of servers that they do not reach."""
 _WATCH_AFTER = 0.05  # seconds before a request is watched for its client's going away
 _LINGER = 2.0  # seconds in which the rest of a refused body is read and dropped
 
@@ -152,6 +154,8 @@ class Request:
         all_headers = [(b"content-length", b"%d" % len(body)), *headers] if status != 204 else list(headers)
         if content_type is not None and status != 204:
             all_headers.insert(0, (b"content-type", content_type))
+        if status >= 500:
+            all_headers.append(OWN_ERROR)
         self._count(status)
         await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
         await self._send({"type": "http.response.body", "body": body})
@@ -160,6 +164,8 @@ class Request:
         """Answer without reading the body. What the client still sends is dropped for a moment, so that it gets to read the answer."""
         self.release()  # what was read of it is dropped, too, while the client may still be sending
         headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), (b"connection", b"close"), *extra]
+        if status >= 500:
+            headers.append(OWN_ERROR)
         self._count(status)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body, "more_body": True})

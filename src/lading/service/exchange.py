@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Protocol
 
-from lading.service.asgi import JSON, Budget, Headers, NoRoomError
+from lading.service.asgi import JSON, OWN_ERROR, Budget, Headers, NoRoomError
 from lading.service.counters import Counters
 from lading.service.log import ServiceLog
 
@@ -166,6 +166,8 @@ class Exchange:
         if content_type is not None and status != 204:
             lines.append(b"content-type: %b\r\n" % content_type)
         lines.extend(b"%b: %b\r\n" % header for header in headers)
+        if status >= 500:
+            lines.append(b"%b: %b\r\n" % OWN_ERROR)
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n" if status == 204 else b"content-length: %d\r\n\r\n" % len(body))

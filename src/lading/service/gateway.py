@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from lading.service.asgi import OWN_ERROR
 from lading.service.upstreams import Answer, BrokenError, Header, Sent, UnreachedError, Upstream, ask, choose
 
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 _READING = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 _AGAIN = frozenset((500, 502, 503, 504))
-"""Answers that another server may improve on. Ray answers 500 for a replica that died; a predictor's own failure is tried again, too."""
+"""Answers that another server, or the same one later, may improve on."""
+_FAILURES = frozenset((500, 504))
+"""Those that are the predictor's where a server of ours marks them as its own. Ray's ingress says 500 too, for whatever is not there."""
 _NO_ROUTE = b"for available routes."
 """What Ray's ingress ends its 404 with; a node that has just started says it until it has been told of its routes."""
 _WHOLE = 8 << 20  # bytes of an answer that is read to its end before any of it goes on, where it may be asked for again
@@ -27,7 +32,9 @@ _LONGER = 1.5
 """By how much each attempt is waited for longer than the one before, so that a long prediction is begun a few times and no more."""
 _LONGEST_PAUSE = 1.0
 _TRIES = 4
-"""After so many a 500 stands, which may be the predictor's own, and a path that is nowhere; and so does what is said to a GET: probes ask for 503 itself."""
+"""After so many a server's own failure stands, and its own 503 to a GET: probes ask for that one."""
+_NOWHERE_SECONDS = 8.0
+"""After so long a path stands as one that is nowhere, if nothing else was said of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,30 @@ class _Whole:
     def unrouted(self) -> bool:
         """Whether it is Ray's ingress that knows no such path, and no server of ours."""
         return self.answer.status == HTTPStatus.NOT_FOUND and self.begun.endswith(_NO_ROUTE)
+
+    @property
+    def own(self) -> bool:
+        """Whether a server of ours says so itself, and no ingress in front of it."""
+        return OWN_ERROR in self.answer.headers
+
+
+class _Refusals:
+    """The answers to one request that may be improved on, and whether they are to be believed in the end.
+
+    What an ingress says of servers that it does not reach is not: they may be back before the request's deadline.
+    """
+
+    def __init__(self, sent: Sent) -> None:
+        self._reading, self._own, self._nowhere_since = sent.method in _READING, 0, math.inf
+
+    def believed(self, whole: _Whole) -> bool:
+        """Whether one more such answer is the one that the client gets."""
+        if whole.unrouted:
+            self._nowhere_since = min(self._nowhere_since, time.monotonic())
+            return time.monotonic() - self._nowhere_since >= _NOWHERE_SECONDS
+        self._nowhere_since = math.inf
+        self._own += whole.own and (self._reading or whole.answer.status in _FAILURES)
+        return self._own >= _TRIES
 
 
 class Gateway:
@@ -162,7 +193,7 @@ class Gateway:
         tried: list[Upstream] = []
         running: set[asyncio.Task[_Whole]] = set()
         unjudged: set[asyncio.Task[_Whole]] = set()
-        patience, pause, refusals = self.limits.patience, 0.05, 0
+        patience, pause, refusals = self.limits.patience, 0.05, _Refusals(sent)
         try:
             while True:
                 upstream = choose(self.upstreams, tried)
@@ -180,11 +211,9 @@ class Gateway:
                         if task.exception() is not None:
                             continue
                         whole = task.result()
-                        status = whole.answer.status
                         # Cog's 202 for a second PUT: an earlier attempt is running there, and nobody asked to be told before it is done.
-                        unfinished = status == 202 and len(tried) > 1 and not _asynchronous(sent)
-                        refusals += status == 500 or whole.unrouted or sent.method in _READING
-                        if not (unfinished or whole.improvable) or refusals >= _TRIES:
+                        unfinished = whole.answer.status == HTTPStatus.ACCEPTED and len(tried) > 1 and not _asynchronous(sent)
+                        if not unfinished and (not whole.improvable or refusals.believed(whole)):
                             return whole
                         whole.answer.end()
                     done, running = await _pause(running, pause)
