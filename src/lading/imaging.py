@@ -281,7 +281,16 @@ def prepare_weights(
     for weight, file, source in placed:
         path = f"{weight.target.lstrip('/')}/{file.path}"
         found[weight.name].append(Found(path=path, source=source, size=file.size, sha256=file.digest.removeprefix("sha256:")))
-    sets = tuple(WeightSet(name=one.name, target=one.target, set_digest=one.set_digest, files=tuple(found[one.name])) for one in locked)
+    sets = tuple(
+        WeightSet(
+            name=one.name,
+            target=one.target,
+            set_digest=one.set_digest,
+            files=tuple(found[one.name]),
+            sources=tuple(source.uri for source in one.sources),
+        )
+        for one in locked
+    )
     return sets, decisions
 
 

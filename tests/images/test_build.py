@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lading.images.layout import Layout
+from lading.images.media import digest_of
 from tests.images.support import PREDICTOR, PROJECT, Command, content_of, files_of, manifest_of, which, write
 from tests.support.index import LocalIndex
 from tests.support.wheels import wheel
@@ -27,8 +28,10 @@ def _kinds(image: Any) -> list[str]:
 def test_the_layers_stand_from_what_changes_least_to_what_changes_most(build: Build, project: Path) -> None:
     (image,) = build(project, "-t", "my-model:v1")["images"]
     kinds = _kinds(image)
-    assert kinds == sorted(kinds, key=["base", "interpreter", "server", "packages", "bytecode", "environment", "project"].index)
-    assert {"base", "interpreter", "server", "packages", "bytecode", "environment", "project"} == set(kinds)
+    assert kinds == sorted(
+        kinds, key=["base", "interpreter", "server", "packages", "bytecode", "environment", "bill of materials", "project"].index
+    )
+    assert {"base", "interpreter", "server", "packages", "bytecode", "environment", "bill of materials", "project"} == set(kinds)
     titles = [layer["title"] for layer in image["layers"] if layer["kind"] == "packages"]
     assert "large 1.0" in titles  # 11 MB: a layer of its own
     assert "large" not in " ".join(title for title in titles if title != "large 1.0")
@@ -73,7 +76,7 @@ def test_a_changed_requirement_rewrites_its_own_layers(build: Build, project: Pa
     (after,) = build(project, "-t", "my-model:v1")["images"]
     old = {layer["digest"] for layer in before["layers"]}
     new = [layer for layer in after["layers"] if layer["digest"] not in old]
-    assert {layer["kind"] for layer in new} == {"packages", "bytecode", "environment", "project"}
+    assert {layer["kind"] for layer in new} == {"packages", "bytecode", "environment", "bill of materials", "project"}
     assert sum(layer["kind"] == "packages" for layer in new) == 1
     assert not [layer for layer in new if "large" in layer["title"]]
 
@@ -150,7 +153,16 @@ def test_labels_annotations_and_the_bill_of_materials(layout: Path) -> None:
     assert components["greeting"]["purl"] == "pkg:pypi/greeting@1.0"
     assert components["greeting"]["externalReferences"][0]["hashes"][0]["alg"] == "SHA-256"
     assert "libc6" in components
-    assert b'name = "greeting"' in _file(layout, "opt/lading/share/pylock.lading.toml")
+    lock = _file(layout, "opt/lading/share/pylock.lading.toml")
+    assert b'name = "greeting"' in lock
+    # Each is in the image, in a label where it is short enough, and known by its digest from the manifest alone.
+    assert labels["run.lading.lock"].encode() == lock
+    openapi = _file(layout, "opt/lading/share/openapi.json")
+    for name, content in {"lock": lock, "sbom": bill, "openapi": openapi}.items():
+        assert manifest["annotations"][f"run.lading.{name}-digest"] == digest_of(content)
+        assert _file(layout, labels[f"run.lading.{name}-path"].lstrip("/")) == content
+    assert json.loads(manifest["annotations"]["run.lading.decisions"]) == decisions
+    assert max(map(len, manifest["annotations"].values())) <= 8 * 1024
 
 
 def _file(layout: Path, path: str) -> bytes:

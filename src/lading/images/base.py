@@ -37,9 +37,13 @@ _RECORDS = ("etc/os-release", "usr/lib/os-release", "etc/passwd", "etc/group", "
 _FOLDERS = re.compile(r"(?:\./)?(var/lib/dpkg/status\.d/[^/]+|etc/apt/sources\.list(\.d/[^/]+)?)")
 _OWN = re.compile(r"(?:\./)?(src|opt/(?:venv(?:-[^/]+)?|lading|python))(?:/.*)?")
 """Folders of the images that Lading builds."""
+_DISTRIBUTION = re.compile(
+    r"(?P<path>(?:.*/)?(?:site|dist)-packages/[^/]+?)-(?P<version>\d[^/-]*)(?:-py[\d.]+)?\.(?:dist-info/METADATA|egg-info(?:/PKG-INFO)?)"
+)
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _MUSL = re.compile(r"(usr/)?lib/ld-musl-\w+\.so\.1")
 _LARGEST = 16 << 20
-_NOTES = "bases-2"
+_NOTES = "bases-3"
 """The group of the store's notes on layers of bases; another one makes it look again."""
 _VIRTUAL = frozenset(("proc", "sys", "dev", "run", "tmp"))
 """Folders of a running system that an image has empty."""
@@ -82,6 +86,11 @@ class Base:
         """``os-release`` of the base."""
         text = self.files.get("etc/os-release") or self.files.get("usr/lib/os-release") or ""
         return {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in text.splitlines())}
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What containers of the base itself run with."""
+        return dict(str(pair).partition("=")[::2] for pair in (self.config.get("config") or {}).get("Env") or ())
 
 
 def load_base(text: str, platform: str, store: Store, reporter: Reporter = silent, *, offline: bool = False) -> Base:
@@ -425,7 +434,7 @@ def _examined(base: Base, store: Store) -> Base:
     links: dict[str, str] = {}
     own: dict[str, str] = {}
     for layer in base.layers:
-        known = _facts(layer, store)
+        known = facts_of(layer, store)
         own |= known["own"]
         pythons |= known["pythons"]
         files |= known["files"]
@@ -433,7 +442,15 @@ def _examined(base: Base, store: Store) -> Base:
     return replace(base, pythons=pythons, files=files, links=links, own=tuple(sorted(own)))
 
 
-def _facts(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
+def facts_of(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
+    """What a layer, whoever made it, holds of what is looked for; read once.
+
+    Its Pythons, its records of the system (``files``), links at the top, folders that ours have too (``own``), Python's distributions, and
+    the paths that its whiteouts take away (``gone``).
+
+    Raises:
+        LadingError: if it is no tar.
+    """
     key = layer.descriptor.digest.removeprefix("sha256:")
     known = store.note(_NOTES, key)
     if known is None:
@@ -444,12 +461,17 @@ def _facts(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
 
 
 def _look(layer: Layer, store: Store) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {"pythons": {}, "files": {}, "links": {}, "own": {}}
+    found: dict[str, dict[str, str]] = {"pythons": {}, "files": {}, "links": {}, "own": {}, "distributions": {}, "gone": {}}
     with open_entries(store, layer.descriptor) as archive:
         for entry in archive:
             name = entry.name.removeprefix("./").strip("/")
             if own := _OWN.fullmatch(name):
                 found["own"][own[1]] = ""
+            above, _, last = name.rpartition("/")
+            if last.startswith(_WHITEOUT):
+                found["gone"][above if last == _OPAQUE else f"{above}/{last.removeprefix(_WHITEOUT)}".lstrip("/")] = ""
+            elif distribution := _DISTRIBUTION.fullmatch(name):
+                found["distributions"][distribution["path"]] = distribution["version"]
             python = _PYTHON.fullmatch(name)
             if python and (entry.isfile() or entry.issym()) and not name.startswith("opt/"):
                 found["pythons"].setdefault(python["minor"], python["path"])

@@ -18,9 +18,10 @@ from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
 from lading.images.bytecode import Source, compile_sources, file_sources, wheel_sources
 from lading.images.checkout import Checkout
 from lading.images.download import Downloader
-from lading.images.folders import Found, digest_found, write_found
+from lading.images.folders import Found, digest_found, with_digests, write_found
 from lading.images.interpreters import Placed, base_glibc, place_interpreter, require_glibc
-from lading.images.labels import annotations_of, make_labels
+from lading.images.inventory import Inventory, pythons_of, records_of
+from lading.images.labels import Document, annotations_of, make_labels
 from lading.images.layers import LayerWriter
 from lading.images.manifest import Settings, make_config, make_manifest
 from lading.images.media import Image, Kind, Layer, canonical, digest_of
@@ -47,8 +48,9 @@ if TYPE_CHECKING:
     from lading.images.conda import Prefix
 
 STEP = "Writing layers"
-_OTHERS = 7
-"""Layers of the server (its Python, packages, code and bytecode), of the environments, of commands and of the project, at most."""
+_OTHERS = 8
+"""Layers of the server (its Python, packages, code and bytecode), of the environments, of commands, of the bill of materials and of the
+project, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class _Build:
             raise
         prefixes = [layer for one in environments if one.prefix for layer in one.prefix.layers]
         layers = self._ordered((*base.layers, *below, *prefixes, *(one.python.layer for one in environments), *made))
-        layers = self._stepped(layers, environments)
+        layers = self._billed(self._stepped(layers, environments), environments)
         require_few(len(layers), base.name, len(base.layers))
         image = self._image(layers, environments)
         scan(image, self.values, self.store, canonical(self.base.config))
@@ -256,7 +258,7 @@ class _Build:
     # -- the layers
 
     def _tasks(self, environments: Sequence[_Environment], files: ProjectFilesFound, pool: ThreadPoolExecutor) -> list[Future[Layer]]:
-        large = [one for one in files.files if one.size >= LARGE_FILE]
+        large = self.large = list(pool.map(_with_digest, [one for one in files.files if one.size >= LARGE_FILE]))
         file_groups = self._file_groups(large)
         prefixes = sum(len(one.prefix.layers) for one in environments if one.prefix)
         others = self.below + prefixes + len(environments) + len(file_groups) + _OTHERS
@@ -315,7 +317,7 @@ class _Build:
         target = replace(environments[0].target, python=f"{minor}.0", accelerator="cpu")
         grpc = front.needs_grpc(self.recipe.service)
         lock = front.front_lock(plan, target, self.recipe.root, self.store, self.reporter, offline=self.recipe.offline, grpc=grpc)
-        packages = choose_packages(lock, target, (), "the server's lock")
+        packages = self.front_packages = choose_packages(lock, target, (), "the server's lock")
         recipe = replace(environments[0].recipe, lock=lock)
         wheels = [wheel for _, wheel in sorted(self._wheels(packages, recipe, target).items())]
         code = front.own_code(place)
@@ -367,26 +369,44 @@ class _Build:
         return self._compiled(Kind.FRONT, "the server's bytecode", inputs, sources)
 
     def _environment_layer(self, environments: Sequence[_Environment]) -> Layer:
-        """The virtual environments without their packages, the locks and the bill of materials."""
+        """The virtual environments without their packages, and the locks."""
         files: dict[str, tuple[str, bytes]] = {}
         for one in environments:
             files |= front.skeleton(one.place.prefix, one.python.path, one.python.version) if one.prefix is None else {}
             files[f"{SHARE}/{one.recipe.plan.lock_path}"] = ("", one.recipe.text.encode())
         place, python = self.front
         files |= front.skeleton(place.prefix, python.path, python.version)
-        packages = list({(one.name, one.version): one for environment in environments for one in environment.packages}.values())
-        system = sbom.debian_packages(self.base.files.get("var/lib/dpkg/status", ""))
         inputs = [f"{path}\0{target}\0{content.hex()}" for path, (target, content) in sorted(files.items())]
-        inputs += [f"{name} {version} {architecture}" for name, version, architecture in system]
-        locks = [one.recipe.lock.conda for one in environments if one.recipe.lock.conda]
-        conda = list({(one.name, one.url): one for lock in locks for one in lock.packages}.values())
-        inputs += [f"conda {one.url}" for one in conda]
+        return self._layer(Kind.ENVIRONMENT, "environment, lock", ["environment", *inputs], lambda writer: front.write_files(writer, files))
+
+    def _billed(self, layers: list[Layer], environments: Sequence[_Environment]) -> list[Layer]:
+        """With the bill of materials, which lists what all the others hold, below the project's own files."""
+        place, python = self.front
+        records = records_of(layers, self.store)
+        hidden = tuple(f"/{path}/" for path in self.base.hidden)
+        packages = [(f"/{one.place.prefix}", package) for one in environments for package in one.packages]
+        inventory = Inventory(
+            title=self.recipe.title,
+            system=self.base.system,
+            records=records.without(hidden),
+            pythons=pythons_of(self.base, [*(one.python for one in environments), python]),
+            packages=(*packages, *((f"/{place.prefix}", package) for package in self.front_packages)),
+            conda=tuple(
+                (f"/{one.place.prefix}", package)
+                for one in environments
+                if one.recipe.lock.conda
+                for package in one.recipe.lock.conda.packages
+            ),
+            weights=self.recipe.weights,
+            files=tuple(self.large),
+        )
 
         def write(writer: LayerWriter) -> None:
-            bill = sbom.make_sbom(self.recipe.title, packages, system, fold_hashes(inputs), conda)
-            front.write_files(writer, {**files, sbom.PATH: ("", bill)})
+            bill = sbom.make_sbom(inventory)
+            writer.file(Entry(path=sbom.PATH, size=len(bill)), bill)
 
-        return self._layer(Kind.ENVIRONMENT, "environment, lock, bill of materials", ["environment", self.recipe.title, *inputs], write)
+        bill = self._layer(Kind.BILL, "bill of materials", ["bill", sbom.FORMAT, *inventory.facts], write)
+        return self._ordered((*layers, bill))
 
     def _file_groups(self, large: Sequence[Found]) -> list[tuple[str, list[Found]]]:
         """Files that get layers apart from the project's: its own large ones, and the weights that the configuration names."""
@@ -394,9 +414,11 @@ class _Build:
         return arrange_files(sets, list(large))
 
     def _file_layer(self, title: str, group: list[Found]) -> Layer:
-        return self._layer(Kind.WEIGHTS, title, ["folder", *digest_found(group)], lambda writer: write_found(writer, group))
+        files = with_digests(group)
+        return self._layer(Kind.WEIGHTS, title, ["folder", *digest_found(files)], lambda writer: write_found(writer, files))
 
-    def _project_layer(self, found: list[Found]) -> Layer:
+    def _project_layer(self, files: list[Found]) -> Layer:
+        found = with_digests(files)
         service = canonical(self.service)
         extra = {SERVICE: service}
         if self.recipe.weights:
@@ -426,6 +448,21 @@ class _Build:
 
     # -- the documents
 
+    def _documents(self, layers: Sequence[Layer]) -> list[Document]:
+        """What the image says about itself in files of its own."""
+        found = [
+            Document(
+                name=f"lock.{one.variant}" if one.variant else "lock", path=f"/{SHARE}/{one.plan.lock_path}", content=one.text.encode()
+            )
+            for one in self.recipe.environments
+        ]
+        bill = sbom.layer_of(tuple(layers))
+        if bill is not None:
+            found.append(Document(name="sbom", path=f"/{sbom.PATH}", content=sbom.read_sbom(self.store, bill)))
+        if self.recipe.openapi:
+            found.append(Document(name="openapi", path=f"/{SHARE}/openapi.json", content=canonical(self.recipe.openapi)))
+        return found
+
     def _image(self, layers: Sequence[Layer], environments: Sequence[_Environment]) -> Image:
         packages = list({(one.name, one.version): one for environment in environments for one in environment.packages}.values())
         redact = Redactor(self.secrets)
@@ -438,7 +475,7 @@ class _Build:
             openapi=self.recipe.openapi,
             packages=packages,
             decisions=self.decisions,
-            lock_digest=digest_of("\0".join(one.text for one in self.recipe.environments).encode()),
+            documents=self._documents(layers),
             service=self.service,
             redact=redact,
         )
@@ -449,8 +486,7 @@ class _Build:
         return Image(manifest=manifest, config=config, layers=tuple(layers), blobs=self.store, platform=self.recipe.platform, base=base)
 
     def _settings(self) -> Settings:
-        inherited = dict(pair.partition("=")[::2] for pair in (self.base.config.get("config") or {}).get("Env") or ())
-        path = inherited.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        path = self.base.variables.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         python = f"/{front.PREFIX}/bin/python"
         return Settings(
             entrypoint=(python, "-I", "-m", "lading.service.container"),
@@ -470,6 +506,11 @@ def _with_variables(api: Mapping[str, Any], variables: Mapping[str, Mapping[str,
 def _announced(weights: WeightSet) -> dict[str, str]:
     """What Cog's own server reads of weights in an image."""
     return {"name": weights.name, "target": weights.target, "setDigest": weights.set_digest}
+
+
+def _with_digest(file: Found) -> Found:
+    """A large file with its hash, which its layer's name and the bill of materials need."""
+    return with_digests([file])[0]
 
 
 def _as_wheel(package: Package, path: Any) -> Wheel:

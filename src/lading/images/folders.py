@@ -8,12 +8,13 @@ import stat
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from lading.images.layers import DamagedError, LayerWriter
 from lading.images.tar import FILE, LINK, Entry
 from lading.images.tar import FOLDER as FOLDER_KIND
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 
 _PIECE = 1 << 20
 _SAMPLE = 1 << 20
@@ -23,7 +24,7 @@ _SAMPLE = 1 << 20
 class Found:
     """One file or link: where it lies here (``source``), and where in the image (``path``). ``target`` is a link's, else empty.
 
-    ``sha256`` (in hex) is known of some files before they are read.
+    ``sha256`` (in hex), where it is known, is what the file must have when it is written to a layer.
     """
 
     path: str
@@ -83,11 +84,24 @@ def write_found(writer: LayerWriter, found: Iterable[Found]) -> None:
         else:
             with open(one.source, "rb") as stream:
                 entry = Entry(path=one.path, size=one.size, mode=0o755 if one.executable else 0o644, kind=FILE)
-                pieces = iter(lambda: stream.read(_PIECE), b"")
+                content = hashlib.sha256()
                 try:
-                    writer.stream(entry, pieces, packed=one.size >= _SAMPLE and is_packed(one.source))
+                    writer.stream(entry, _summed(stream, content), packed=one.size >= _SAMPLE and is_packed(one.source))
                 except DamagedError as error:
                     raise LadingError(_changed(one)) from error
+                if one.sha256 and content.hexdigest() != one.sha256:
+                    raise LadingError(_changed(one))
+
+
+def _summed(stream: BinaryIO, content: hashlib._Hash) -> Iterable[bytes]:
+    while piece := stream.read(_PIECE):
+        content.update(piece)
+        yield piece
+
+
+def with_digests(found: Iterable[Found]) -> list[Found]:
+    """Each file with its digest, so that what a layer is kept under is what is written to it."""
+    return [one if one.sha256 or one.target or one.folder else replace(one, sha256=file_digest(one.source)) for one in found]
 
 
 def is_packed(path: str) -> bool:

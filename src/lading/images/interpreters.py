@@ -18,9 +18,10 @@ from lading.images.layers import LayerWriter
 from lading.images.media import Compression, Kind, Layer
 from lading.images.store import Store
 from lading.images.tar import LINK, Entry
+from lading.model.files import content_hash
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
-from lading.model.records import dataclass
+from lading.model.records import dataclass, field
 from lading.model.target import Interpreter
 
 PLACE = "opt/python"
@@ -35,11 +36,16 @@ _GLIBC = re.compile(rb"GLIBC_2\.(\d+)\0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """An interpreter in the image: its absolute path there, its full version, and the layer that brings it, if it is not the base's."""
+    """An interpreter in the image: its absolute path there, its full version, and the layer that brings it, if it is not the base's.
+
+    One that was ``copied`` from this machine came with ``libraries``: SHA-256 in hex by their paths in the image.
+    """
 
     path: str
     version: str
     layer: Layer | None = None
+    copied: bool = False
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
 
 def place_interpreter(base: Base, minor: str, host: Interpreter | None, store: Store, compression: Compression) -> Placed:
@@ -57,17 +63,18 @@ def place_interpreter(base: Base, minor: str, host: Interpreter | None, store: S
     answer = probe([host.path]).get(host.path)
     if answer is None:
         raise LadingError(_not_to_be_had(base, minor, f"and {host.path} does not run"))
-    layer = _copy(base, answer, minor, store, compression)
-    return Placed(path=f"/{PLACE}/{minor}/bin/python{minor}", version=answer.version, layer=layer)
+    layer, libraries = _copy(base, answer, minor, store, compression)
+    path = f"/{PLACE}/{minor}/bin/python{minor}"
+    return Placed(path=path, version=answer.version, layer=layer, copied=True, libraries=libraries)
 
 
 def _version_of(base: Base, minor: str) -> str:
-    env = dict(pair.partition("=")[::2] for pair in (base.config.get("config") or {}).get("Env") or ())
-    version = str(env.get("PYTHON_VERSION", ""))
+    version = base.variables.get("PYTHON_VERSION", "")
     return version if version.startswith(f"{minor}.") else f"{minor}.0"
 
 
-def _copy(base: Base, python: Probed, minor: str, store: Store, compression: Compression) -> Layer:
+def _copy(base: Base, python: Probed, minor: str, store: Store, compression: Compression) -> tuple[Layer, dict[str, str]]:
+    """The layer, and the digests of the libraries in it, by their paths."""
     prefix = Path(python.base_prefix)
     program = Path(python.executable)
     stdlib = next(
@@ -80,14 +87,16 @@ def _copy(base: Base, python: Probed, minor: str, store: Store, compression: Com
     libraries = _libraries(program, [Path(one.source) for one in found if one.path.endswith(".so")], base, minor)
     patched = _movable(program, libraries, base, minor)
     key = [f"{one.path}\0{file_digest(one.source) if not one.target else one.target}" for one in found]
-    key += [f"{name}\0{file_digest(str(path))}" for name, path in sorted(libraries.items())]
+    moved = {name: _beside(path.read_bytes(), b"$ORIGIN") for name, path in sorted(libraries.items())}
+    digests = {name: content_hash(content) for name, content in moved.items()}
+    key += [f"{name}\0{digest}" for name, digest in digests.items()]
 
     def write(writer: LayerWriter) -> None:
-        _write(writer, target, minor, patched, libraries, found, str(prefix), python.executable)
+        _write(writer, target, minor, patched, moved, found, str(prefix), python.executable)
 
-    return store.layer(
-        Kind.INTERPRETER, f"Python {python.version}, copied", ["python", target, file_digest(str(program)), *key], compression, write
-    )
+    inputs = ["python", target, file_digest(str(program)), *key]
+    layer = store.layer(Kind.INTERPRETER, f"Python {python.version}, copied", inputs, compression, write)
+    return layer, {f"/{target}/lib/{name}": digest for name, digest in digests.items()}
 
 
 def _kept(path: str, is_folder: bool) -> bool:  # noqa: FBT001 -- as `walk` asks
@@ -102,7 +111,7 @@ def _write(
     target: str,
     minor: str,
     program: bytes,
-    libraries: Mapping[str, Path],
+    libraries: Mapping[str, bytes],
     found: Sequence[Found],
     prefix: str,
     python: str,
@@ -114,7 +123,7 @@ def _write(
         f"{target}/lib/python{minor}/site-packages/README.txt": (b"Packages are in environments of their own.\n", 0o644, ""),
     }
     for name, library in libraries.items():
-        made[f"{target}/lib/{name}"] = (_beside(library.read_bytes(), b"$ORIGIN"), 0o755, "")
+        made[f"{target}/lib/{name}"] = (library, 0o755, "")
     for path, data in compile_sources(python, file_sources(found, f"{target}/lib/python{minor}")).items():
         made[path] = (data, 0o644, "")
     for one in found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lading.images.labels import inherited_labels
 from lading.images.media import CONFIG, INDEX, MANIFEST, Descriptor, Image, Layer, canonical, digest_of
 from lading.model.records import dataclass, field
 
@@ -41,7 +42,7 @@ def make_config(
         "Cmd": list(settings.command),
         "WorkingDir": settings.workdir,
         "ExposedPorts": {f"{port}/tcp": {} for port in settings.ports},
-        "Labels": {**(inherited.get("Labels") or {}), **labels},
+        "Labels": {**inherited_labels(inherited.get("Labels") or {}), **labels},
         "StopSignal": settings.stop_signal,
         "Healthcheck": _healthcheck(settings.healthcheck),
     }

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     ENVIRONMENT = "environment"
     STEPS = "run steps"
     WEIGHTS = "weights"
+    BILL = "bill of materials"
     PROJECT = "project"
 
 

@@ -72,12 +72,13 @@ class Steps:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightSet:
-    """Weights that the configuration names, as files of the image; ``set_digest`` is one of them all."""
+    """Weights that the configuration names, as files of the image; ``set_digest`` is one of them all, ``sources`` are where they came from."""
 
     name: str
     target: str
     set_digest: str
     files: tuple[Found, ...]
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

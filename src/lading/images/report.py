@@ -25,6 +25,7 @@ _COLOURS = {
     Kind.ENVIRONMENT: "#aab7c4",
     Kind.STEPS: "#b08968",
     Kind.WEIGHTS: "#d9a441",
+    Kind.BILL: "#aab7c4",
     Kind.PROJECT: "#5aa469",
 }
 _WORTH = 1_000_000
