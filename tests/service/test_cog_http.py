@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -280,6 +281,20 @@ def test_a_client_that_hangs_up_cancels_its_prediction(server: Server):
     with pytest.raises(httpx.ReadTimeout), httpx.Client(base_url=server.url, timeout=0.3) as client:
         client.put("/predictions/left", json={"input": {"do": "sleep", "seconds": 20}})
     assert wait_until_done(server, "left")["status"] == "canceled"
+    again = server.client.put("/predictions/left", json={"input": {"text": "again"}}).json()
+    assert again["status"] == "succeeded", "nobody has seen a result of it, and somebody wants one"
+    assert server.client.get("/predictions/left").json()["status"] == "succeeded"
+
+
+def test_what_was_canceled_by_its_id_stays_so(server: Server):
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(server.client.put, "/predictions/unwanted", json={"input": {"do": "sleep", "seconds": 20}})
+        until = time.monotonic() + 60
+        while server.client.post("/predictions/unwanted/cancel").status_code != 200:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert running.result().json()["status"] == "canceled"
+    assert server.client.put("/predictions/unwanted", json={"input": {"text": "again"}}).json()["status"] == "canceled"
 
 
 def test_predictions_are_listed_in_pages(server: Server):

@@ -132,7 +132,8 @@ class Call:
     ``id`` is the client's name for it (data, never a path), ``number`` ours on the wire. ``head`` and ``body`` are what the worker
     gets; ``input`` is what snapshots show. ``on_done`` is called once with the result, before whoever waits hears of it; ``on_answer``
     then with the result, or with why the call was not run after all; ``release`` gives the body's room back. ``takes_more`` says
-    that its client's messages come after its head, one by one.
+    that its client's messages come after its head, one by one. ``unwanted`` says that somebody asked for its end by its id, where
+    others are canceled because their client hung up.
     """
 
     __slots__ = (
@@ -160,6 +161,7 @@ class Call:
         "started",
         "takes_more",
         "timer",
+        "unwanted",
         "watchers",
     )
 
@@ -185,7 +187,13 @@ class Call:
         self.release: Callable[[], None] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.cancel_asked = False
+        self.unwanted = False
         self.takes_more = False
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether it was canceled, and not because somebody did not want its result any more."""
+        return self.result is not None and self.result.status is Status.CANCELED and not self.unwanted
 
     @property
     def status(self) -> Status:

@@ -209,12 +209,15 @@ class CogRoutes:
         return f"{self.place}/{quote(call.id, safe='')}".encode()
 
     async def _known(self, request: Request, id_: str, *, events: bool) -> bool:
-        """Answer for an id that is in flight, or (PUT) finished. True if that is done."""
+        """Answer for an id that is in flight, or (PUT) finished. True if that is done.
+
+        A prediction that ended with its client's connection is begun again: a gateway asks for it once more where a link or a proxy broke.
+        """
         if request.method == "POST":
             self._refuse_running(id_)
             return False
         call = self.service.find(id_)
-        if call is None:
+        if call is None or call.abandoned:
             return False
         if events:
             await self._stream(request, call, owned=False)

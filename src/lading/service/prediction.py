@@ -200,6 +200,7 @@ class PredictionService:
         for service in self._with_earlier():
             call = service.in_flight.get(id_)
             if call is not None:
+                call.unwanted = True
                 service.pool.cancel(call)
                 return True
         return False
