@@ -13,6 +13,7 @@ from lading.images.folders import Found
 from lading.images.layout import Layout
 from tests.images.support import PROJECT, Command, content_of, manifest_of, write
 from tests.weights.hub import Hub
+from tests.weights.test_damage import rewrite, stored
 
 WEIGHTS = """\
 weights:
@@ -43,6 +44,10 @@ def test_weights_are_layers_of_their_own_and_change_alone(lading: Command, base:
         hub.requests.clear()
         assert _build(lading, project, base, "--locked", HF_ENDPOINT=hub.url).data["digest"] == first.data["digest"]
         assert not hub.requests
+        rewrite(stored(lading, b"m" * 5000), b"n" * 5000)
+        healed = _build(lading, project, base, "--locked", HF_ENDPOINT=hub.url)
+        assert "model.bin of llm was changed in the store" in healed.err
+        assert (healed.data["digest"], stored(lading, b"m" * 5000).read_bytes()) == (first.data["digest"], b"m" * 5000)
     image = first.data["images"][0]
     layers = [layer for layer in image["layers"] if layer["kind"] == "weights"]
     assert {layer["title"] for layer in layers} == {"llm", "own"}

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from lading.explain.text import count
 from lading.locks.weights import Drift, WeightsLock, drift, read_lock, write_lock
 from lading.locks.writing import write_lock_file
 from lading.model.decisions import Decision, Kind
@@ -29,7 +30,7 @@ from lading.weights.store import Part, WeightStore
 if TYPE_CHECKING:
     from lading.model.project import ProjectConfig
 
-IMPORTING, FETCHING = "Importing weights", "Fetching weights"
+IMPORTING, CHECKING, FETCHING = "Importing weights", "Checking weights", "Fetching weights"
 _AT_ONCE = 4
 
 
@@ -79,6 +80,9 @@ class Placed:
     weight: LockedWeight
     file: WeightFile
     here: Path
+
+
+_Wanted = tuple[LockedWeight, Weight, WeightFile]
 
 
 # -- import
@@ -276,12 +280,9 @@ def files(weights: Weights, locked: Sequence[LockedWeight]) -> tuple[Placed, ...
     """
     declared = {weight.name: weight for weight in weights.declared}
     wanted = [(one, declared[one.name], file) for one in locked if one.name in declared for file in one.files]
-    missing = [
-        (one, weight, file)
-        for one, weight, file in wanted
-        if one.sources[file.source].scheme != "file" and not weights.store.has(file.digest)
-    ]
+    missing = _not_intact(weights, [entry for entry in wanted if entry[0].sources[entry[2].source].scheme != "file"])
     if missing:
+        _tell_damaged(weights, missing)
         _fetch(weights, missing)
     problems = ProblemCollector()
     found = []
@@ -330,18 +331,34 @@ def _changed(weight: Weight, file: WeightFile, why: str) -> Problem:
     )
 
 
-def _fetch(weights: Weights, missing: Sequence[tuple[LockedWeight, Weight, WeightFile]]) -> None:
-    unique = {file.digest: (one, weight, file) for one, weight, file in missing}
-    total = sum(file.size for _, _, file in unique.values())
+def _not_intact(weights: Weights, wanted: Sequence[_Wanted]) -> list[_Wanted]:
+    """Those whose file is not in the store, or is damaged there: a project's link to it may have been written through."""
+    unique = {file.digest: (one, weight, file) for one, weight, file in wanted}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        intact = list(pool.map(weights.store.intact, unique))
+    return [entry for entry, right in zip(unique.values(), intact, strict=True) if not right]
+
+
+def _tell_damaged(weights: Weights, missing: Sequence[_Wanted]) -> None:
+    damaged = [(one, file) for one, _, file in missing if weights.store.has(file.digest)]
+    if damaged:
+        weights.reporter(Event(step=CHECKING, phase=Phase.STARTED, message=f"in {weights.store.root}"))
+    for one, file in damaged:
+        message = f"{file.path} of {one.name} was changed in the store or cannot be read there, and is fetched again"
+        weights.reporter(Event(step=CHECKING, phase=Phase.FAILED, message=message))
+
+
+def _fetch(weights: Weights, missing: Sequence[_Wanted]) -> None:
+    total = sum(file.size for _, _, file in missing)
     heard = _Progress(weights.reporter, total)
-    weights.reporter(Event(step=FETCHING, phase=Phase.STARTED, message=f"{len(unique)} files"))
+    weights.reporter(Event(step=FETCHING, phase=Phase.STARTED, message=count(len(missing), "file")))
     problems = ProblemCollector()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for task in [pool.submit(_fetch_one, weights, *one, heard) for one in unique.values()]:
+        for task in [pool.submit(_fetch_one, weights, *one, heard) for one in missing]:
             with problems.catching():
                 task.result()
     phase = Phase.FAILED if problems.problems else Phase.FINISHED
-    weights.reporter(Event(step=FETCHING, phase=phase, message=f"{len(unique)} files", done=heard.done, total=total, unit="bytes"))
+    weights.reporter(Event(step=FETCHING, phase=phase, message=count(len(missing), "file"), done=heard.done, total=total, unit="bytes"))
     problems.raise_if_any()
 
 
@@ -367,7 +384,7 @@ class _Progress:
         self._reporter, self._total = reporter, total
         self.done, self._lock = 0, threading.Lock()
 
-    def __call__(self, count: int) -> None:
+    def __call__(self, size: int) -> None:
         with self._lock:
-            self.done += count
+            self.done += size
             self._reporter(Event(step=FETCHING, phase=Phase.PROGRESS, done=self.done, total=max(self._total, self.done), unit="bytes"))

@@ -13,7 +13,7 @@ from lading.weights.placing import is_file_of_lock
 class Status:
     """How one set stands.
 
-    ``state`` is ``ready``, ``incomplete`` (files are not on this machine), ``modified`` (files of the project are not what the lock says),
+    ``state`` is ``ready``, ``incomplete`` (files are not on this machine, or damaged in the store), ``modified`` (files of the project are not what the lock says),
     ``changed`` (the configuration is not), ``pending`` or ``orphaned``.
     """
 
@@ -44,13 +44,19 @@ def status(weights: Weights) -> list[Status]:
 
 
 def _state_of_files(weights: Weights, weight: Weight, locked: LockedWeight) -> tuple[str, str]:
-    missing, modified = [], []
+    missing: list[str] = []
+    damaged: list[str] = []
+    modified: list[str] = []
     for file in locked.files:
         place = weights.source(weight, locked.sources[file.source]).place(file)
-        if not (weights.store.has(file.digest) if place is None else place.is_file()):
+        if place is None and not weights.store.intact(file.digest):
+            (damaged if weights.store.has(file.digest) else missing).append(file.path)
+        elif place is not None and not place.is_file():
             missing.append(file.path)
         elif place is not None and not is_file_of_lock(weights, place, file):
             modified.append(file.path)
     if modified:
         return "modified", f"not what the lock says: {', '.join(modified[:5])}"
-    return ("incomplete", f"{len(missing)} of {len(locked.files)} files are not on this machine") if missing else ("ready", "")
+    said = [f"{len(missing)} of {len(locked.files)} files are not on this machine"] if missing else []
+    said += [f"changed in Lading's store, to be fetched again: {', '.join(damaged[:5])}"] if damaged else []
+    return ("incomplete", "; ".join(said)) if said else ("ready", "")

@@ -2,10 +2,11 @@
 
 ::
 
-    LADING_HOME/weights/files/<sha256>      a whole file, which nobody writes to any more
+    LADING_HOME/weights/files/<sha256>      a whole file, which nobody should write to any more; links to it may have been written through
     LADING_HOME/weights/parts/<sha256>      what has arrived of one; a later run goes on from there
     LADING_HOME/weights/used/<sha256>       when it was used last: the time of an empty file, as the file itself may be a project's too
-    LADING_HOME/weights/digests/<key>.json  the digest of a file elsewhere, as long as its size and times stay
+    LADING_HOME/weights/digests/<key>.json  the digest of a file, here or elsewhere, as long as its size, times and number stay
+    LADING_HOME/weights/placed/<key>.json   the digest of a file that was put into a project, whatever became of it there
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lading.environments.claims import same_file
 from lading.environments.home import home, require_writable, unusable
@@ -90,6 +91,13 @@ class WeightStore:
         """Whether a file is there."""
         return self.path(digest).is_file()
 
+    def intact(self, digest: str) -> bool:
+        """Whether a file is there and has the digest that it is named by; read again only where its status has changed."""
+        try:
+            return self.digest_of(self.path(digest)) == digest
+        except OSError:  # what cannot be read is as good as lost
+            return False
+
     def use(self, digest: str) -> Path:
         """Where a file lies, which is noted as used."""
         with suppress(OSError):
@@ -109,6 +117,7 @@ class WeightStore:
         for path in old if not dry_run else ():
             path.unlink(missing_ok=True)
             (self.root / "used" / path.name).unlink(missing_ok=True)
+            self._note("digests", path).unlink(missing_ok=True)
         return len(old), size
 
     def _used(self, path: Path) -> float:
@@ -118,15 +127,15 @@ class WeightStore:
     def take(self, digest: str | None, receive: Callable[[Part], None]) -> tuple[str, int]:
         """Get a file: ``receive`` appends what is missing of it. Returns its digest and size in bytes.
 
-        With the digest known, what a broken run left is gone on with, and two processes that want the same file get it once. A file with
-        another digest than the known one is not kept; the caller sees it from what is returned.
+        With the digest known, what a broken run left is gone on with, two processes that want the same file get it once, and a file that is
+        damaged is replaced. A file with another digest than the known one is not kept; the caller sees it from what is returned.
 
         Raises:
             LadingError: as ``receive`` does, or if the store cannot be written.
         """
         try:
             with self._part(digest) as (stream, place):
-                if digest and self.has(digest):  # another process got it while we waited
+                if digest and self.intact(digest):  # another process got it while we waited
                     return digest, self.path(digest).stat().st_size
                 part = Part(stream)
                 receive(part)
@@ -134,6 +143,7 @@ class WeightStore:
                 if digest in (None, part.digest):
                     place.chmod(0o444)
                     place.replace(self.path(part.digest))
+                    self.know(self.path(part.digest), part.digest)
                 else:
                     place.unlink()
                 return part.digest, part.done
@@ -169,26 +179,52 @@ class WeightStore:
                     return
 
     def digest_of(self, path: Path) -> str:
-        """The digest of a file elsewhere; read again only where its status has changed.
+        """The digest of a file, here or elsewhere; read again only where its status has changed.
 
         Raises:
             OSError: if it cannot be read.
         """
         status = path.stat()
-        facts = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        note = self.root / "digests" / f"{content_hash(os.fsencode(path.absolute()))}.json"
-        try:
-            known = json.loads(note.read_bytes())
-            if known["facts"] == facts:
-                return str(known["digest"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
+        note = self._note("digests", path)
+        known = _recorded(note)
+        if known.get("facts") == _facts(status):
+            return str(known["digest"])
         read_at = time.time_ns()
         with path.open("rb", buffering=0) as stream:
             digest = f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
-        if read_at - status.st_mtime_ns > _RACY:
-            _remember(note, {"facts": facts, "digest": digest})
+        if read_at - max(status.st_mtime_ns, status.st_ctime_ns) > _RACY:
+            _remember(note, {"facts": _facts(status), "digest": digest})
         return digest
+
+    def know(self, path: Path, digest: str) -> None:
+        """Note the digest of a file that was just made or checked, so that it need not be read."""
+        with suppress(OSError):
+            _remember(self._note("digests", path), {"facts": _facts(path.stat()), "digest": digest})
+
+    def placed(self, path: Path) -> str | None:
+        """The digest of what was put at a path of a project, as `put_at` noted it; who changed it since, is another question."""
+        return _recorded(self._note("placed", path)).get("digest")
+
+    def put_at(self, path: Path, digest: str) -> None:
+        """Note what was put at a path of a project."""
+        _remember(self._note("placed", path), {"digest": digest})
+
+    def _note(self, group: str, path: Path) -> Path:
+        return self.root / group / f"{content_hash(os.fsencode(path.absolute()))}.json"
+
+
+def _facts(status: os.stat_result) -> list[int]:
+    """What changes with a file's content, whoever writes it: the system sets the second time, and nobody else can."""
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _recorded(note: Path) -> dict[str, Any]:
+    """A note that was kept; empty where there is none."""
+    try:
+        record = json.loads(note.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) and isinstance(record.get("digest"), str) else {}
 
 
 def _name_of(digest: str) -> str:
