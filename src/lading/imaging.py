@@ -24,6 +24,7 @@ from lading.model.records import dataclass, field, replace
 if TYPE_CHECKING:
     from lading.images.build import Built
     from lading.images.media import Destination, Image
+    from lading.images.pins import BasePins
     from lading.images.recipe import Recipe, WeightSet
     from lading.images.store import Store
     from lading.model.service import ServedApi
@@ -37,7 +38,7 @@ class BuildOptions:
     """What the user asked for of the image. ``name`` is its name, ``base`` the image below, ``user`` who containers run as.
 
     ``compression`` is ``gzip`` or ``zstd``; ``secrets`` are files by id for build steps that mount them; with ``no_cache`` what such steps and
-    apt made before is made again; ``weights`` are what `prepare_weights` found.
+    apt made before is made again; with ``upgrade_base`` the base's tag is asked for anew; ``weights`` are what `prepare_weights` found.
     """
 
     name: str
@@ -48,6 +49,7 @@ class BuildOptions:
     user: str | None = None
     secrets: Mapping[str, Path] = field(default_factory=dict)
     no_cache: bool = False
+    upgrade_base: bool = False
     weights: tuple[WeightSet, ...] = ()
 
 
@@ -98,7 +100,26 @@ def make_recipe(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, 
         decisions=(*decisions, decision, *_left_out(service["wanted"], project)),
         environ=options.environ,
         offline=options.offline,
+        pins=_pins(locked, project, options, asked),
     )
+
+
+def _pins(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, options: pipeline.Options, asked: BuildOptions) -> BasePins:
+    """What ``base.lock`` says, which lies beside the other locks."""
+    from lading.images.pins import read_pins
+    from lading.locks.bases import NAME
+
+    if asked.upgrade_base and options.offline:
+        raise LadingError(
+            Problem(
+                rule="usage",
+                what="--upgrade-base and --offline contradict each other.",
+                why="Its registry is asked what the base's tag stands for today.",
+                instead="Use one of them.",
+            )
+        )
+    path = (project.root / locked[0].planned.plan.lock_path).with_name(NAME)
+    return read_pins(path, upgrade=asked.upgrade_base, locked=options.locked, frozen=options.frozen)
 
 
 def _nothing_to_serve(path: str | None) -> Problem:

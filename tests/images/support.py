@@ -22,7 +22,13 @@ from typing import Any, Self
 
 import pytest
 
+from lading.images.base import load_base
 from lading.images.layout import Layout
+from lading.images.manifest import make_manifest
+from lading.images.media import CONFIG, MANIFEST, Descriptor, canonical, digest_of
+from lading.images.reference import parse_reference
+from lading.images.registry import Registry
+from lading.images.store import Store
 from lading.images.unpacked import decompressed
 
 SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
@@ -187,6 +193,16 @@ class Command:
         return subprocess.run(command, env=self.variables({}), cwd=self.cwd, capture_output=True, text=True, check=True).stdout
 
 
+def without_engines(tmp_path: Path) -> str:
+    """A PATH with what a build needs of this machine, apt among it, but no container engine."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for tool in ("apt-get", "apt-config", "apt-cache", "gpgv", "dpkg-deb", "dpkg", "sh", "tar", "ldd", "cat", "xz", "rm", "git"):
+        if path := shutil.which(tool):
+            (tools / tool).symlink_to(path)
+    return str(tools)
+
+
 # -- a registry
 
 
@@ -220,6 +236,26 @@ class RunningRegistry:
         self.process.terminate()
         self.process.wait(10)
         self.log.close()
+
+
+def push_base(host: str, base: Path, platform: str, folder: Path, tag: str | None = None) -> dict[str, Any]:
+    """A folder as the image ``bases`` of a registry, under a tag or its digest alone; returns its entry for an index."""
+    store = Store(folder / "base-store")
+    loaded = load_base(str(base), platform, store)
+    config = canonical({**loaded.config, "rootfs": {"type": "layers", "diff_ids": [loaded.layers[0].diff_id]}})
+    store.add(config)
+    manifest = make_manifest(config, loaded.layers, {})
+    with Registry(parse_reference(f"{host}/bases:all")) as repository:
+        repository.push(loaded.layers[0].descriptor, store)
+        repository.push(Descriptor(media_type=CONFIG, digest=digest_of(config), size=len(config)), store)
+        repository.put_manifest(manifest, MANIFEST, tag or digest_of(manifest))
+    system, _, architecture = platform.partition("/")
+    return {
+        "mediaType": MANIFEST,
+        "digest": digest_of(manifest),
+        "size": len(manifest),
+        "platform": {"os": system, "architecture": architecture},
+    }
 
 
 def free_port() -> int:

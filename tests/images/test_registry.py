@@ -33,7 +33,7 @@ from lading.model.problems import LadingError
 from lading.model.records import replace
 from lading.model.secrets import Secret
 from tests.images import support
-from tests.images.support import Command, RunningRegistry, podman, which, write
+from tests.images.support import Command, RunningRegistry, podman, push_base, which, write
 
 
 class Memory:
@@ -120,7 +120,7 @@ def test_an_image_for_two_platforms_is_one_name(
     with_python = shutil.copytree(base, tmp_path / "base", symlinks=True)
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     (with_python / f"usr/bin/python{version}").write_text("never run")
-    bases = [_push_base(registry, with_python, platform, tmp_path) for platform in ("linux/amd64", "linux/arm64")]
+    bases = [push_base(registry.host, with_python, platform, tmp_path) for platform in ("linux/amd64", "linux/arm64")]
     name = f"{registry.host}/both:v1"
     content = json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": bases}).encode()
     with Registry(parse_reference(f"{registry.host}/bases:all")) as repository:
@@ -147,32 +147,10 @@ def test_an_image_for_two_platforms_is_one_name(
 _INDEX = "application/vnd.oci.image.index.v1+json"
 
 
-def _push_base(registry: RunningRegistry, base: Path, platform: str, tmp_path: Path) -> dict[str, Any]:
-    from lading.images.manifest import make_manifest
-    from lading.images.media import CONFIG, MANIFEST, canonical
-
-    store = Store(tmp_path / "base-store")
-    loaded = load_base(str(base), platform, store)
-    config = canonical({**loaded.config, "rootfs": {"type": "layers", "diff_ids": [loaded.layers[0].diff_id]}})
-    store.add(config)
-    manifest = make_manifest(config, loaded.layers, {})
-    with Registry(parse_reference(f"{registry.host}/bases:all")) as repository:
-        repository.push(loaded.layers[0].descriptor, store)
-        repository.push(Descriptor(media_type=CONFIG, digest=digest_of(config), size=len(config)), store)
-        repository.put_manifest(manifest, MANIFEST, digest_of(manifest))
-    system, _, architecture = platform.partition("/")
-    return {
-        "mediaType": MANIFEST,
-        "digest": digest_of(manifest),
-        "size": len(manifest),
-        "platform": {"os": system, "architecture": architecture},
-    }
-
-
 def test_a_base_that_was_pulled_is_there_without_a_network(base: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "pulled-store")
     with RunningRegistry(tmp_path / "registry-for-a-while") as registry:
-        name = f"{registry.host}/bases@{_push_base(registry, base, host_platform(), tmp_path)['digest']}"
+        name = f"{registry.host}/bases@{push_base(registry.host, base, host_platform(), tmp_path)['digest']}"
         pulled = load_base(name, host_platform(), store)
     again = load_base(name, host_platform(), store, offline=True)
     assert replace(again, layers=()) == replace(pulled, layers=())

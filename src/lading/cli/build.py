@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compress", choices=("gzip", "zstd"), default="gzip", help="how layers are compressed; gzip is read everywhere")
     parser.add_argument("--no-bytecode", action="store_true", help="leave compiled modules out: smaller, and slower to start")
     parser.add_argument("--no-cache", action="store_true", help="run build steps and apt again, even if what they made is here")
+    parser.add_argument("--upgrade-base", action="store_true", help="take what the base's tag stands for today, and keep that in base.lock")
     parser.add_argument("--user", metavar="UID[:GID]", help="who the container runs as (default: 65532:65532, nobody in particular)")
     parser.add_argument("--dockerfile", action="store_true", help="print an equivalent Dockerfile, and build nothing")
 
@@ -74,6 +75,7 @@ def _build(arguments: argparse.Namespace, output: Output) -> int:
                 user=_user(arguments.user),
                 secrets=_secrets(arguments.secret, os.environ),
                 no_cache=arguments.no_cache,
+                upgrade_base=arguments.upgrade_base and not built,
                 weights=weights,
             )
             recipe = imaging.make_recipe(locked, project, one, asked)
@@ -91,6 +93,8 @@ def _finish(built: Sequence[Built], name: str, arguments: argparse.Namespace, ou
     images = tuple(one.image for one in built)
     fresh = [decision for one in built for decision in one.decisions if decision.rule in _OWN]
     output.decisions(dict.fromkeys(fresh))
+    for line in dict.fromkeys(one.locked for one in built if one.locked):
+        output.say(line)
     target, there = imaging.destination(arguments.output, name, output.reporter)
     digest = target.publish(images, there)
     if arguments.push and arguments.output != "registry":
@@ -113,6 +117,8 @@ _OWN = frozenset(
     (
         "base-folders-hidden",
         "base-image",
+        "base-not-pinned",
+        "base-pinned",
         "conda-scripts-not-in-image",
         "file-in-two-packages",
         "files-ignored",

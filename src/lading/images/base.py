@@ -18,7 +18,7 @@ from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.media import INDEXES, MANIFESTS, Blobs, Compression, Descriptor, Kind, Layer, digest_of
 from lading.images.reference import Reference, parse_reference
-from lading.images.store import NAME, Store
+from lading.images.store import NAME, Store, touch
 from lading.images.tar import FILE, FOLDER, LINK, Entry, header
 from lading.images.unpacked import decompressed, open_entries
 from lading.model.events import Event, Phase, Reporter, silent
@@ -28,6 +28,7 @@ from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass, field, replace
 
 if TYPE_CHECKING:
+    from lading.images.pins import BasePins
     from lading.images.registry import Registry
 
 STEP = "Fetching the base"
@@ -55,7 +56,7 @@ class Base:
     """A base image. ``name`` is what the user wrote, ``repository`` its repository where it came from a registry.
 
     ``pythons`` maps a version (``3.11``) to the folder of its program, as in ``usr/bin``; ``files`` are those that say what system it is,
-    ``own`` the folders in it that our layers have too.
+    ``own`` the folders in it that our layers have too; ``stands_for`` is the digest that a registry's tag had, of a manifest or an index.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Base:
     files: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     own: tuple[str, ...] = ()
+    stands_for: str = ""
 
     @property
     def hidden(self) -> tuple[str, ...]:
@@ -93,18 +95,20 @@ class Base:
         return dict(str(pair).partition("=")[::2] for pair in (self.config.get("config") or {}).get("Env") or ())
 
 
-def load_base(text: str, platform: str, store: Store, reporter: Reporter = silent, *, offline: bool = False) -> Base:
+def load_base(
+    text: str, platform: str, store: Store, reporter: Reporter = silent, *, offline: bool = False, pins: BasePins | None = None
+) -> Base:
     """The base that the user names, its blobs in the store.
 
     ``oci:DIR[:NAME]``, an OCI layout's folder, a folder or tarball with a root file system, ``scratch``, or an image's name: in the local
-    store, else in its registry. ``offline``: that is not asked, and what was pulled before is taken.
+    store, else in its registry. ``offline``: that is not asked, and what was pulled before is taken. ``pins`` are the project's digests of tags.
 
     Raises:
-        LadingError: if there is no such thing, or none for the platform.
+        LadingError: if there is no such thing, or none for the platform, or ``pins`` must name it and do not.
     """
     reporter(Event(step=STEP, phase=Phase.STARTED, message=text))
     try:
-        base = _load(text, platform, store, reporter, offline=offline)
+        base = _load(text, platform, store, reporter, offline=offline, pins=pins)
         base = _examined(base, store)
     except BaseException:
         reporter(Event(step=STEP, phase=Phase.FAILED))
@@ -113,7 +117,7 @@ def load_base(text: str, platform: str, store: Store, reporter: Reporter = silen
     return base
 
 
-def _load(text: str, platform: str, store: Store, reporter: Reporter, *, offline: bool) -> Base:
+def _load(text: str, platform: str, store: Store, reporter: Reporter, *, offline: bool, pins: BasePins | None) -> Base:
     store.prepare()
     if text == "scratch":
         return Base(name=text, digest="", platform=platform, layers=(), config={})
@@ -132,7 +136,11 @@ def _load(text: str, platform: str, store: Store, reporter: Reporter, *, offline
     entry = store.find(text if ":" in text.rpartition("/")[2] else f"{text}:latest")
     if entry is not None:
         return _from_manifest(store.read(entry["digest"]), store, text, platform, store)
-    return _pulled_before(text, platform, store) if offline else _from_registry(text, platform, store, reporter)
+    reference = parse_reference(text, Origin("--base"))
+    digest = reference.digest or (pins.digest(reference) if pins else None)
+    if digest:
+        return _by_digest(text, replace(reference, digest=digest), platform, store, reporter, offline=offline)
+    return _pulled_before(text, platform, store) if offline else _from_registry(text, reference, platform, store, reporter)
 
 
 def _nothing(text: str) -> Problem:
@@ -258,13 +266,44 @@ def _no_platform(text: str, platform: str, there: str) -> Problem:
     )
 
 
-def _from_registry(text: str, platform: str, store: Store, reporter: Reporter) -> Base:
+def _by_digest(text: str, reference: Reference, platform: str, store: Store, reporter: Reporter, *, offline: bool) -> Base:
+    """An image that never changes: its registry is asked only for what is not here."""
+    digest = str(reference.digest)
+    stands_for = "" if "@" in text else digest
+    if _is_whole(digest, platform, store):
+        return replace(_from_manifest(store.read(digest), store, text, platform, store), registry=reference, stands_for=stands_for)
+    if offline:
+        raise LadingError(_not_here(text))
+    try:
+        return replace(_from_registry(text, reference, platform, store, reporter), stands_for=stands_for)
+    except LadingError as error:
+        if stands_for and error.problems[0].rule == "image-not-found":
+            from lading.images.pins import gone  # noqa: PLC0415 -- on the way out
+
+            raise LadingError(gone(text, digest)) from error
+        raise
+
+
+def _is_whole(digest: str, platform: str, store: Store) -> bool:
+    """Whether all of an image is in the store, where it is for this platform."""
+    try:
+        record = json.loads(store.read(digest)) if store.has(digest) else {}
+        if "manifests" in record:
+            return _is_whole(str(_for_platform(record["manifests"], platform, "")["digest"]), platform, store)
+        parts = [str(one["digest"]) for one in (record["config"], *record["layers"])]
+    except (LadingError, ValueError, KeyError, TypeError):
+        return False
+    for one in (digest, *parts):
+        touch(store.path(one))
+    return all(map(store.has, parts))
+
+
+def _from_registry(text: str, reference: Reference, platform: str, store: Store, reporter: Reporter) -> Base:
     from lading.images.registry import Registry  # noqa: PLC0415 -- HTTP takes long to load, and most bases are in the store
 
-    reference = parse_reference(text, Origin("--base"))
     with _documents(text), Registry(reference) as registry:
         base = _pulled(registry, text, platform, store, reporter)
-    store.keep_note("pulled", _pulled_key(reference, platform), {"manifest": base.digest})
+    store.keep_note("pulled", _pulled_key(reference, platform), {"manifest": base.digest, "tag": base.stands_for})
     return base
 
 
@@ -276,7 +315,8 @@ def _pulled_before(text: str, platform: str, store: Store) -> Base:
     record = json.loads(store.read(digest)) if digest and store.has(digest) else None
     if record is None or not all(store.has(one["digest"]) for one in (record["config"], *record["layers"])):
         raise LadingError(_not_here(text))
-    return replace(_from_manifest(store.read(digest), store, text, platform, store), registry=reference)
+    base = _from_manifest(store.read(digest), store, text, platform, store)
+    return replace(base, registry=reference, stands_for=str(note.get("tag", "")))
 
 
 def _pulled_key(reference: Reference, platform: str) -> str:
@@ -296,6 +336,7 @@ def _not_here(text: str) -> Problem:
 def _pulled(registry: Registry, text: str, platform: str, store: Store, reporter: Reporter) -> Base:
     reference = registry.reference
     content, media_type = registry.manifest(reference.target)
+    stands_for = store.add(content)
     record = json.loads(content)
     if media_type in INDEXES or "manifests" in record:
         entry = _for_platform(record["manifests"], platform, text)
@@ -309,7 +350,15 @@ def _pulled(registry: Registry, text: str, platform: str, store: Store, reporter
     store.add(content)
     _same_platform(config, platform, text)
     layers = _layers(record, config, text)
-    return Base(name=text, digest=digest_of(content), platform=platform, layers=layers, config=config, registry=reference)
+    return Base(
+        name=text,
+        digest=digest_of(content),
+        platform=platform,
+        layers=layers,
+        config=config,
+        registry=reference,
+        stands_for=stands_for,
+    )
 
 
 def _fetch_all(registry: Registry, descriptors: list[Descriptor], store: Store, reporter: Reporter) -> None:

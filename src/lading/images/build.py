@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lading.frameworks.tags import minor_of
 from lading.images import front, sbom
 from lading.images.arrange import LARGE_FILE, MOST, Group, arrange, arrange_files, require_few
-from lading.images.base import load_base
+from lading.images.base import Base, load_base
 from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
 from lading.images.bytecode import Source, compile_sources, file_sources, wheel_sources
 from lading.images.checkout import Checkout
@@ -55,10 +55,11 @@ project, at most."""
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An image, and what was decided while it was made."""
+    """An image, what was decided while it was made, and what has changed in the lock of its base, in words."""
 
     image: Image
     decisions: tuple[Decision, ...]
+    locked: str | None = None
 
 
 @dataclass(slots=True)
@@ -92,9 +93,9 @@ class _Build:
 
     def run(self) -> Built:
         self.checkout = Checkout(self.recipe.root)
-        base = load_base(self.recipe.base, self.recipe.platform, self.store, self.reporter, offline=self.recipe.offline)
+        base = self.base = self._load_base()
         require_glibc(base)
-        self.base = base
+        newly = self._pin(base)
         files = self._project_files()
         below = self._below(files)
         environments = [self._environment(one) for one in self.recipe.environments]
@@ -116,7 +117,19 @@ class _Build:
         scan(image, self.values, self.store, canonical(self.base.config))
         new = sum(not layer.reused for layer in image.layers)
         self.reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{len(layers)} layers, {new} new"))
-        return Built(image, tuple(dict.fromkeys(self.decisions)))
+        return Built(image, tuple(dict.fromkeys(self.decisions)), newly)
+
+    def _load_base(self) -> Base:
+        recipe = self.recipe
+        return load_base(recipe.base, recipe.platform, self.store, self.reporter, offline=recipe.offline, pins=recipe.pins)
+
+    def _pin(self, base: Base) -> str | None:
+        """Keep what the base's tag stands for: before the project's files are looked at, as the lock is one of them."""
+        pins = self.recipe.pins
+        if pins is None or base.registry is None or not base.stands_for:
+            return None
+        self.decisions.append(pins.decision(base.name, base.stands_for))
+        return pins.keep(replace(base.registry, digest=None), base.stands_for)
 
     # -- what the layers are made from
 

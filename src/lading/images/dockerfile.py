@@ -31,7 +31,7 @@ def render(recipe: Recipe) -> str:
     """
     if any(environment.lock.conda for environment in recipe.environments):
         raise LadingError(_conda())
-    lines = [_HEAD.format(title=recipe.title), f"FROM {recipe.base}", "USER 0:0"]
+    lines = [_HEAD.format(title=recipe.title), f"FROM {recipe.pinned_base}", "USER 0:0"]
     if recipe.system_packages:
         names = " ".join(shlex.quote(name) for name in recipe.system_packages)
         lines.append(f"RUN apt-get update && apt-get install -y --no-install-recommends {names} && rm -rf /var/lib/apt/lists/*")

@@ -8,9 +8,12 @@ from typing import Any
 
 from lading.images.folders import Found
 from lading.images.media import Compression
+from lading.images.pins import BasePins
+from lading.images.reference import parse_reference
 from lading.model.decisions import Decision
 from lading.model.lock import Lock
 from lading.model.plan import Plan
+from lading.model.problems import LadingError
 from lading.model.records import dataclass, field
 from lading.model.target import Interpreter, Target
 
@@ -85,7 +88,8 @@ class WeightSet:
 class Recipe:
     """Everything that decides about an image. ``service`` is the server's configuration as JSON, with paths of the image.
 
-    ``config`` is the project's own configuration as data, for a label; ``pythons`` finds those of this machine.
+    ``config`` is the project's own configuration as data, for a label; ``pythons`` finds those of this machine; ``pins`` are the digests that
+    the tags of bases stand for.
     """
 
     title: str
@@ -106,6 +110,17 @@ class Recipe:
     decisions: tuple[Decision, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
     offline: bool = False
+    pins: BasePins | None = None
+
+    @property
+    def pinned_base(self) -> str:
+        """The base as other builders take it: with the digest that the project's lock has for its tag."""
+        try:
+            name = str(parse_reference(self.base))
+        except LadingError:  # a folder, or a layout
+            return self.base
+        digest = self.pins.known.get(name) if self.pins and not self.pins.upgrade else None
+        return f"{self.base}@{digest}" if digest else self.base
 
     def variables(self, path: str, service: str = f"/{SERVICE}") -> dict[str, str]:
         """What containers run with: ``path`` is the base's PATH, ``service`` where the server's configuration lies."""
