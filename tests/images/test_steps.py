@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lading.images.base import load_base
 from lading.images.folders import walk
-from lading.images.interpreters import host_platform
 from lading.images.layout import Layout
 from lading.images.media import Image
-from lading.images.recipe import Recipe
 from lading.images.secrets import scan, values_of
 from lading.images.steps import read_by
 from lading.images.store import Store
-from lading.images.system import system_layer
-from lading.model.events import silent
 from lading.model.problems import LadingError
 from lading.model.records import replace
-from tests.images.support import PROJECT, Command, content_of, manifest_of, which, write
+from tests.images.support import PROJECT, Command, content_of, manifest_of, which, without_engines, write
 
 CORTEX = {
     "cortex.yaml": "- name: model\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: predictor.py\n",
@@ -152,7 +145,7 @@ _SEPARATE = (
 @pytest.mark.parametrize("engine", ["buildah", pytest.param("podman", marks=pytest.mark.slow)])
 def test_each_command_runs_in_a_shell_of_its_own(engine: str, lading: Command, shelled: Path, tmp_path: Path) -> None:
     """As Cog's do: a comment, an exit, a folder and a variable of one are nothing to those after it."""
-    tools = Path(_without_engines(tmp_path))
+    tools = Path(without_engines(tmp_path))
     (tools / engine).symlink_to(which(engine))
     config = {"build": {"python_requirements": "requirements.txt", "run": _SEPARATE}, "predict": "predict.py:Predictor"}
     project = write(tmp_path / "separate", {**PROJECT, "cog.yaml": json.dumps(config), "requirements.txt": "greeting==1.0\n"})
@@ -168,7 +161,7 @@ def test_the_password_in_a_command_stands_nowhere(lading: Command, shelled: Path
     config = f"build:\n  python_requirements: requirements.txt\n  run:\n    - mkdir -p /opt/made && echo {url} | cat > /dev/null\n"
     files = {**PROJECT, "cog.yaml": f"{config}predict: predict.py:Predictor\n", "requirements.txt": "greeting==1.0\n"}
     project = write(tmp_path / "passing", files)
-    refused = lading("build", project, "-t", "x", "--base", shelled, "--json", check=False, PATH=_without_engines(tmp_path))
+    refused = lading("build", project, "-t", "x", "--base", shelled, "--json", check=False, PATH=without_engines(tmp_path))
     assert refused.data["problems"][0]["rule"] == "build-engine-missing"
     ran = lading("build", project, "-t", "passing:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'image'}", "-v")
     assert "planted" not in ran.out + ran.err + refused.out + refused.err
@@ -266,130 +259,13 @@ def test_without_an_engine_the_fix_is_named(lading: Command, shelled: Path, tmp_
     assert "apt-get install buildah" in ran.data["problems"][0]["instead"]
 
 
-def _deb(folder: Path, name: str, files: dict[str, str], *, depends: str = "", postinst: str | None = None) -> Path:
-    tree = write(folder / name, {path.lstrip("/"): text for path, text in files.items()})
-    control = f"Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: made for a test\n"
-    control += f"Depends: {depends}\n" if depends else ""
-    write(tree, {"DEBIAN/control": control})
-    if postinst is not None:
-        write(tree, {"DEBIAN/postinst": postinst})
-        (tree / "DEBIAN/postinst").chmod(0o755)
-    path = folder / "repository" / f"{name}_1.0_all.deb"
-    path.parent.mkdir(exist_ok=True)
-    subprocess.run([which("dpkg-deb"), "--root-owner-group", "-b", tree, path], check=True, capture_output=True)
-    return path
-
-
-def _repository(folder: Path, debs: list[Path]) -> str:
-    text = ""
-    for deb in debs:
-        control = subprocess.run(["dpkg-deb", "--field", deb], capture_output=True, text=True, check=True).stdout
-        text += f"{control}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {hashlib.sha256(deb.read_bytes()).hexdigest()}\n\n"
-    (folder / "repository" / "Packages").write_text(text)
-    return f"deb [trusted=yes] file:{folder / 'repository'} ./\n"
-
-
-def _packaged(base: Path, tmp_path: Path, debs: list[Path]) -> Path:
-    import shutil
-
-    folder: Path = shutil.copytree(base, tmp_path / "packaged", symlinks=True)
-    write(folder, {"etc/apt/sources.list": _repository(tmp_path, debs)})
-    return folder
-
-
-def test_system_packages_without_scripts_become_a_layer_without_a_container(lading: Command, base: Path, tmp_path: Path) -> None:
-    which("apt-get")
-    debs = [
-        _deb(tmp_path, "tool", {"/lib/tool/data.txt": "data\n", "/usr/bin/tool": "#!/bin/sh\necho tool\n"}, depends="helper"),
-        _deb(
-            tmp_path,
-            "helper",
-            {"/usr/share/helper/x": "x\n", "/usr/share/doc/helper/changelog": "left out\n"},
-            postinst="#!/bin/sh\nset -e\nldconfig\nexit 0\n",
-        ),
-    ]
-    config = "build:\n  python_requirements: requirements.txt\n  system_packages: [tool]\npredict: predict.py:Predictor\n"
-    project = write(tmp_path / "packaged-model", {**PROJECT, "cog.yaml": config})
-    folder = _packaged(base, tmp_path, debs)
-    ran = lading(
-        "build",
-        project,
-        "-t",
-        "packaged:v1",
-        "--base",
-        folder,
-        "-o",
-        f"oci:{tmp_path / 'image'}",
-        "--json",
-        PATH=_without_engines(tmp_path),
-    )
-    layer: Any = next(layer for layer in ran.data["images"][0]["layers"] if layer["kind"] == "system packages")
-    found = content_of(Layout(tmp_path / "image").read(layer["digest"]))
-    assert found["usr/lib/tool/data.txt"] == b"data\n"  # not lib/…: the base has one /usr
-    assert "usr/share/helper/x" in found
-    assert "usr/share/doc/helper/changelog" not in found
-    assert b"Package: helper" in found["var/lib/dpkg/status.d/helper"]
-
-
-def test_the_order_of_system_packages_changes_no_layer_and_no_title(base: Path, tmp_path: Path) -> None:
-    """Both lists are one layer of the store: who made it first must not name it for the other."""
-    which("apt-get")
-    debs = [_deb(tmp_path, name, {f"/usr/share/{name}": "x\n"}) for name in ("beta", "alpha")]
-    folder = _packaged(base, tmp_path, debs)
-    titles = {}
-    for home in ("one", "two"):
-        store = Store(tmp_path / home)
-        loaded = load_base(str(folder), host_platform(), store)
-        for names in (("beta", "alpha"), ("alpha", "beta"))[:: 1 if home == "one" else -1]:
-            recipe = Recipe(title="x", root=tmp_path, environments=(), service={}, base="", platform=host_platform(), system_packages=names)
-            layer, _ = system_layer(loaded, recipe, store, silent)
-            titles[home, names] = (layer.title, layer.diff_id)
-    assert len(set(titles.values())) == 1
-
-
-def test_system_packages_with_scripts_need_a_build_container(lading: Command, base: Path, tmp_path: Path) -> None:
-    which("apt-get")
-    debs = [
-        _deb(
-            tmp_path,
-            "tool",
-            {"/usr/share/tool": "x\n"},
-            postinst="#!/bin/sh\nupdate-alternatives --install /usr/bin/t t /usr/share/tool 1\n",
-        )
-    ]
-    config = "build:\n  python_requirements: requirements.txt\n  system_packages: [tool]\npredict: predict.py:Predictor\n"
-    project = write(tmp_path / "packaged-model", {**PROJECT, "cog.yaml": config})
-    folder = _packaged(base, tmp_path, debs)
-    ran = lading("build", project, "-t", "packaged:v1", "--base", folder, "--json", check=False, PATH=_without_engines(tmp_path))
-    assert ran.data["problems"][0]["rule"] == "build-engine-missing"
-
-
-def test_a_system_package_that_does_not_exist_is_named(lading: Command, base: Path, tmp_path: Path) -> None:
-    which("apt-get")
-    config = "build:\n  python_requirements: requirements.txt\n  system_packages: [nothing-of-this-name]\npredict: predict.py:Predictor\n"
-    project = write(tmp_path / "packaged-model", {**PROJECT, "cog.yaml": config})
-    ran = lading(
-        "build",
-        project,
-        "-t",
-        "x",
-        "--base",
-        _packaged(base, tmp_path, [_deb(tmp_path, "tool", {"/usr/share/t": ""})]),
-        "--json",
-        check=False,
-    )
-    (problem,) = ran.data["problems"]
-    assert problem["rule"] == "system-packages-failed"
-    assert "nothing-of-this-name" in problem["why"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["podman", "docker"])
 def test_podman_and_docker_make_the_same_of_commands_and_scripts(
     engine: str, lading: Command, shelled: Path, tmp_path: Path, podman_environ: dict[str, str]
 ) -> None:
     """podman stands in for docker, whose command line it has: Lading talks to it as it does to docker."""
-    tools = Path(_without_engines(tmp_path))
+    tools = Path(without_engines(tmp_path))
     log = tmp_path / "called"
     if engine == "podman":
         (tools / "podman").symlink_to(which("podman"))
@@ -440,14 +316,3 @@ def test_podman_and_docker_make_the_same_of_commands_and_scripts(
     if engine == "docker":  # whose images are those of everybody on the machine
         tags = [words[words.index("-t") + 1] for words in map(str.split, log.read_text().splitlines()) if words[0] == "build"]
         assert len(set(tags)) == 2
-
-
-def _without_engines(tmp_path: Path) -> str:
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for tool in ("apt-get", "dpkg-deb", "dpkg", "sh", "tar", "ldd", "cat", "xz", "rm", "git"):
-        import shutil
-
-        if path := shutil.which(tool):
-            (tools / tool).symlink_to(path)
-    return str(tools)

@@ -37,7 +37,8 @@ from lading.model.secrets import Redactor, redact_urls
 from lading.resolvers.process import run
 
 STEP = "Running build steps"
-_ENGINES = ("buildah", "podman", "docker")
+ENGINES = ("buildah", "podman", "docker")
+"""What makes a layer by running something, the first that is there."""
 _CERTIFICATES = "/run/lading/ca.pem"
 _TEXT = 256 * 1024
 """Smaller files (bytes) that a script names are looked into for further names."""
@@ -148,7 +149,7 @@ def _run_layer(
     known = None if recipe.steps.again else store.known(kind, title, key)
     if known is not None:
         return known
-    engine = find_engine(_ENGINES)
+    engine = find_engine(ENGINES)
     if engine is None:
         raise LadingError(_no_engine(commands, origin))
     reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{title} ({engine.name})"))

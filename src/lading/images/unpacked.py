@@ -9,7 +9,7 @@ import shutil
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -92,8 +92,8 @@ def open_entries(blobs: Blobs, descriptor: Descriptor) -> Iterator[tarfile.TarFi
         raise LadingError(_damaged(descriptor.digest, str(error))) from error
 
 
-def unpack(blobs: Blobs, layers: Sequence[Layer], folder: Path) -> None:
-    """All layers into a folder, whiteouts applied; owners only where we may set them, no devices.
+def unpack(blobs: Blobs, layers: Sequence[Layer], folder: Path, wanted: Callable[[str], bool] = lambda _path: True) -> None:
+    """All layers into a folder, whiteouts applied; owners only where we may set them, no devices. ``wanted`` is asked of each path.
 
     Raises:
         LadingError: if a layer cannot be read, or the folder cannot be written.
@@ -103,7 +103,9 @@ def unpack(blobs: Blobs, layers: Sequence[Layer], folder: Path) -> None:
         for layer in layers:
             with open_entries(blobs, layer.descriptor) as archive:
                 for entry in archive:
-                    _unpack_one(archive, entry, folder)
+                    path = entry.name.removeprefix("./").strip("/")
+                    if path.rpartition("/")[2].startswith(_WHITEOUT) or wanted(path):
+                        _unpack_one(archive, entry, folder)
     except OSError as error:
         raise LadingError(
             Problem(rule="image-not-unpacked", what=f"{folder} cannot be written: {error.strerror or error}.", instead="Free some space.")
