@@ -113,6 +113,52 @@ def _check_many(client: httpx.Client) -> None:
     assert list(answers) == [f"v1 {number}" for number in range(64)]
 
 
+# A project with a TrafficSplitter
+
+SPLIT = {
+    "cortex.yaml": """\
+- name: a
+  kind: RealtimeAPI
+  predictor: {type: python, path: named.py, config: {name: a}}
+- name: b
+  kind: RealtimeAPI
+  predictor: {type: python, path: named.py, config: {name: b}}
+- name: c
+  kind: RealtimeAPI
+  predictor: {type: python, path: named.py, config: {name: c}}
+- name: both
+  kind: TrafficSplitter
+  apis: [{name: a, weight: 75}, {name: b, weight: 25}, {name: c, weight: 50, shadow: true}]
+""",
+    "requirements.txt": "",
+    "named.py": """\
+class PythonPredictor:
+    def __init__(self, config):
+        self.name, self.seen = config["name"], 0
+
+    def predict(self, payload):
+        self.seen += payload != "seen"
+        return {"name": self.name, "seen": self.seen}
+""",
+}
+
+
+def check_split(url: str) -> None:
+    """Hold a server of `SPLIT` at ``url`` to the weights; a splitter with several replicas shares out by them in each."""
+    with httpx.Client(base_url=url, timeout=30) as client:
+
+        def seen(name: str) -> int:
+            return int(client.post(f"/{name}", json="seen").json()["seen"])
+
+        assert [seen(name) for name in ("a", "b", "c")] == [0, 0, 0]
+        answers = [client.post("/both", json=number).json()["name"] for number in range(80)]
+        assert (set(answers), abs(answers.count("a") - 60) <= 2) == ({"a", "b"}, True)
+        assert client.get("/both").status_code == 200
+        assert client.post("/both/").status_code == 307
+        _until(lambda: abs(seen("c") - 40) <= 2)
+        assert [seen(name) for name in ("a", "b")] == [answers.count("a"), answers.count("b")]
+
+
 # A project with Cortex's kinds of APIs
 
 CORTEX = {

@@ -74,6 +74,14 @@ def test_clients_of_cortex_find_what_they_may_rely_on(project: Path, port: int) 
     conformance.check_cortex(f"http://127.0.0.1:{port}")
 
 
+@pytest.mark.slow
+def test_a_splitter_shares_requests_out_as_on_every_engine(project: Path, port: int) -> None:
+    (project / "cog.yaml").unlink()
+    write_files(project, conformance.SPLIT)
+    assert lading("deploy", project, "--to", "local", "--port", str(port)).code == 0
+    conformance.check_split(f"http://127.0.0.1:{port}")
+
+
 def test_deploy_change_and_go_back(project: Path, port: int, lading_home: Path) -> None:
     done = lading("deploy", project, "--to", "local", "--port", str(port))
     assert (done.code, "shop on local: live" in done.out) == (0, True), done.err

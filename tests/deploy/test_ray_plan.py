@@ -11,7 +11,7 @@ from lading.deploy.engine import Deployment, Place, require
 from lading.deploy.ray import RayEngine
 from lading.deploy.ray_host import planned
 from lading.deploy.ray_options import CAPABILITIES
-from lading.deploy.ray_plan import applications, from_json, http_port, scaled
+from lading.deploy.ray_plan import applications, from_json, http_port, require_unshared, scaled, scaled_as
 from lading.model.cluster import UpdateStrategy
 from lading.model.problems import LadingError
 from lading.model.secrets import Secret
@@ -29,7 +29,8 @@ def test_each_api_is_an_application_with_the_resources_that_it_asks_for(cortex):
     iris, words, many, nightly = applications(cortex, "d" * 64, 3, None)
     assert [one.name for one in (iris, words, many, nightly)] == ["fraud.iris", "fraud.words", "fraud.many", "fraud.nightly"]
     assert [one.route for one in (iris, words)] == ["/fraud/iris", "/fraud/words"]
-    assert iris.options["ray_actor_options"] == {"num_cpus": 0.5, "memory": 1 << 30, "num_gpus": 1}
+    asked = iris.options["ray_actor_options"]
+    assert {name: asked[name] for name in asked if name != "runtime_env"} == {"num_cpus": 0.5, "memory": 1 << 30, "num_gpus": 1}
     assert iris.options["autoscaling_config"] == {
         "min_replicas": 2,
         "max_replicas": 8,
@@ -114,16 +115,37 @@ def test_an_application_is_the_same_after_json_and_is_scaled(cortex):
     assert (changed["min_replicas"], changed["initial_replicas"], changed["max_replicas"]) == (2, 20, 20)
 
 
-def test_what_serve_cannot_do_is_refused_before_anything_is_sent(tmp_path):
+def test_what_was_scaled_by_hand_stays_so_with_an_update(cortex):
+    before = applications(cortex, "d", 1, None)
+    iris, words, many, nightly = applications(cortex, "e", 2, None)
+    assert scaled_as((iris, words, many, nightly), before) == (iris, words, many, nightly)
+    changed = scaled_as((iris, words, many, nightly), (before[0], scaled(before[1], 4), *before[2:]))
+    assert changed == (iris, scaled(words, 4), many, nightly)
+    assert scaled_as(changed, changed) == changed
+
+
+def test_a_splitter_is_an_application_that_sends_requests_to_those_of_its_apis(tmp_path):
     deployment = deployment_of(tmp_path, SPLIT, "m")
-    with pytest.raises(LadingError) as refused:
-        require(deployment, CAPABILITIES, Place(engine="ray"))
-    (problem,) = refused.value.problems
-    assert "traffic splitting" in problem.what
-    assert problem.why == "Serve's routes have one application each."
+    require(deployment, CAPABILITIES, Place(engine="ray"))
+    made = applications(deployment, "d", 1, None)
+    assert [(one.name, one.route) for one in made] == [("m.a", "/m/a"), ("m.b", "/m/b"), ("m.other", "/m/other"), ("m.both", "/m/both")]
+    splitter = made[-1]
+    assert splitter.kind == "TrafficSplitter"
+    assert splitter.plan.split is not None
+    assert [(one.name, one.route, one.weight) for one in splitter.plan.split.targets] == [("a", "/m/a", 90), ("b", "/m/b", 10)]
+    assert [one.plan.split for one in made[:3]] == [None] * 3
+    assert from_json(json.loads(json.dumps(splitter.as_json()))) == splitter
 
 
-def test_apis_that_are_called_by_grpc_are_refused_too(tmp_path):
+def test_an_api_that_a_splitter_needs_is_not_taken_away(tmp_path):
+    made = applications(deployment_of(tmp_path, SPLIT, "m"), "d", 1, None)
+    for name in (None, "other", "both"):
+        require_unshared(name, made)
+    with pytest.raises(LadingError, match="both sends requests to a"):
+        require_unshared("a", made)
+
+
+def test_apis_that_are_called_by_grpc_are_refused_before_anything_is_sent(tmp_path):
     deployment = deployment_of(tmp_path, COG, "m")
     (api,) = deployment.service.apis
     called = replace(api, worker=replace(api.worker, cortex={"grpc": {"path": "a.proto"}}))

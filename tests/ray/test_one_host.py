@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +312,16 @@ def test_clients_find_what_they_find_on_every_engine(cluster, tmp_path):
     cluster.verb("delete", "same")
 
 
+def test_a_splitter_shares_requests_out_as_on_every_engine(cluster, tmp_path):
+    deployed = cluster.deploy(write_files(tmp_path, conformance.SPLIT), "--name", "split")
+    assert [(one["name"], one["kind"]) for one in deployed["apis"]][-1] == ("both", "TrafficSplitter")
+    conformance.check_split(f"{cluster.url}/split")
+    refused = cluster.verb("delete", "split", "a", code=7)
+    assert [one["rule"] for one in refused["problems"]] == ["api-in-use"]
+    cluster.verb("scale", "split", "both", "1")
+    cluster.verb("delete", "split")
+
+
 def test_clients_of_cortex_find_what_they_find_on_every_engine(cluster, tmp_path):
     reason = postgres.missing()
     if reason is not None:
@@ -332,6 +342,48 @@ def test_what_will_hurt_is_named_before_it_does(cluster):
     assert [one["rule"] for one in found["problems"]] == ["ray-token"]
     found = cluster.lading("doctor", "--to", "ray", "127.0.0.1:9", code=None)["findings"][0]
     assert [one["rule"] for one in found["problems"]] == ["ray-unreachable"]
+
+
+BUSY = {
+    "cortex.yaml": """\
+- name: busy
+  kind: RealtimeAPI
+  predictor: {type: python, path: busy.py, threads_per_process: 8}
+  autoscaling:
+    max_replicas: 3
+    target_replica_concurrency: 1
+    window: 10s
+    upscale_stabilization_period: 0s
+    downscale_stabilization_period: 5s
+""",
+    "requirements.txt": "",
+    "busy.py": "import time\n\n\nclass PythonPredictor:\n    def __init__(self, config):\n        pass\n\n"
+    "    def predict(self, payload):\n        time.sleep(0.5)\n        return payload\n",
+}
+
+
+def test_replicas_come_with_the_load_and_go_with_it(cluster, tmp_path):
+    cluster.deploy(write_files(tmp_path, BUSY), "--name", "scaled")
+
+    def send(number: int) -> str | None:
+        answer = httpx.post(f"{cluster.url}/scaled/busy", json=number, timeout=60)
+        return None if (answer.status_code, answer.json()) == (200, number) else answer.text
+
+    def ready() -> int:
+        return int(cluster.verb("status", "scaled")["apis"][0]["replicas"]["ready"])
+
+    def until(done: Callable[[int], bool]) -> None:
+        late = time.monotonic() + 180
+        while not done(ready()):
+            assert time.monotonic() < late
+            time.sleep(1)
+
+    assert ready() == 1
+    with Load(send, rate=6).running() as load:
+        until(lambda count: count > 1)
+    assert (load.bad, load.good) == ([], load.sent)
+    until(lambda count: count == 1)
+    cluster.verb("delete", "scaled")
 
 
 CORTEX = {

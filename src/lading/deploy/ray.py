@@ -29,7 +29,7 @@ from lading.deploy.engine import (
     not_deployed,
 )
 from lading.deploy.logs import in_turn, merged
-from lading.deploy.ray_plan import Application, applications, http_port, route_prefix, scaled
+from lading.deploy.ray_plan import Application, applications, http_port, require_unshared, route_prefix, scaled, scaled_as
 from lading.deploy.ray_session import failures, nodes, patiently, problems_of, session, slow_ingress, warnings_of
 from lading.jobs.opening import VARIABLE, is_database
 from lading.model.events import Event, Phase, Reporter
@@ -99,7 +99,9 @@ class RayEngine:
                 number, digest = records.next_number(record), bundled.bundle.digest
                 key = f"{deployment.name}/{number}-{uuid.uuid4().hex[:8]}" if secrets else None
                 reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{deployment.name} revision {number} on Ray"))
-                new = records.new_revision(deployment.name, number, digest, applications(deployment, digest, number, key))
+                before = records.applications_of(records.current(record)) if record["revisions"] else ()
+                made = scaled_as(applications(deployment, digest, number, key), before)
+                new = records.new_revision(deployment.name, number, digest, made)
                 try:
                     _write(bundled, key, secrets)
                     patiently(lambda: serving.start(port), _START_SECONDS)
@@ -275,7 +277,7 @@ class RayEngine:
         """See `lading.deploy.engine.Engine`; jobs stay in their database.
 
         Raises:
-            LadingError: if there is no such deployment or API.
+            LadingError: if there is no such deployment or API, or a splitter needs it.
         """
         with session(self.place, self._environ), kept.changing(name):
             record = self._require(name)
@@ -283,6 +285,7 @@ class RayEngine:
             meant = [one.name for one in records.applications_of(current) if api in (None, one.plan.api)]
             if not meant:
                 raise not_deployed(f"{name} {api}", self.place)
+            require_unshared(api, records.applications_of(current))
             serving.remove(meant, wait=True)
             current["applications"] = [one for one in current["applications"] if one["name"] not in meant]
             if current["applications"]:

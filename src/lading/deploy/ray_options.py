@@ -11,10 +11,10 @@ OPTIONS = (
 CAPABILITIES = Capabilities(
     image=False,
     features=frozenset(
-        (Feature.SCALE, Feature.AUTOSCALE, Feature.GPU, Feature.ROLLING, Feature.ROLLBACK, Feature.JOBS, Feature.LOGS),
+        (Feature.SCALE, Feature.AUTOSCALE, Feature.GPU, Feature.ROLLING, Feature.ROLLBACK, Feature.SPLIT, Feature.JOBS, Feature.LOGS),
     ),
     remarks={
-        Feature.SPLIT: "Serve's routes have one application each.",
+        Feature.SPLIT: "A splitter is an application of its own: requests take one hop more, and each API scales by itself.",
         Feature.GRPC: "Replicas are asked by way of Serve's HTTP proxy.",
         Feature.JOBS: "Jobs need a database that every node reaches: --secret-env LADING_JOBS=postgresql://...",
         Feature.AUTOSCALE: "Serve has no tolerances, and no factors that bound one change: those of cortex.yaml are left out.",

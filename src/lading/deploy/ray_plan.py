@@ -1,4 +1,4 @@
-"""What a deployment is on Ray, as data: one Serve application for each API, whose replicas host our supervisor. Pure."""
+"""What a deployment is on Ray, as data: one Serve application for each API, whose replicas host our supervisor, and for each splitter. Pure."""
 
 from __future__ import annotations
 
@@ -12,23 +12,56 @@ import msgspec
 
 from lading.deploy.engine import Deployment, port_of
 from lading.model.cluster import Autoscaling, ClusterSettings
+from lading.model.cortex import Splitter
 from lading.model.origin import Origin
-from lading.model.problems import LadingError, Problem
+from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import ServedApi, ServiceSpec
 
 HOST = "Host"
 """The Serve deployment of every application."""
+HA_PROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+"""Ray's variable for its fast ingress; read where Serve's controller starts, and in its replicas."""
+_LOGGED: Mapping[str, Any] = {"logging_config": {"enable_access_log": False}}
+"""Our servers write no line for each request either."""
+_ONE_THREAD: Mapping[str, Any] = {"env_vars": {HA_PROXY: "1", "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}}
+"""Serve puts a thread and two queues between its loop and a handler, which may block; ours does not."""
 _JOBS = ("BatchAPI", "AsyncAPI", "TaskAPI")
 _HEALTH = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0}
 _BETWEEN = "."  # names of deployments and APIs have dashes, so a dash would make one name of several pairs
 _ROUTE = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _PORT = 8000
+_SPLITTING: Mapping[str, Any] = {
+    "num_replicas": 2,
+    "max_ongoing_requests": 1000,
+    "ray_actor_options": {"num_cpus": 0, "runtime_env": _ONE_THREAD},
+}
+"""A splitter waits for others, and needs no place of its own; where one of its replicas dies, there is another."""
 _TRIES = 3  # starts of a replica whose setup fails; more only take longer to say so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One of a splitter's APIs, as `Share`. ``route`` is its application's; ``takes_all``: its predictor answers every method itself."""
+
+    name: str
+    route: str
+    weight: int
+    shadow: bool = False
+    takes_all: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """What a replica that is a TrafficSplitter is told: requests for ``route`` go to the targets. ``max_body`` is in bytes."""
+
+    route: str
+    targets: tuple[Target, ...]
+    max_body: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a replica is told: which API of which bundle, below which path.
+    """What a replica is told: which API of which bundle, below which path; or, with ``split``, which others requests are passed on to.
 
     ``secrets`` names the record of the cluster's store that has the variables nobody may read; ``revision`` makes replicas of equal plans new.
     """
@@ -41,17 +74,19 @@ class Plan:
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: str | None = None
     drain_seconds: float = 30.0
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """One Serve application. ``options`` are those of ``ray.serve.deployment``."""
+    """One Serve application. ``options`` are those of ``ray.serve.deployment``; ``by_hand`` is the number of replicas that somebody asked for."""
 
     name: str
     route: str
     kind: str
     options: Mapping[str, Any]
     plan: Plan
+    by_hand: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The record as JSON data."""
@@ -71,34 +106,54 @@ def applications(deployment: Deployment, digest: str, revision: int, secrets: st
         LadingError: if ``--route`` is no path that Serve takes.
     """
     prefix = route_prefix(deployment)
-    drain = deployment.service.drain_seconds
-    found = []
-    for api in deployment.apis:
-        plan = Plan(
-            deployment=deployment.name,
-            digest=digest,
-            prefix=prefix,
-            api=api.name,
-            revision=revision,
-            variables=dict(deployment.variables),
-            secrets=secrets,
-            drain_seconds=drain,
+    common = Plan(
+        deployment=deployment.name,
+        digest=digest,
+        prefix=prefix,
+        api="",
+        revision=revision,
+        variables=dict(deployment.variables),
+        secrets=secrets,
+        drain_seconds=deployment.service.drain_seconds,
+    )
+    hosted = {
+        **_HEALTH,
+        **_LOGGED,
+        "name": HOST,
+        "max_constructor_retry_count": _TRIES,
+        "graceful_shutdown_timeout_s": common.drain_seconds,
+    }
+
+    def application(name: str, route: str, kind: str, split: Split | None = None, **options: Any) -> Application:
+        plan = replace(common, api=name, split=split)
+        return Application(name=f"{deployment.name}{_BETWEEN}{name}", route=route, kind=kind, options={**hosted, **options}, plan=plan)
+
+    own = [
+        application(
+            api.name, _route(api, prefix), kind_of(api), **_size(api), **_update(api.cluster), ray_actor_options=_resources(api.cluster)
         )
-        options = {
-            "name": HOST,
-            **_size(api),
-            **_update(api.cluster),
-            **_HEALTH,
-            "max_constructor_retry_count": _TRIES,
-            "graceful_shutdown_timeout_s": drain,
-            "ray_actor_options": _resources(api.cluster),
-        }
-        found.append(
-            Application(
-                name=f"{deployment.name}{_BETWEEN}{api.name}", route=_route(api, prefix), kind=kind_of(api), options=options, plan=plan
-            )
+        for api in deployment.apis
+    ]
+    shared = [
+        application(one.name, f"{prefix}{one.endpoint}", "TrafficSplitter", _split(deployment.service, one, prefix), **_SPLITTING)
+        for one in deployment.service.splitters
+    ]
+    return (*own, *shared)
+
+
+def _split(service: ServiceSpec, splitter: Splitter, prefix: str) -> Split:
+    by_name = {api.name: api for api in service.apis}
+    targets = tuple(
+        Target(
+            name=share.name,
+            route=_route(by_name[share.name], prefix),
+            weight=share.weight,
+            shadow=share.shadow,
+            takes_all=by_name[share.name].worker.object == "Handler",
         )
-    return tuple(found)
+        for share in splitter.shares
+    )
+    return Split(route=f"{prefix}{splitter.endpoint}", targets=targets, max_body=service.max_body_bytes)
 
 
 def route_prefix(deployment: Deployment) -> str:
@@ -193,7 +248,7 @@ def _percent(value: int | str, replicas: int) -> int:
 
 def _resources(settings: ClusterSettings) -> dict[str, Any]:
     compute = settings.compute
-    resources: dict[str, Any] = {"num_cpus": compute.cpu or 0}
+    resources: dict[str, Any] = {"num_cpus": compute.cpu or 0, "runtime_env": _ONE_THREAD}
     if compute.memory is not None:
         resources["memory"] = compute.memory
     if compute.gpu:
@@ -202,18 +257,42 @@ def _resources(settings: ClusterSettings) -> dict[str, Any]:
 
 
 def scaled(application: Application, replicas: int) -> Application:
-    """An application with another number of replicas; where it autoscales, that is where it starts from."""
+    """An application with another number of replicas, by hand; where it autoscales, that is where it starts from."""
     options = dict(application.options)
     scaling = options.get("autoscaling_config")
     if scaling is None:
-        return replace(application, options={**options, "num_replicas": replicas})
+        return replace(application, options={**options, "num_replicas": replicas}, by_hand=replicas)
     changed = {
         **scaling,
         "initial_replicas": replicas,
         "min_replicas": min(scaling["min_replicas"], replicas),
         "max_replicas": max(scaling["max_replicas"], replicas),
     }
-    return replace(application, options={**options, "autoscaling_config": changed})
+    return replace(application, options={**options, "autoscaling_config": changed}, by_hand=replicas)
+
+
+def scaled_as(made: tuple[Application, ...], before: tuple[Application, ...]) -> tuple[Application, ...]:
+    """Applications with as many replicas as those of their names got by hand: an update must not leave a few with the load of many."""
+    numbers = {one.name: one.by_hand for one in before if one.by_hand is not None}
+    return tuple(scaled(one, numbers[one.name]) if one.name in numbers else one for one in made)
+
+
+def require_unshared(api: str | None, made: tuple[Application, ...]) -> None:
+    """Refuse to take an API away that a splitter sends requests to; None are all of them, splitters too.
+
+    Raises:
+        LadingError: if one does.
+    """
+    using = [one.plan.api for one in made if one.plan.split and api in {target.name for target in one.plan.split.targets}]
+    if using:
+        raise LadingError(
+            Problem(
+                rule="api-in-use",
+                what=f"The TrafficSplitter {using[0]} sends requests to {api}.",
+                instead="Deploy the project without it, or delete the splitter first.",
+                code=ExitCode.DEPLOY,
+            )
+        )
 
 
 def part(spec: ServiceSpec, api: str) -> ServiceSpec:

@@ -30,12 +30,15 @@ def _target(application: Application) -> Any:
     from ray import serve  # noqa: PLC0415 -- an extra
     from ray.serve.api import RunTarget  # noqa: PLC0415 -- as above
 
-    from lading.deploy.ray_host import Host  # noqa: PLC0415 -- it brings the server with it
-
+    host: Any
+    if application.plan.split is None:
+        from lading.deploy.ray_host import Host as host  # noqa: N813, PLC0415 -- it brings the server with it
+    else:
+        from lading.deploy.ray_split import SplitHost as host  # noqa: N813, PLC0415 -- as above
     # By its version Serve knows that the replicas there are do, where their number alone changes.
     plan = application.as_json()["plan"]
     version = content_hash(json.dumps(plan, sort_keys=True).encode())[:16]
-    hosted: Any = serve.deployment(**application.options)(serve.ingress()(Host))
+    hosted: Any = serve.deployment(**application.options)(serve.ingress()(host))
     hosted._version = version  # noqa: SLF001 -- without one, Serve makes one up each time
     return RunTarget(hosted.bind(plan), name=application.name, route_prefix=application.route)
 

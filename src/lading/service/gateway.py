@@ -39,11 +39,15 @@ _NOWHERE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Times in seconds, a size in bytes. ``deadline`` is for a request with all its attempts, ``patience`` until a second one begins."""
+    """Times in seconds, a size in bytes. ``deadline`` is for a request with all its attempts, ``patience`` until a second one begins.
+
+    ``repeats``: what may be repeated is; else every request is sent once.
+    """
 
     deadline: float = 120.0
     patience: float = 5.0
     max_body: int = 100 << 20
+    repeats: bool = True
 
 
 class _TooLargeError(Exception):
@@ -147,7 +151,7 @@ class Gateway:
         return Sent(method=scope["method"].encode(), target=target, headers=headers, body=b"".join(pieces))
 
     async def _relay(self, sent: Sent, send: Callable[[Any], Awaitable[None]]) -> None:
-        harmless = sent.method in _IDEMPOTENT or any(name == b"idempotency-key" for name, _ in sent.headers)
+        harmless = self.limits.repeats and _repeatable(sent)
         whole: _Whole | None = None
         try:
             async with asyncio.timeout(self.limits.deadline):
@@ -255,6 +259,10 @@ async def _pause(running: set[asyncio.Task[_Whole]], seconds: float) -> tuple[se
         return await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.sleep(seconds)
     return set(), running
+
+
+def _repeatable(sent: Sent) -> bool:
+    return sent.method in _IDEMPOTENT or any(name == b"idempotency-key" for name, _ in sent.headers)
 
 
 def _asynchronous(sent: Sent) -> bool:

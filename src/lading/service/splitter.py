@@ -11,7 +11,8 @@ from lading.service.asgi import ClientGoneError, Request
 from lading.service.cortex_http import CortexRoutes, head_of
 from lading.service.pool import RefusedError
 
-_ONLY_COPIES = 256  # copies that run or wait; more are left out, so that a slow shadow costs nobody anything
+ONLY_COPIES = 256
+"""Copies that run or wait; more are left out, so that a slow shadow costs nobody anything."""
 
 
 class Turns:
@@ -52,7 +53,7 @@ class SplitterRoutes:
             body = await request.body(self.max_body)
         except ClientGoneError:
             return
-        if self._shadow is not None and self._mirrored.next() == "copy" and len(self._copies) < _ONLY_COPIES:
+        if self._shadow is not None and self._mirrored.next() == "copy" and len(self._copies) < ONLY_COPIES:
             self._mirror(self.targets[self._shadow.name], head_of(request), body)
         await target.answer(request, body)
 
