@@ -13,10 +13,12 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
@@ -256,6 +258,21 @@ def push_base(host: str, base: Path, platform: str, folder: Path, tag: str | Non
         "size": len(manifest),
         "platform": {"os": system, "architecture": architecture},
     }
+
+
+@contextlib.contextmanager
+def serving(handler: type[BaseHTTPRequestHandler], kind: type[ThreadingHTTPServer] = ThreadingHTTPServer) -> Iterator[str]:
+    """A server of HTTP on loopback; gives its host and port."""
+    server = kind(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def free_port() -> int:

@@ -33,7 +33,7 @@ from lading.model.problems import LadingError
 from lading.model.records import replace
 from lading.model.secrets import Secret
 from tests.images import support
-from tests.images.support import Command, RunningRegistry, podman, push_base, which, write
+from tests.images.support import Command, RunningRegistry, podman, push_base, serving, which, write
 
 
 class Memory:
@@ -249,7 +249,7 @@ def test_a_password_is_not_sent_on_without_encryption(tmp_path: Path, monkeypatc
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server = type("Server", (_Secure,), {"context": context})
-    with _serving(type("Downgrading", (_Downgrading,), {"heard": heard}), server) as host:
+    with serving(type("Downgrading", (_Downgrading,), {"heard": heard}), server) as host:
         login = Login("ada", Secret("wonder land"))
         with Registry(parse_reference(f"{host}/x:v1"), login, insecure=False) as asking:
             assert asking.has("sha256:" + "0" * 64)
@@ -316,7 +316,7 @@ class _Front(BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def _with_tokens(upstream: str) -> Iterator[tuple[str, list[list[str]]]]:
     asked: list[list[str]] = []
-    with _serving(type("Front", (_Front,), {"upstream": upstream, "asked": asked})) as host:
+    with serving(type("Front", (_Front,), {"upstream": upstream, "asked": asked})) as host:
         yield host, asked
 
 
@@ -420,20 +420,6 @@ class _Resuming(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@contextlib.contextmanager
-def _serving(handler: type[BaseHTTPRequestHandler], kind: type[ThreadingHTTPServer] = ThreadingHTTPServer) -> Iterator[str]:
-    server = kind(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_a_broken_push_goes_on_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry_module, "CHUNK", 4 << 20)
     content = bytes(range(256)) * (5 << 13)
@@ -442,7 +428,7 @@ def test_a_broken_push_goes_on_where_it_broke(monkeypatch: pytest.MonkeyPatch) -
     counted: list[int] = []
     handler = type("Resuming", (_Resuming,), {"upload": bytearray(), "blobs": kept})
     with (
-        _serving(handler) as upstream,
+        serving(handler) as upstream,
         _cutting(upstream, [2_600_000, 1_700_000, 0]) as host,
         Registry(parse_reference(f"{host}/x:v1")) as pushing,
     ):
@@ -501,7 +487,7 @@ def test_a_registry_that_takes_no_pieces_gets_large_blobs_whole(monkeypatch: pyt
     kept: dict[str, bytes] = {}
     asked: list[str] = []
     handler = type("Monolithic", (_Monolithic,), {"upload": bytearray(), "blobs": kept, "asked": asked, "refusal": refusal})
-    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+    with serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
         assert pushing.push(first.descriptor(), first) == "sent"
         tried = asked.count("PATCH")
         assert pushing.push(second.descriptor(), second) == "sent"
@@ -515,7 +501,7 @@ def test_pieces_are_as_large_as_the_registry_wants_them(monkeypatch: pytest.Monk
     blobs = Memory(bytes(range(256)) * (5 << 12))
     asked: list[str] = []
     handler = type("Large", (_Monolithic,), {"upload": bytearray(), "blobs": {}, "asked": asked, "refusal": 0, "wanted": 3 << 20})
-    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+    with serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
         assert pushing.push(blobs.descriptor(), blobs) == "sent"
     assert asked.count("PATCH") == 2
 
@@ -547,7 +533,7 @@ def test_a_lost_answer_to_the_end_of_an_upload_loses_no_push(monkeypatch: pytest
     blobs = Memory(bytes(range(256)) * (5 << 12))
     kept: dict[str, bytes] = {}
     handler = type("Losing", (_Losing,), {"upload": bytearray(), "blobs": kept, "lost": [], "keeps": keeps})
-    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+    with serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
         assert pushing.push(blobs.descriptor(), blobs) == "sent"
     assert kept == blobs.blobs
 
@@ -570,7 +556,7 @@ def test_a_registry_that_goes_at_the_end_of_an_upload_is_named(monkeypatch: pyte
     monkeypatch.setattr("lading.images.wire.pause", lambda _attempt: 0.0)
     blobs = Memory(b"x" * (2 << 20))
     handler = type("Breaking", (_Breaking,), {"upload": bytearray(), "blobs": {}})
-    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing, pytest.raises(LadingError) as caught:
+    with serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing, pytest.raises(LadingError) as caught:
         pushing.push(blobs.descriptor(), blobs)
     assert caught.value.problems[0].rule == "registry-unreachable"
 
@@ -612,7 +598,7 @@ class _Terse(BaseHTTPRequestHandler):
 def test_a_registry_need_not_name_the_digest_of_a_manifest() -> None:
     """The header is one that a registry should send, not must."""
     kept: dict[str, bytes] = {}
-    with _serving(type("Terse", (_Terse,), {"manifests": kept})) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+    with serving(type("Terse", (_Terse,), {"manifests": kept})) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
         assert pushing.put_manifest(b'{"layers": []}', "application/vnd.oci.image.manifest.v1+json", "v1") == digest_of(kept["v1"])
         assert pushing.digest_of("v2") is None
 
@@ -620,7 +606,7 @@ def test_a_registry_need_not_name_the_digest_of_a_manifest() -> None:
 def test_a_page_is_no_image(tmp_path: Path) -> None:
     """What a proxy or a portal answers in place of the registry."""
     handler = type("Page", (_Terse,), {"manifests": {"v1": b"<html>Log in</html>"}})
-    with _serving(handler) as host, pytest.raises(LadingError) as caught:
+    with serving(handler) as host, pytest.raises(LadingError) as caught:
         load_base(f"{host}/x:v1", host_platform(), Store(tmp_path / "store"))
     assert caught.value.problems[0].rule == "base-damaged"
 
@@ -630,7 +616,7 @@ def test_a_busy_registry_is_asked_again_for_a_blob(status: int) -> None:
     blobs = Memory(b"x" * 100)
     handler = type("Busy", (_Terse,), {"content": b"x" * 100, "busy": [status, status]})
     back = io.BytesIO()
-    with _serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pulling:
+    with serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pulling:
         pulling.fetch(blobs.descriptor(), back)
     assert back.getvalue() == b"x" * 100
 
@@ -642,7 +628,7 @@ def test_a_full_disk_is_no_registry_that_cannot_be_reached() -> None:
         pytest.skip("this system has no /dev/full")
     with (
         Path("/dev/full").open("wb", buffering=0) as full,
-        _serving(handler) as host,
+        serving(handler) as host,
         Registry(parse_reference(f"{host}/x:v1")) as pulling,
         pytest.raises(LadingError) as caught,
     ):
@@ -701,7 +687,7 @@ def test_a_registry_is_reached_through_a_proxy(registry: RunningRegistry, monkey
     blobs = Memory(b"through a proxy")
     for name in ("http_proxy", "https_proxy", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    with _serving(type("Proxy", (_Proxy,), {"upstream": registry.host, "asked": asked})) as host:
+    with serving(type("Proxy", (_Proxy,), {"upstream": registry.host, "asked": asked})) as host:
         for name in ("HTTP_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, f"http://me:pass%20word@{host}")
         with Registry(parse_reference("registry.example/proxied:v1"), insecure=True) as pushing:

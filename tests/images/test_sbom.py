@@ -14,13 +14,13 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from lading import __version__
+from lading.images.bill import PATH
 from lading.images.front import pins
 from lading.images.inventory import Debian, Records, debian_packages, records_of
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.manifest import Settings, make_config
 from lading.images.media import Compression, Kind, Layer
-from lading.images.sbom import PATH
 from lading.images.store import Store
 from lading.images.tar import Entry
 from tests.images.support import PROJECT, Command, content_of, files_of, manifest_of, write

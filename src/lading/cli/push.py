@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     pushing = Pushing(Store(), output.reporter, insecure=True if arguments.insecure else None)
     digest = pushing.publish(images, name)
     if output.as_json:
-        output.json({"name": name, "digest": digest, **pushing.sent})
+        output.json({"name": name, "digest": digest, **pushing.sent, "sbom": list(pushing.attached)})
     else:
         output.data(f"{name.partition('@')[0]}@{digest}")
     return 0

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from lading.frameworks.tags import minor_of
-from lading.images import front, sbom
+from lading.images import bill, front, sbom
 from lading.images.arrange import LARGE_FILE, MOST, Group, arrange, arrange_files, require_few
 from lading.images.base import Base, load_base
 from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
@@ -415,11 +415,11 @@ class _Build:
         )
 
         def write(writer: LayerWriter) -> None:
-            bill = sbom.make_sbom(inventory)
-            writer.file(Entry(path=sbom.PATH, size=len(bill)), bill)
+            content = sbom.make_sbom(inventory)
+            writer.file(Entry(path=bill.PATH, size=len(content)), content)
 
-        bill = self._layer(Kind.BILL, "bill of materials", ["bill", sbom.FORMAT, *inventory.facts], write)
-        return self._ordered((*layers, bill))
+        layer = self._layer(Kind.BILL, "bill of materials", ["bill", sbom.FORMAT, *inventory.facts], write)
+        return self._ordered((*layers, layer))
 
     def _file_groups(self, large: Sequence[Found]) -> list[tuple[str, list[Found]]]:
         """Files that get layers apart from the project's: its own large ones, and the weights that the configuration names."""
@@ -469,9 +469,9 @@ class _Build:
             )
             for one in self.recipe.environments
         ]
-        bill = sbom.layer_of(tuple(layers))
-        if bill is not None:
-            found.append(Document(name="sbom", path=f"/{sbom.PATH}", content=sbom.read_sbom(self.store, bill)))
+        layer = bill.layer_of(tuple(layers))
+        if layer is not None:
+            found.append(Document(name="sbom", path=f"/{bill.PATH}", content=bill.read_sbom(self.store, layer)))
         if self.recipe.openapi:
             found.append(Document(name="openapi", path=f"/{SHARE}/openapi.json", content=canonical(self.recipe.openapi)))
         return found

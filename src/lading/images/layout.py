@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lading.images.media import Image, canonical, digest_of
+from lading.images.referrers import REFERRERS, sbom_artifact
 from lading.images.store import NAME, index_of
 from lading.model.problems import ExitCode, LadingError, Problem
 
@@ -55,7 +56,7 @@ class Layout:
         return found
 
     def publish(self, images: tuple[Image, ...], reference: str) -> str:
-        """See `lading.images.media.Destination`: blobs are hard links where that is possible.
+        """See `lading.images.media.Destination`: blobs are hard links where that is possible. Bills of materials are blobs beside the images.
 
         Raises:
             LadingError: if the folder holds something else, or cannot be written.
@@ -67,8 +68,13 @@ class Layout:
                 self._keep(image.config)
                 for layer in image.layers:
                     self._copy(image, layer.descriptor.digest)
+            artifacts = [artifact for artifact in map(sbom_artifact, images) if artifact is not None]
+            for artifact in artifacts:
+                for content in (artifact.manifest, *(content for _, content in artifact.parts)):
+                    self._keep(content)
             descriptor = index_of(images, self._keep)
-            entry = {**descriptor.as_json(), "annotations": {NAME: reference}}
+            beside = {REFERRERS: ",".join(artifact.digest for artifact in artifacts)} if artifacts else {}
+            entry = {**descriptor.as_json(), "annotations": {NAME: reference, **beside}}
             others = [one for one in self.entries() if (one.get("annotations") or {}).get(NAME) != reference]
             self._write(self.folder / "index.json", canonical({"schemaVersion": 2, "manifests": [*others, entry]}))
         except OSError as error:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
+from lading.environments.threads import threads
 from lading.images.manifest import make_index
 from lading.images.media import CONFIG, INDEX, MANIFEST, Blobs, Descriptor, Image, digest_of
 from lading.images.reference import Reference, check_name
+from lading.images.referrers import attach, sbom_artifact
 from lading.images.registry import Registry
 from lading.images.store import Store
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.files import fold_hashes
 from lading.model.origin import Origin
+from lading.model.problems import LadingError
 
 STEP = "Pushing"
 _AT_ONCE = 4
 
 
 class Pushing:
-    """The registry that an image's name names. ``store`` remembers which repositories have a blob, to mount it from there."""
+    """The registry that an image's name names. ``store`` remembers which repositories have a blob, to mount it from there.
+
+    Afterwards ``attached`` are the digests of the bills of materials beside the images, and ``refused`` says why the registry took none.
+    """
 
     def __init__(self, store: Store, reporter: Reporter = silent, *, insecure: bool | None = None) -> None:
         self.store, self.reporter, self.insecure = store, reporter, insecure
         self.sent: dict[str, int] = {"there": 0, "mounted": 0, "sent": 0}
+        self.attached: tuple[str, ...] = ()
+        self.refused = ""
         self._done, self._total, self._lock = 0, 0, threading.Lock()
 
     def publish(self, images: tuple[Image, ...], reference: str) -> str:
@@ -38,17 +45,29 @@ class Pushing:
         self._total = sum(descriptor.size for descriptor, _ in blobs)
         self.reporter(Event(step=STEP, phase=Phase.STARTED, message=str(target)))
         try:
-            with Registry(target, insecure=self.insecure) as registry, ThreadPoolExecutor(_AT_ONCE) as pool:
+            with Registry(target, insecure=self.insecure) as registry, threads(_AT_ONCE) as pool:
                 # One question instead of one for each blob: an image of the same name has most of them, mostly.
                 there = registry.held_by(target.tag)
                 list(pool.map(lambda one: self._push(registry, target, images, there, *one), blobs))
                 digest = self._manifests(registry, images, target)
+                self._attach(registry, images)
         except BaseException:
             self.reporter(Event(step=STEP, phase=Phase.FAILED))
             raise
         done = ", ".join(f"{count} {how}" for how, count in self.sent.items() if count)
-        self.reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{target}: {len(blobs)} blobs ({done})"))
+        refused = f"; its bill of materials is in the image alone: {self.refused}" if self.refused else ""
+        self.reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{target}: {len(blobs)} blobs ({done}){refused}"))
         return digest
+
+    def _attach(self, registry: Registry, images: tuple[Image, ...]) -> None:
+        """The bills of materials beside the images. A registry that takes none has the images nevertheless."""
+        try:
+            artifacts = [artifact for artifact in map(sbom_artifact, images) if artifact is not None]
+            for artifact in artifacts:
+                attach(registry, artifact)
+                self.attached = (*self.attached, artifact.digest)
+        except LadingError as error:
+            self.refused = error.problems[0].what
 
     def _push(
         self,

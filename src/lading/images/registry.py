@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urljoin
 
 from lading.environments.home import home, unusable
 from lading.images.credentials import Login, find_login
-from lading.images.media import INDEXES, MANIFESTS, Blobs, Descriptor, digest_of
+from lading.images.media import INDEXES, MANIFEST, MANIFESTS, Blobs, Descriptor, digest_of
 from lading.images.reference import Reference
 from lading.images.wire import BUSY, TRANSIENT, TRIES, Answer, Wire, pause
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -155,6 +155,36 @@ class Registry:
         if self.digest_of(target) != digest:
             raise LadingError(self._corrupt(digest))
         return digest
+
+    def find_manifest(self, target: str) -> bytes | None:
+        """A manifest or index by tag or digest; None where there is none.
+
+        Raises:
+            LadingError: if it is not to be had.
+        """
+        answer = self._ask("GET", f"manifests/{target}", {"Accept": _ACCEPT})
+        if answer.status not in (200, 404):
+            raise LadingError(self._problem(answer, "pull"))
+        return answer.body if answer.status == 200 else None
+
+    def put_referrer(self, content: bytes) -> bool:
+        """Put a manifest that has a subject under its digest. Whether the registry lists it among those that refer to it (``OCI-Subject``).
+
+        Raises:
+            LadingError: if the registry refuses it.
+        """
+        answer = self._ask("PUT", f"manifests/{digest_of(content)}", {"Content-Type": MANIFEST}, content)
+        if answer.status not in (200, 201, 202):
+            raise LadingError(self._problem(answer, "push"))
+        return bool(answer.header("oci-subject"))
+
+    def lists_referrers(self, digest: str) -> bool:
+        """Whether the registry knows which manifests refer to one.
+
+        Raises:
+            LadingError: if it cannot be reached.
+        """
+        return self._ask("GET", f"referrers/{digest}").status == 200
 
     def _begin(self) -> str:
         answer = self._ask("POST", "blobs/uploads/")

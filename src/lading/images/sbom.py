@@ -15,10 +15,9 @@ from urllib.parse import urlsplit
 from lading import __version__
 from lading.images.front import PREFIX
 from lading.images.inventory import Debian, Inventory, Python
-from lading.images.media import Blobs, Kind, Layer, canonical
+from lading.images.media import canonical
 from lading.images.packages import Package
 from lading.images.recipe import WeightSet
-from lading.images.unpacked import open_entries
 from lading.model.conda import CondaPackage
 from lading.model.files import fold_hashes
 from lading.model.secrets import SecretUrl
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from packageurl import PackageURL
 
-PATH = "opt/lading/share/sbom.cdx.json"
-MEDIA_TYPE = "application/vnd.cyclonedx+json"
 FORMAT = "2"
 """Another one makes the layer anew."""
 _NAMESPACE = uuid.UUID("8a3ffb7e-0a7b-5f0c-9d5b-3f1f6a1d7c11")
@@ -51,25 +48,6 @@ def make_sbom(inventory: Inventory) -> bytes:
     bom.register_dependency(image, components)
     bom.metadata.timestamp = None  # type: ignore[assignment] # a bill of the same things is the same bill
     return canonical(json.loads(JsonV1Dot6(bom).output_as_string()))
-
-
-def read_sbom(blobs: Blobs, layer: Layer) -> bytes:
-    """The bill out of its layer.
-
-    Raises:
-        LadingError: if the layer cannot be read.
-    """
-    with open_entries(blobs, layer.descriptor) as archive:
-        for entry in archive:
-            content = archive.extractfile(entry) if entry.name == PATH else None
-            if content is not None:
-                return content.read()
-    return b""
-
-
-def layer_of(layers: tuple[Layer, ...]) -> Layer | None:
-    """The layer that holds an image's bill."""
-    return next((layer for layer in reversed(layers) if layer.kind is Kind.BILL), None)
 
 
 class _Components:
