@@ -255,7 +255,7 @@ def inflate(pieces: Iterable[bytes], crc: int, size: int) -> Iterable[bytes]:
                 rest = inflater.unconsumed_tail
                 found, total = _inflater.crc32(data, found), total + len(data)
                 yield data
-        data = inflater.flush()
+        data = b"" if inflater.eof else inflater.flush()
     except (zlib.error, getattr(_inflater, "error", zlib.error)) as error:
         raise DamagedError(str(error)) from error
     if data:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from lading.images.layers import DamagedError, LayerWriter
+from lading.images.layers import DamagedError, LayerWriter, inflate
 from lading.images.tar import Entry
 from lading.images.wheels import Member, Place, Unpacked, damaged, read_wheel
 from lading.model.problems import LadingError
@@ -74,9 +74,11 @@ def _write(writer: LayerWriter, member: Member, archive: zipfile.ZipFile, raw: B
         writer.file(Entry(path=member.path, size=len(member.content), mode=member.mode), member.content)
         return
     entry = Entry(path=member.path, size=info.file_size, mode=member.mode)
+    deflated = info.compress_type == zipfile.ZIP_DEFLATED and not info.flag_bits & 0x1
     if info.file_size < SMALL:
-        writer.file(entry, archive.read(info))
-    elif info.compress_type == zipfile.ZIP_DEFLATED and not info.flag_bits & 0x1:
+        # As `archive.read` does, in half the time: most files of a wheel are small.
+        writer.file(entry, b"".join(inflate(_deflated(raw, info), info.CRC, info.file_size)) if deflated else archive.read(info))
+    elif deflated:
         writer.splice(entry, lambda: _deflated(raw, info), info.CRC)
     else:
         with archive.open(info) as stream:
