@@ -91,8 +91,8 @@ def _build(arguments: argparse.Namespace, output: Output) -> int:
 
 def _finish(built: Sequence[Built], name: str, arguments: argparse.Namespace, output: Output) -> None:
     images = tuple(one.image for one in built)
-    fresh = [decision for one in built for decision in one.decisions if decision.rule in _OWN]
-    output.decisions(dict.fromkeys(fresh))
+    fresh = dict.fromkeys(decision for one in built for decision in one.decisions if decision.rule in _OWN)
+    output.decisions(fresh)
     for line in dict.fromkeys(one.locked for one in built if one.locked):
         output.say(line)
     target, there = imaging.destination(arguments.output, name, output.reporter)
@@ -106,7 +106,7 @@ def _finish(built: Sequence[Built], name: str, arguments: argparse.Namespace, ou
         records = [
             {"platform": image.platform, "digest": image.digest, "layers": [layer.as_json() for layer in image.layers]} for image in images
         ]
-        output.json({"name": there, "digest": digest, "images": records})
+        output.json({"name": there, "digest": digest, "images": records, "decisions": [decision.as_json() for decision in fresh]})
         return
     for image in images:
         output.say(table([layer.as_json() for layer in image.layers], image.platform))
@@ -119,6 +119,9 @@ _OWN = frozenset(
         "base-image",
         "base-not-pinned",
         "base-pinned",
+        "bytecode-left-out",
+        "bytecode-of-another-release",
+        "compressed-by-zlib-ng",
         "conda-scripts-not-in-image",
         "file-in-two-packages",
         "files-ignored",
@@ -128,6 +131,9 @@ _OWN = frozenset(
         "system-packages-layer",
         "script-run-in-build-container",
         "commands-run-in-build-container",
+        "step-caches-left-out",
+        "step-home-kept",
+        "step-temporary-files",
     )
 )
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from lading.images.media import Image, Kind, Layer, canonical, digest_of
 from lading.images.packages import Package, choose_packages
 from lading.images.project import ProjectFilesFound, find_files
 from lading.images.recipe import PORT, SERVICE, SHARE, VENV, WEIGHTS, EnvironmentRecipe, Recipe, WeightSet
+from lading.images.sameness import bytecode_left_out, choose_compiler, compressor_decisions
 from lading.images.secrets import files_with_secrets, scan, values_of
 from lading.images.source import Builder
 from lading.images.splice import Wheel, write_wheels
@@ -73,6 +75,7 @@ class _Environment:
     packages: tuple[Package, ...]
     wheels: dict[str, Wheel] = field(default_factory=dict)
     prefix: Prefix | None = None
+    compiler: Interpreter | None = None
 
 
 def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent) -> Built:
@@ -101,6 +104,7 @@ class _Build:
         environments = [self._environment(one) for one in self.recipe.environments]
         self.service = self._activated(environments)
         self.below = len(base.layers) + len(below)
+        self.decisions += compressor_decisions(self.recipe.compression, zlib.ZLIB_RUNTIME_VERSION)
         self.reporter(Event(step=STEP, phase=Phase.STARTED))
         try:
             with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
@@ -179,6 +183,10 @@ class _Build:
         python, further = self._python(recipe, minor)
         packages = choose_packages(recipe.lock, target, recipe.plan.options.no_binary, recipe.plan.lock_path)
         found = _Environment(recipe, target, Place(prefix=recipe.prefix, python=minor), python, packages, prefix=further)
+        if self.recipe.bytecode:
+            chosen = choose_compiler(recipe.interpreter, self.recipe.pythons, recipe.target.python)
+            found.compiler = chosen.interpreter
+            self.decisions += chosen.decisions
         found.wheels = self._wheels(packages, recipe, target)
         self._note_clashes(found)
         return found
@@ -298,16 +306,11 @@ class _Build:
         return self._layer(Kind.PACKAGES, title, inputs, lambda writer: write_wheels(writer, wheels, environment.place))
 
     def _has_modules(self, environment: _Environment, group: Group) -> bool:
-        return self._compiler(environment) is not None and any(_modules_of(environment.wheels[name], self.store) for name in group.names)
-
-    def _compiler(self, environment: _Environment) -> Interpreter | None:
-        minor = environment.place.python
-        own = environment.recipe.interpreter
-        return own if own is not None and own.minor == minor else self._host(minor)
+        return environment.compiler is not None and any(_modules_of(environment.wheels[name], self.store) for name in group.names)
 
     def _bytecode_layer(self, environment: _Environment, group: Group) -> Layer:
         wheels = [environment.wheels[name] for name in group.names]
-        compiler = self._compiler(environment)
+        compiler = environment.compiler
         assert compiler is not None
         inputs = ["bytecode", BYTECODE_FORMAT, compiler.version, environment.place.key(), *(wheel.sha256 for wheel in wheels)]
         return self._compiled(Kind.BYTECODE, group.title, inputs, lambda: {compiler.path: wheel_sources(wheels, environment.place)})
@@ -334,7 +337,7 @@ class _Build:
         recipe = replace(environments[0].recipe, lock=lock)
         wheels = [wheel for _, wheel in sorted(self._wheels(packages, recipe, target).items())]
         code = front.own_code(place)
-        compilers = {one.place.python: self._compiler(one) for one in environments}
+        compilers = {one.place.python: one.compiler for one in environments}
         tasks: list[Callable[[], Layer]] = [
             lambda: self._layer(
                 Kind.FRONT,
@@ -348,6 +351,8 @@ class _Build:
             layer = python.layer
             tasks.append(lambda: layer)
         if self.recipe.bytecode:
+            if not compilers.get(minor) and self._host(minor) is None and minor not in compilers:
+                self.decisions.append(bytecode_left_out(minor, "the server's bytecode"))
             tasks.append(lambda: self._front_bytecode(minor, place, wheels, code, compilers))
         return tasks
 
