@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+_INTERRUPTED = 130
+
 
 def main() -> int:
     """Run the command line given in ``sys.argv``; returns the exit status, if Python may be ended in its usual way."""
@@ -18,13 +20,18 @@ def main() -> int:
         if not isinstance(ended.code, int):
             raise
         status = ended.code
+    if "lading.environments.threads" in sys.modules and status == _INTERRUPTED:
+        from lading.environments.threads import any_left
+
+        if any_left():
+            _end_at_once(status, wait=False)
     if "rattler" in sys.modules:
         _end_at_once(status)
     return status
 
 
-def _end_at_once(status: int) -> None:
-    """End the process without taking Python down.
+def _end_at_once(status: int, *, wait: bool = True) -> None:
+    """End the process without taking Python down, nor waiting for its threads if they are not to be waited for.
 
     py-rattler's threads may be about to let go of Python at this moment, and where that is gone meanwhile they abort the process
     (``PyGILState_Release: thread state must be current when releasing``). What Python does before that is done here: it waits for threads, calls
@@ -33,7 +40,8 @@ def _end_at_once(status: int) -> None:
     import atexit
     import threading
 
-    threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 -- there is no public way
+    if wait:
+        threading._shutdown()  # type: ignore[attr-defined] # noqa: SLF001 -- there is no public way
     atexit._run_exitfuncs()  # noqa: SLF001 -- as above
     _silence()
     os._exit(status)
@@ -45,7 +53,7 @@ def _status() -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nobody is left to tell.
         _silence()

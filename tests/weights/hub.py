@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -18,14 +19,16 @@ LARGE = 1000
 class Hub:
     """Repositories by name: each has commits (a digest of its files) by ref. Every request is kept, with the token that came with it.
 
-    ``token`` is needed for everything, where it is set; ``cut`` breaks each download after so many bytes, once; ``page`` is how many files
-    one page lists; ``says`` is what it says of large files, by path, in place of what is so.
+    ``token`` is needed for everything, where it is set; ``cut`` breaks each download after so many bytes, once; ``stall`` sends so many bytes
+    of each and no more as long as it is set; ``page`` is how many files one page lists; ``says`` is what it says of large files, by path, in place
+    of what is so.
     """
 
     repositories: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
     singles: dict[str, bytes] = field(default_factory=dict)
     token: str | None = None
     cut: int = 0
+    stall: int = 0
     page: int = 1000
     etags: bool = True
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -146,6 +149,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.broken.add(self.path)
             rest = rest[: self.hub.cut]
             self.close_connection = True
+        elif self.hub.stall and len(rest) > self.hub.stall:
+            self.wfile.write(rest[: self.hub.stall])
+            self.wfile.flush()
+            while self.hub.stall:
+                time.sleep(0.01)
+            self.close_connection = True
+            return
         self.wfile.write(rest)
 
     def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import resource
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +150,58 @@ def test_what_a_killed_run_left_is_gone_on_with(lading: Command, hub: Hub, tmp_p
     lading("weights", "import", "-C", place)
     assert [wanted for path, wanted, _ in hub.requests if path.startswith("/cdn/")] == ["bytes=100000-"]
     assert not part.exists()
+
+
+@pytest.mark.parametrize("source", ["hf://org/model@v1", "{hub}/files/upscaler.pth"])
+def test_ctrl_c_ends_a_download_that_nothing_comes_of_and_what_came_is_gone_on_with(
+    lading: Command, hub: Hub, tmp_path: Path, source: str
+) -> None:
+    hub.repositories["org/model"]["v1"]["model.safetensors"] = BIG
+    place = project(tmp_path / "p", one(source.format(hub=hub.url)))
+    hub.stall = 150_000
+    parts = lading.home / "weights" / "parts"
+    command = [sys.executable, "-m", "lading", "weights", "import", "-C", str(place)]
+    with subprocess.Popen(command, env=lading.variables({}), stderr=subprocess.PIPE, text=True) as process:
+        end = time.monotonic() + 60
+        while _largest(parts) < 100_000 and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=45)  # the server is waited for a minute
+    hub.stall = 0
+    assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
+    (came,) = [part.stat().st_size for part in parts.iterdir() if part.suffix != ".tag"]
+    lading("weights", "import", "-C", place)
+    assert {wanted for _, wanted, _ in hub.requests if wanted} == {f"bytes={came}-"}
+    assert not list(parts.iterdir())
+    assert lading("weights", "status", "-C", place).code == 0
+
+
+def _largest(folder: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):  # small ones are there for a moment
+        return max((one.stat().st_size for one in folder.iterdir()), default=0)
+    return 0
+
+
+@pytest.mark.parametrize("etags", [True, False])
+def test_another_file_at_an_address_is_not_appended_to_what_came_of_the_first(
+    lading: Command, hub: Hub, tmp_path: Path, *, etags: bool
+) -> None:
+    """Its digest is not known, so that nothing but the server's tag could tell; and a server may state none."""
+    hub.etags = etags
+    address = f"{hub.url}/files/upscaler.pth"
+    store = WeightStore(tmp_path / "store")
+    with contextlib.suppress(ConnectionError):
+        store.discover(address, lambda part: _break_off(part, '"of-another"' if etags else ""))
+    assert [path.stat().st_size for path in (tmp_path / "store/parts").iterdir() if path.suffix != ".tag"] == [1000]
+    digest, size = store.discover(address, lambda part: Web({}, Origin("weights")).download(address, part))
+    assert (digest, size) == (f"sha256:{hashlib.sha256(BIG).hexdigest()}", len(BIG))
+    assert [wanted for _, wanted, _ in hub.requests] == (["bytes=1000-"] if etags else [""])
+
+
+def _break_off(part: Part, tag: str) -> None:
+    part.tagged(tag)
+    part.add(b"x" * 1000)
+    raise ConnectionError("the connection broke")
 
 
 def test_an_address_without_a_stable_tag_is_known_by_its_digest(lading: Command, hub: Hub, tmp_path: Path) -> None:

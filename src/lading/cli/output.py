@@ -72,6 +72,10 @@ class Output:
 
             print(render_problems(problems, self.talk_style), file=sys.stderr, flush=True)
 
+    def stop(self) -> None:
+        """`pause` for good."""
+        getattr(self.reporter, "stop", self.pause)()
+
     def pause(self) -> None:
         """Take a live progress line away before something else is printed."""
         close = getattr(self.reporter, "close", None)

@@ -46,7 +46,7 @@ def _guarded(module: Verb, arguments: argparse.Namespace, output: Output) -> int
         output.problems(error.problems)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        output.pause()
+        output.stop()
         print("interrupted", file=sys.stderr)
         return int(ExitCode.INTERRUPTED)
     except OSError as error:

@@ -76,10 +76,13 @@ class BarReporter:
         self._lock = threading.Lock()
         self._status: object | None = None
         self._step = ""
+        self._stopped = False
 
     def __call__(self, event: Event) -> None:
         """See `Reporter`."""
         with self._lock:
+            if self._stopped:
+                return
             if event.phase is Phase.OUTPUT or (event.phase is Phase.PROGRESS and self._verbose and event.message):
                 self._print(event)
             elif event.phase in (Phase.STARTED, Phase.PROGRESS):
@@ -123,6 +126,11 @@ class BarReporter:
             if isinstance(self._status, Status):
                 self._status.stop()
             self._status = None
+
+    def stop(self) -> None:
+        """`close` for good: threads that were left running have nothing more to show."""
+        self._stopped = True
+        self.close()
 
 
 def _plain(text: str) -> str:

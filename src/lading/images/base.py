@@ -9,11 +9,11 @@ import re
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lading.environments.threads import threads
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.media import INDEXES, MANIFESTS, Blobs, Compression, Descriptor, Kind, Layer, digest_of
@@ -375,7 +375,7 @@ def _fetch_all(registry: Registry, descriptors: list[Descriptor], store: Store, 
             stream.flush()
             store.adopt(path, descriptor.digest)
 
-    with ThreadPoolExecutor(4) as pool:
+    with threads(4) as pool:
         list(pool.map(fetch, descriptors))
 
 

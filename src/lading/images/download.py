@@ -8,11 +8,11 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from lading.environments.threads import threads
 from lading.images.packages import Package
 from lading.images.store import Store, touch
 from lading.model.events import Event, Phase, Reporter, silent
@@ -52,7 +52,7 @@ class Downloader:
         if missing:
             self.reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{len(missing)} files"))
         problems = ProblemCollector()
-        with ThreadPoolExecutor(4) as pool:
+        with threads(4) as pool:
             tasks = [(package, pool.submit(self.fetch, package)) for package in packages]
             found = {}
             for package, task in tasks:

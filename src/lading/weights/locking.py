@@ -11,10 +11,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from lading.environments.threads import threads
 from lading.explain.text import count
 from lading.locks.weights import Drift, WeightsLock, drift, read_lock, write_lock
 from lading.locks.writing import write_lock_file
@@ -132,10 +132,13 @@ def _named(weights: Weights, names: Sequence[str]) -> tuple[Weight, ...]:
 
 
 def _imported(weights: Weights, weight: Weight) -> LockedWeight:
+    def told(done: int, total: int | None) -> None:
+        weights.reporter(Event(step=IMPORTING, phase=Phase.PROGRESS, done=done, total=total, unit="bytes"))
+
     found: list[WeightFile] = []
     fingerprints = []
     for number, source in enumerate(weight.sources):
-        inventory = weights.source(weight, source).inventory(keeps(source))
+        inventory = weights.source(weight, source).inventory(keeps(source), told)
         if not inventory.files:
             raise LadingError(_nothing_left(weight, source))
         found += [replace(file, source=number) for file in inventory.files]
@@ -286,7 +289,7 @@ def files(weights: Weights, locked: Sequence[LockedWeight]) -> tuple[Placed, ...
         _fetch(weights, missing)
     problems = ProblemCollector()
     found = []
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with threads(os.cpu_count() or 1) as pool:
         tasks = [(one, file, pool.submit(_checked, weights, one, weight, file)) for one, weight, file in wanted]
         for one, file, task in tasks:
             with problems.catching():
@@ -334,7 +337,7 @@ def _changed(weight: Weight, file: WeightFile, why: str) -> Problem:
 def _not_intact(weights: Weights, wanted: Sequence[_Wanted]) -> list[_Wanted]:
     """Those whose file is not in the store, or is damaged there: a project's link to it may have been written through."""
     unique = {file.digest: (one, weight, file) for one, weight, file in wanted}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with threads(os.cpu_count() or 1) as pool:
         intact = list(pool.map(weights.store.intact, unique))
     return [entry for entry, right in zip(unique.values(), intact, strict=True) if not right]
 
@@ -353,7 +356,7 @@ def _fetch(weights: Weights, missing: Sequence[_Wanted]) -> None:
     heard = _Progress(weights.reporter, total)
     weights.reporter(Event(step=FETCHING, phase=Phase.STARTED, message=count(len(missing), "file")))
     problems = ProblemCollector()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with threads(_AT_ONCE) as pool:
         for task in [pool.submit(_fetch_one, weights, *one, heard) for one in missing]:
             with problems.catching():
                 task.result()

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
+from lading.environments.threads import threads
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
@@ -40,12 +40,14 @@ class Inventory:
 
 
 Keep = Callable[[str], bool]
+Told = Callable[[int, int | None], None]
+"""Hears how many bytes have come of a file that has to be fetched to be known, and of how many, where that is said."""
 
 
 class Source(Protocol):
     """One place that weights come from."""
 
-    def inventory(self, keep: Keep) -> Inventory:
+    def inventory(self, keep: Keep, told: Told) -> Inventory:
         """What is there now of the files whose paths are to be kept.
 
         Raises:
@@ -98,10 +100,11 @@ class Folder:
     def __init__(self, folder: Path, uri: str, store: WeightStore, origin: Origin) -> None:
         self._folder, self._uri, self._store, self._origin = folder, uri, store, origin
 
-    def inventory(self, keep: Keep) -> Inventory:
+    def inventory(self, keep: Keep, told: Told) -> Inventory:
         """See `Source`; the fingerprint is that of all files together."""
+        del told
         paths = [path for path in self._paths() if keep(path)]
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with threads(os.cpu_count() or 1) as pool:
             digests = list(pool.map(lambda path: self._store.digest_of(self._folder / path), paths))
         files = tuple(
             WeightFile(path=path, size=(self._folder / path).stat().st_size, digest=digest)
@@ -148,7 +151,7 @@ class Address:
     def __init__(self, uri: str, web: Callable[[], Web], store: WeightStore) -> None:
         self._uri, self._web, self._store = uri, web, store
 
-    def inventory(self, keep: Keep) -> Inventory:
+    def inventory(self, keep: Keep, told: Told) -> Inventory:
         """See `Source`. The file is fetched, as nothing else tells its digest; the fingerprint is its ETag, else the digest."""
         name = PurePosixPath(unquote(urlsplit(self._uri).path)).name
         if not keep(name):
@@ -157,9 +160,10 @@ class Address:
 
         def receive(part: Part) -> None:
             nonlocal etag
-            etag = self._web().download(self._uri, part)
+            self._web().download(self._uri, part, heard=lambda _count: told(part.done, part.total))
+            etag = part.tag
 
-        digest, size = self._store.take(None, receive)
+        digest, size = self._store.discover(self._uri, receive)
         return Inventory((WeightFile(path=name, size=size, digest=digest),), f"etag:{etag}" if etag else digest)
 
     def place(self, file: WeightFile) -> Path | None:
@@ -189,15 +193,16 @@ class Hub:
         self._root = (environ.get("HF_ENDPOINT") or HUB).rstrip("/")
         self._token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN") or None
 
-    def inventory(self, keep: Keep) -> Inventory:
+    def inventory(self, keep: Keep, told: Told) -> Inventory:
         """See `Source`. Large files' digests are the hub's own; small ones are fetched."""
+        del told
         record, _ = self._web().json(f"{self._root}/api/models/{self._repository}/revision/{quote(self._ref, safe='')}", self._token)
         with self._believing():
             commit = _text(record, "sha")
             if not _COMMIT.fullmatch(commit):
                 raise ValueError(f"the commit {commit!r} is none")
             entries = [entry for entry in self._tree(commit) if keep(_text(entry, "path"))]
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
+            with threads(_AT_ONCE) as pool:
                 files = tuple(pool.map(lambda entry: self._file(entry, commit), entries))
         return Inventory(tuple(sorted(files, key=lambda file: file.path)), f"commit:{commit}")
 
@@ -243,7 +248,7 @@ class Hub:
             if type(size) is not int or size < 0:
                 raise ValueError(f"{path} has no size")
             return WeightFile(path=path, size=size, digest=digest)
-        digest, size = self._store.take(None, self._into(path, commit))
+        digest, size = self._store.discover(self._resolved(path, commit), self._into(path, commit))
         return WeightFile(path=path, size=size, digest=digest)
 
     def _resolved(self, path: str, commit: str) -> str:

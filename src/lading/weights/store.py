@@ -4,6 +4,7 @@
 
     LADING_HOME/weights/files/<sha256>      a whole file, which nobody should write to any more; links to it may have been written through
     LADING_HOME/weights/parts/<sha256>      what has arrived of one; a later run goes on from there
+    LADING_HOME/weights/parts/<key>         the same of one whose digest nobody knows yet, by the address; <key>.tag says of which state
     LADING_HOME/weights/used/<sha256>       when it was used last: the time of an empty file, as the file itself may be a project's too
     LADING_HOME/weights/digests/<key>.json  the digest of a file, here or elsewhere, as long as its size, times and number stay
     LADING_HOME/weights/placed/<key>.json   the digest of a file that was put into a project, whatever became of it there
@@ -15,13 +16,12 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from lading.environments.claims import same_file
 from lading.environments.home import home, require_writable, unusable
@@ -37,13 +37,31 @@ _PREPARING = threading.Lock()
 
 
 class Part:
-    """A file while it arrives."""
+    """A file while it arrives. ``total`` is its size in bytes, once the server has told it.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self.done = stream, 0
+    ``tag`` is the server's name of its state (a strong ETag), empty if there is none. Without ``note``, a file that it is kept in, the digest
+    decides in the end whether the whole file is the right one, and what is there may be gone on with whatever its tag.
+    """
+
+    def __init__(self, stream: BinaryIO, note: Path | None = None) -> None:
+        self._stream, self._note = stream, note
+        self.done, self.total = 0, cast("int | None", None)
         self._sum = hashlib.sha256()
         while piece := stream.read(_PIECE):
             self._count(piece)
+        self.tag = _text_of(note) if note is not None and self.done else ""
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether more can be appended to what is there."""
+        return bool(self.done) and (self._note is None or bool(self.tag))
+
+    def tagged(self, tag: str) -> None:
+        """What comes from here on is of this state of the file."""
+        self.tag = tag
+        if self._note is not None:
+            with suppress(OSError):  # it can only not be gone on with, then
+                self._note.write_text(tag, encoding="utf-8")
 
     def add(self, piece: bytes) -> None:
         """Append what came.
@@ -65,6 +83,7 @@ class Part:
         """Forget what came."""
         self._stream.seek(0)
         self._stream.truncate()
+        self.tagged("")
         self._sum, self.done = hashlib.sha256(), 0
 
     @property
@@ -124,29 +143,51 @@ class WeightStore:
         note = self.root / "used" / path.name
         return max((one.stat().st_mtime for one in (path, note) if one.exists()), default=0.0)
 
-    def take(self, digest: str | None, receive: Callable[[Part], None]) -> tuple[str, int]:
+    def take(self, digest: str, receive: Callable[[Part], None]) -> tuple[str, int]:
         """Get a file: ``receive`` appends what is missing of it. Returns its digest and size in bytes.
 
-        With the digest known, what a broken run left is gone on with, two processes that want the same file get it once, and a file that is
-        damaged is replaced. A file with another digest than the known one is not kept; the caller sees it from what is returned.
+        What a broken run left is gone on with, two processes that want the same file get it once, and a file that is damaged is replaced. A file
+        with another digest is not kept; the caller sees it from what is returned.
 
         Raises:
             LadingError: as ``receive`` does, or if the store cannot be written.
         """
+        with self._written(), self._part(_name_of(digest)) as (stream, place):
+            if self.intact(digest):  # another process got it while we waited
+                return digest, self.path(digest).stat().st_size
+            part = Part(stream)
+            receive(part)
+            if part.digest == digest:
+                self._keep(part, stream, place)
+            else:
+                place.unlink()
+            return part.digest, part.done
+
+    def discover(self, address: str, receive: Callable[[Part], None]) -> tuple[str, int]:
+        """`take` a file whose digest is not known; its address tells it from others while it arrives.
+
+        Raises:
+            LadingError: as `take` does.
+        """
+        name = content_hash(address.encode())
+        with self._written(), self._part(name) as (stream, place):
+            note = place.with_name(f"{name}.tag")
+            part = Part(stream, note)
+            receive(part)
+            self._keep(part, stream, place)
+            note.unlink(missing_ok=True)
+            return part.digest, part.done
+
+    def _keep(self, part: Part, stream: BinaryIO, place: Path) -> None:
+        stream.flush()
+        place.chmod(0o444)
+        place.replace(self.path(part.digest))
+        self.know(self.path(part.digest), part.digest)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
         try:
-            with self._part(digest) as (stream, place):
-                if digest and self.intact(digest):  # another process got it while we waited
-                    return digest, self.path(digest).stat().st_size
-                part = Part(stream)
-                receive(part)
-                stream.flush()
-                if digest in (None, part.digest):
-                    place.chmod(0o444)
-                    place.replace(self.path(part.digest))
-                    self.know(self.path(part.digest), part.digest)
-                else:
-                    place.unlink()
-                return part.digest, part.done
+            yield
         except OSError as error:
             if error.filename is None and error.errno is None:
                 raise
@@ -160,17 +201,9 @@ class WeightStore:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     @contextmanager
-    def _part(self, digest: str | None) -> Iterator[tuple[BinaryIO, Path]]:
+    def _part(self, name: str) -> Iterator[tuple[BinaryIO, Path]]:
         self._prepare()
-        if digest is None:
-            descriptor, name = tempfile.mkstemp(dir=self.root / "parts")
-            with os.fdopen(descriptor, "w+b") as stream:
-                try:
-                    yield stream, Path(name)
-                finally:
-                    Path(name).unlink(missing_ok=True)
-            return
-        place = self.root / "parts" / _name_of(digest)
+        place = self.root / "parts" / name
         while True:
             with os.fdopen(os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+b") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
@@ -216,6 +249,13 @@ class WeightStore:
 def _facts(status: os.stat_result) -> list[int]:
     """What changes with a file's content, whoever writes it: the system sets the second time, and nobody else can."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _text_of(note: Path) -> str:
+    try:
+        return note.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def _recorded(note: Path) -> dict[str, Any]:

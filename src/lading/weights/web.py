@@ -51,24 +51,20 @@ class Web:
         with self._open(url, token, {}) as answer:
             return answer.read(), {name.lower(): value for name, value in answer.headers.items()}
 
-    def download(self, url: str, part: Part, token: str | None = None, heard: Heard = lambda _count: None) -> str:
-        """Append what is missing of a file. Returns its ETag, empty where the server states none that can be relied on.
+    def download(self, url: str, part: Part, token: str | None = None, heard: Heard = lambda _count: None) -> None:
+        """Append what is missing of a file; ``part.tag`` is its ETag then, empty where the server states none that can be relied on.
 
         Raises:
             LadingError: if it is not to be had.
         """
-        state = {"etag": ""}
+        self._try(lambda: self._receive(url, part, token, heard), url)
 
-        def once() -> str:
-            self._receive(url, part, token, heard, state)
-            return state["etag"]
-
-        return self._try(once, url)
-
-    def _receive(self, url: str, part: Part, token: str | None, heard: Heard, state: dict[str, str]) -> None:
+    def _receive(self, url: str, part: Part, token: str | None, heard: Heard) -> None:
+        if part.done and not part.can_go_on:
+            part.begin_again()
         headers = {"Range": f"bytes={part.done}-"} if part.done else {}
-        if part.done and state["etag"]:
-            headers["If-Range"] = state["etag"]
+        if part.done and part.tag:
+            headers["If-Range"] = part.tag
         try:
             answer = self._open(url, token, headers)
         except urllib.error.HTTPError as error:
@@ -81,13 +77,13 @@ class Web:
             if answer.status != http.HTTPStatus.PARTIAL_CONTENT and part.done:
                 part.begin_again()
             etag = answer.headers.get("ETag") or ""
-            state["etag"] = "" if etag.startswith("W/") else etag
+            part.tagged("" if etag.startswith("W/") else etag)
             length = answer.headers.get("Content-Length")
-            end = part.done + int(length) if length else None
-            while piece := answer.read(_PIECE):
+            part.total = part.done + int(length) if length else None
+            while piece := answer.read1(_PIECE):  # what is there: on a slow line a whole piece takes long
                 part.add(piece)
                 heard(len(piece))
-            if end is not None and part.done < end:
+            if part.total is not None and part.done < part.total:
                 raise ConnectionError("the connection was closed before all of it had come")
 
     def _try(self, once: Callable[[], _T], url: str) -> _T:
