@@ -8,9 +8,11 @@ import io
 import marshal
 import string
 import struct
+import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -182,6 +184,28 @@ def test_a_wheel_whose_directory_lies_is_refused(tmp_path: Path) -> None:
     assert "pkg/big.bin" in caught.value.problems[0].what
 
 
+def _append_zeros(archive: zipfile.ZipFile, name: str, size: int) -> None:
+    """A deflated member of zeros, made of one compressed block over and over: gigabytes in a moment, and little disk."""
+    block = 1 << 24
+    compressor = zlib.compressobj(1, zlib.DEFLATED, -15)
+    again = compressor.compress(bytes(block)) + compressor.flush(zlib.Z_FULL_FLUSH)
+    last = zlib.compressobj(1, zlib.DEFLATED, -15)
+    end = last.compress(bytes(size % block)) + last.flush()
+    info = zipfile.ZipInfo(name)
+    info.compress_type, info.file_size, info.compress_size = zipfile.ZIP_DEFLATED, size, size // block * len(again) + len(end)
+    for _ in range(size // block):
+        info.CRC = zlib.crc32(bytes(block), getattr(info, "CRC", 0))
+    info.CRC = zlib.crc32(bytes(size % block), info.CRC)
+    stream = cast("Any", archive.fp)
+    info.header_offset = stream.tell()
+    stream.write(info.FileHeader(zip64=True))
+    for _ in range(size // block):
+        stream.write(again)
+    stream.write(end)
+    archive.filelist.append(info)
+    archive.start_dir = stream.tell()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
@@ -189,21 +213,24 @@ def test_a_member_of_more_than_four_gigabytes(tmp_path: Path) -> None:
     size = (4 << 30) + 12_345
     made = wheel("pkg", "1.0")
     path = tmp_path / made.filename
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        with zipfile.ZipFile(io.BytesIO(made.content)) as original:
-            for info in original.infolist():
-                archive.writestr(info.filename, original.read(info))
-        huge = zipfile.ZipInfo("pkg/huge.bin")
-        huge.compress_type = zipfile.ZIP_DEFLATED
-        with archive.open(huge, "w", force_zip64=True) as stream:
-            for _ in range(size // (1 << 24)):
-                stream.write(bytes(1 << 24))
-            stream.write(bytes(size % (1 << 24)))
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, zipfile.ZipFile(io.BytesIO(made.content)) as original:
+        for info in original.infolist():
+            archive.writestr(info.filename, original.read(info))
+        _append_zeros(archive, "pkg/huge.bin", size)
+        archive.writestr("pkg/later.txt", "beyond it")
     written = _write(tmp_path / "layer", [path])
     assert written.unpacked > size
-    with gzip.open(tmp_path / "layer") as unpacked, tarfile.open(fileobj=cast("Any", unpacked), mode="r|") as archive:
-        sizes = {entry.name: entry.size for entry in archive}
+    sizes: dict[str, int] = {}
+    later = b""
+    with gzip.open(tmp_path / "layer") as unpacked, tarfile.open(fileobj=cast("Any", unpacked), mode="r|", bufsize=1 << 20) as archive_of:
+        for entry in archive_of:
+            sizes[entry.name] = entry.size
+            if entry.name.endswith("/later.txt"):
+                later = cast("Any", archive_of.extractfile(entry)).read()
     assert sizes[f"{SITE}/pkg/huge.bin"] == size
+    assert later == b"beyond it"
+    listed = subprocess.run(["tar", "-tvzf", tmp_path / "layer"], capture_output=True, text=True, check=True).stdout
+    assert str(size) in next(line for line in listed.splitlines() if line.endswith("pkg/huge.bin"))
 
 
 def test_padding_fills_blocks() -> None:
