@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from lading.images.steps import read_by
 from lading.images.store import Store
 from lading.model.problems import LadingError
 from lading.model.records import replace
-from tests.images.support import PROJECT, Command, content_of, manifest_of, which, without_engines, write
+from tests.images.support import PROJECT, Command, content_of, files_of, manifest_of, which, without_engines, write
 
 CORTEX = {
     "cortex.yaml": "- name: model\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: predictor.py\n",
@@ -29,8 +31,6 @@ CORTEX = {
 @pytest.fixture
 def shelled(base: Path, tmp_path: Path) -> Path:
     """The base with a shell under the name of bash."""
-    import shutil
-
     folder = shutil.copytree(base, tmp_path / "shelled", symlinks=True)
     if not (folder / "usr/bin/bash").exists():
         (folder / "usr/bin/bash").symlink_to("sh")
@@ -316,3 +316,61 @@ def test_podman_and_docker_make_the_same_of_commands_and_scripts(
     if engine == "docker":  # whose images are those of everybody on the machine
         tags = [words[words.index("-t") + 1] for words in map(str.split, log.read_text().splitlines()) if words[0] == "build"]
         assert len(set(tags)) == 2
+
+
+_WRITING = (
+    # as a library writes its cache: for its user alone, with links
+    "umask 077; mkdir -p ~/.cache/hub/blobs ~/.cache/hub/refs && echo weights > ~/.cache/hub/blobs/b",
+    "ln -s blobs/b /root/.cache/hub/model.bin && echo main > ~/.cache/hub/refs/main && head -c 20000 /dev/zero > ~/.cache/hub/large",
+    "umask 077; mkdir -p /opt/models && echo other > /opt/models/m && mkdir -p ~/.ssh && echo key > ~/.ssh/id_rsa",
+    "mkdir -p ~/.cache/pip ~/.cache/uv /var/cache/apt && echo wheel > ~/.cache/pip/w && echo x > ~/.cache/uv/x && echo y > /var/cache/apt/y",
+    "echo scratch > /tmp/scratch; mkdir -p /var/log/apt && echo log > /var/log/apt/history.log && umask 077 && echo s > /etc/secret",
+)
+_READING = """\
+import os
+from pathlib import Path
+
+
+class Predictor:
+    def predict(self) -> str:
+        hub = Path.home() / ".cache/hub"
+        (hub / "refs/main").write_text("moved")
+        (hub / "new").write_text("by the library")
+        said = [(hub / "model.bin").read_text().strip(), Path("/opt/models/m").read_text().strip(), str((hub / "large").stat().st_size)]
+        said.append(Path("/root/.cache/hub/model.bin").read_text().strip())
+        return " ".join([*said, str(os.geteuid()), str((Path.home() / ".ssh/id_rsa").exists())])
+"""
+
+
+@pytest.mark.parametrize("engine", ["buildah", pytest.param("podman", marks=pytest.mark.slow)])
+def test_what_commands_fetch_is_kept_for_the_user_that_the_service_runs_as(
+    engine: str, lading: Command, shelled: Path, tmp_path: Path
+) -> None:
+    """As in Cog's images, whose services run as root and find it in root's home; caches of package managers are in neither."""
+    tools = Path(without_engines(tmp_path))
+    for tool in (engine, "head", "ln", "unshare", "chroot", "mount", "chmod"):
+        (tools / tool).symlink_to(which(tool))
+    for tool in ("head", "ln"):
+        if not (shelled / "usr/bin" / tool).exists():
+            shutil.copy2(which(tool), shelled / "usr/bin" / tool)
+    config = {"build": {"run": _WRITING}, "predict": "predict.py:Predictor"}
+    project = write(tmp_path / "caching", {"cog.yaml": json.dumps(config), "predict.py": _READING})
+    words = ["build", project, "-t", f"caching-{engine}:v1", "--base", shelled]
+    ran = lading(*words, "-o", f"oci:{tmp_path / 'image'}", "--json", PATH=str(tools))
+    (digest,) = [one["digest"] for one in ran.data["images"][0]["layers"] if one["kind"] == "run steps"]
+    entries = files_of(tmp_path / "image", digest)
+    kept = {"root/.cache/hub/blobs/b", "root/.cache/hub/model.bin", "root/.cache/hub/refs/main", "root/.cache/hub/large"}
+    kept |= {"opt/models/m", "root/.ssh/id_rsa", "tmp/scratch", "etc/secret"}
+    assert {name for name, entry in entries.items() if not entry.isdir()} == kept
+    assert oct(entries["root"].mode | entries["root/.cache/hub"].mode | entries["opt/models"].mode) == "0o755"
+    assert [oct(entries[name].mode) for name in ("opt/models/m", "etc/secret", "root/.ssh/id_rsa")] == ["0o644", "0o600", "0o600"]
+    told = {one["rule"]: one["asked"] for one in ran.data["decisions"]}
+    assert told["step-caches-left-out"] == "/root/.cache/pip (6 B), /root/.cache/uv (2 B), /var/cache/apt (2 B)"
+    assert told["step-home-kept"] == "/root/.cache/hub (20 kB)"
+    assert told["step-temporary-files"] == "/tmp (8 B)"
+    again = lading(*words, "--json", PATH=str(tools))
+    assert (again.data["digest"], again.data["decisions"]) == (ran.data["digest"], ran.data["decisions"])
+    (tools / engine).unlink()
+    if os.geteuid() == 0:
+        answer = lading("predict", f"caching-{engine}:v1", PATH=str(tools)).out
+        assert answer == "weights other 20000 weights 65532 False\n"

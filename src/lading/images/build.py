@@ -48,6 +48,7 @@ from lading.model.target import Interpreter, Target
 
 if TYPE_CHECKING:
     from lading.images.conda import Prefix
+    from lading.images.step_files import StepFiles
 
 STEP = "Writing layers"
 _OTHERS = 8
@@ -93,6 +94,7 @@ class _Build:
         self.decisions: list[Decision] = [one for one in recipe.decisions if one.rule != "commands-not-run"]
         self.secrets = tuple(secret for one in recipe.environments for secret in one.plan.secrets())
         self.values = values_of(self.secrets, recipe.environ, recipe.steps.secrets)
+        self.has_home = False
 
     def run(self) -> Built:
         self.checkout = Checkout(self.recipe.root)
@@ -150,8 +152,10 @@ class _Build:
             found.append(layer)
             self.decisions.append(decision)
         for script in self.recipe.steps.before:
-            found.append(steps.script_layer(script, files.files, self.base, found, self.recipe, self.store, self.reporter))
+            step = steps.script_layer(script, files.files, self.base, found, self.recipe, self.store, self.reporter)
+            found.append(step.layer)
             self.decisions.append(_ran("script-run-in-build-container", script, "it may change anything below the packages"))
+            self._note_files(step.files, script)
         return found
 
     def _hiding(self, folders: Sequence[str]) -> Layer:
@@ -175,7 +179,13 @@ class _Build:
         top = [layer for layer in layers if layer.kind in (Kind.WEIGHTS, Kind.PROJECT)]
         under = layers[: len(layers) - len(top)]
         under_image = self._image(under, environments)
-        return [*under, *steps.command_layers(under_image, self.recipe, self.store, self.reporter), *top]
+        step = steps.command_layer(under_image, self.recipe, self.store, self.reporter)
+        self._note_files(step.files, "build.run")
+        return [*under, step.layer, *top]
+
+    def _note_files(self, files: StepFiles, step: str) -> None:
+        self.decisions += files.decisions(step)
+        self.has_home = self.has_home or bool(files.home)
 
     def _environment(self, recipe: EnvironmentRecipe) -> _Environment:
         target = self._fitted(recipe.target)
@@ -508,7 +518,7 @@ class _Build:
         python = f"/{front.PREFIX}/bin/python"
         return Settings(
             entrypoint=(python, "-I", "-m", "lading.service.container"),
-            env=self.recipe.variables(path),
+            env=self.recipe.variables(path, home="/root" if self.has_home else ""),
             user=self.recipe.user,
             workdir="/src",
             ports=(PORT,),

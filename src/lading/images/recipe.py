@@ -22,6 +22,8 @@ DEFAULT_USER = "65532:65532"
 VENV = "opt/venv"
 SHARE = "opt/lading/share"
 SERVICE = f"{SHARE}/service.json"
+HOME_FILES = "LADING_HOME_FILES"
+"""The variable for `lading.service.home`; images know nothing of the service."""
 PORT = 5000
 """Where the server of an image listens."""
 WEIGHTS = ".cog/weights.json"
@@ -122,8 +124,11 @@ class Recipe:
         digest = self.pins.known.get(name) if self.pins and not self.pins.upgrade else None
         return f"{self.base}@{digest}" if digest else self.base
 
-    def variables(self, path: str, service: str = f"/{SERVICE}") -> dict[str, str]:
-        """What containers run with: ``path`` is the base's PATH, ``service`` where the server's configuration lies."""
+    def variables(self, path: str, service: str = f"/{SERVICE}", *, home: str = "") -> dict[str, str]:
+        """What containers run with: ``path`` is the base's PATH, ``service`` where the server's configuration lies.
+
+        ``home`` is a folder whose files are to be seen in the container's home, too.
+        """
         gpu = any(one.target.accelerator != "cpu" for one in self.environments)
         return {
             "PATH": f"/{self.environments[0].prefix}/bin:{path}",
@@ -135,5 +140,6 @@ class Recipe:
             "HOME": "/tmp",  # noqa: S108 -- what every container runtime keeps writable
             "USER": "lading",
             "LOGNAME": "lading",
+            **({HOME_FILES: home} if home else {}),
             **({"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"} if gpu else {}),
         }

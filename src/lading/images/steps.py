@@ -18,48 +18,49 @@ from pathlib import Path
 from typing import IO
 
 from lading.images.archive import Archive
-from lading.images.base import Base, copy_entry
+from lading.images.base import Base
 from lading.images.engines import Engine, find_engine, network_variables
 from lading.images.folders import Found, digest_found, file_digest
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.manifest import Settings, make_config, make_manifest
-from lading.images.media import LAYER, MANIFEST, Blobs, Descriptor, Image, Kind, Layer, canonical, digest_of
+from lading.images.media import LAYER, MANIFEST, Descriptor, Image, Kind, Layer, canonical, digest_of
 from lading.images.recipe import Recipe
 from lading.images.secrets import secrets_in
+from lading.images.step_files import HOME, Rewriting, StepFiles
 from lading.images.store import Store
-from lading.images.unpacked import open_entries
 from lading.model.events import Event, Phase, Reporter
 from lading.model.files import fold_hashes
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+from lading.model.records import dataclass
 from lading.model.secrets import Redactor, redact_urls
 from lading.resolvers.process import run
 
 STEP = "Running build steps"
+_FORMAT = "steps, 3"
+"""What becomes of the files that a step wrote; another one makes every such layer anew."""
 ENGINES = ("buildah", "podman", "docker")
 """What makes a layer by running something, the first that is there."""
 _CERTIFICATES = "/run/lading/ca.pem"
+_NAMING_CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
 _TEXT = 256 * 1024
 """Smaller files (bytes) that a script names are looked into for further names."""
 _BETWEEN_WORDS = re.compile(r"[\s\"'`=;:,(){}<>|&]+")
 _TAKES_ALL = re.compile(r"\.{1,2}/?|/src/?|\$PWD/?|(?:\./|/src/)?[^/$]*[*?][^/]*")
-# What running a command leaves and no container needs; it would also be different each time.
-_LEFT_OUT = (
-    "var/log/",
-    "var/cache/apt/",
-    "var/cache/ldconfig/",
-    "var/lib/apt/lists/",
-    "var/cache/debconf/",
-    "run/lading",
-    "tmp/",
-    "root/.cache/",
-)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The layer that a step made, and what it wrote."""
+
+    layer: Layer
+    files: StepFiles
 
 
 def script_layer(
     script: str, files: Sequence[Found], base: Base, below: Sequence[Layer], recipe: Recipe, store: Store, reporter: Reporter
-) -> Layer:
+) -> Step:
     """The layer of one of the project's scripts, which runs before the packages are there, beside the project's files.
 
     It is made again when a file changes that the script may read, of those that it names.
@@ -98,7 +99,7 @@ def read_by(script: Path, files: Sequence[Found]) -> list[Found]:
     return sorted(found, key=lambda one: one.path)
 
 
-def command_layers(under: Image, recipe: Recipe, store: Store, reporter: Reporter) -> list[Layer]:
+def command_layer(under: Image, recipe: Recipe, store: Store, reporter: Reporter) -> Step:
     """The layer of commands that run after the packages are there; the project's files are not, as in Cog.
 
     Raises:
@@ -107,7 +108,7 @@ def command_layers(under: Image, recipe: Recipe, store: Store, reporter: Reporte
     commands = [command for command, _ in recipe.steps.after]
     title = redact_urls("; ".join(commands))  # it stands in the image's history
     shown = title if len(title) <= 60 else f"{title[:59]}…"
-    return [_run_layer(Kind.STEPS, shown, under, commands, [], recipe, store, reporter, origin=Origin("build.run"), project=False)]
+    return _run_layer(Kind.STEPS, shown, under, commands, [], recipe, store, reporter, origin=Origin("build.run"), project=False)
 
 
 def apt_layer(base: Base, title: str, recipe: Recipe, store: Store, reporter: Reporter) -> Layer:
@@ -119,7 +120,8 @@ def apt_layer(base: Base, title: str, recipe: Recipe, store: Store, reporter: Re
     names = " ".join(map(shlex.quote, sorted(recipe.system_packages)))
     commands = ["apt-get -qq update", f"apt-get -qq install -y --no-install-recommends {names} </dev/null"]
     under = _image(base.layers, base, recipe, store)
-    return _run_layer(Kind.SYSTEM, title, under, commands, [], recipe, store, reporter, origin=Origin("system packages"), project=False)
+    step = _run_layer(Kind.SYSTEM, title, under, commands, [], recipe, store, reporter, origin=Origin("system packages"), project=False)
+    return step.layer
 
 
 def _image(layers: Sequence[Layer], base: Base, recipe: Recipe, store: Store) -> Image:
@@ -142,13 +144,13 @@ def _run_layer(
     *,
     origin: Origin,
     project: bool,
-) -> Layer:
+) -> Step:
     """Kept by what lies below it and the commands: such a layer differs a little each time it is made, so it is made once."""
     diff_ids = [layer.diff_id for layer in under.layers]
-    key = fold_hashes(["steps", *diff_ids, *commands, *further, str(recipe.compression)])
-    known = None if recipe.steps.again else store.known(kind, title, key)
-    if known is not None:
-        return known
+    key = fold_hashes([_FORMAT, *diff_ids, *commands, *further, str(recipe.compression)])
+    known, note = store.known(kind, title, key), store.note("steps", key)
+    if known is not None and note is not None and not recipe.steps.again:
+        return Step(known, StepFiles.from_json(note))
     engine = find_engine(ENGINES)
     if engine is None:
         raise LadingError(_no_engine(commands, origin))
@@ -157,12 +159,14 @@ def _run_layer(
         session = _Session(engine, Path(folder), recipe, reporter, origin)
         top = session.build(under, commands, project=project)
         with store.aside() as (path, stream), LayerWriter(stream, recipe.compression) as writer:
-            _rewrite(writer, Layout(session.out), top, mounts=session.mounts)
+            rewriting = Rewriting(writer, session.mounts, packages=kind is Kind.SYSTEM)
+            files = rewriting.run(Layout(session.out), top) if top is not None else StepFiles()
             written = writer.finish()
             stream.flush()
             store.adopt(path, written.digest)
+    store.keep_note("steps", key, files.as_json())
     reporter(Event(step=STEP, phase=Phase.FINISHED, message=title))
-    return store.remember(kind, title, key, written, recipe.compression)
+    return Step(store.remember(kind, title, key, written, recipe.compression), files)
 
 
 class _Session:
@@ -181,8 +185,11 @@ class _Session:
         values = [secret for _, secret in secrets_in(recipe.steps.secrets)]
         self.redact = Redactor((*values, *(secret for one in recipe.environments for secret in one.plan.secrets())))
 
-    def build(self, under: Image, commands: Sequence[str], *, project: bool) -> Descriptor:
-        """Run the commands on the image, each in a shell of its own as in Cog; what points to the layer that they made."""
+    def build(self, under: Image, commands: Sequence[str], *, project: bool) -> Descriptor | None:
+        """Run the commands on the image, each in a shell of its own as in Cog; what points to the layer that they made.
+
+        None if they changed nothing: some builders make no layer then.
+        """
         Layout(self.folder / "under").publish((under,), "latest")
         script = " && ".join(f"/bin/sh -c {shlex.quote(command)}" for command in commands)
         if self.engine.name == "buildah":
@@ -191,9 +198,7 @@ class _Session:
             self._dockerfile(under, script, project=project)
         (entry,) = Layout(self.out).entries()
         manifest = json.loads(Layout(self.out).read(entry["digest"]))
-        if len(manifest["layers"]) <= len(under.layers):
-            raise LadingError(_failed(self.origin, "the commands changed nothing that could become a layer"))
-        return Descriptor.from_json(manifest["layers"][-1])
+        return Descriptor.from_json(manifest["layers"][-1]) if len(manifest["layers"]) > len(under.layers) else None
 
     def _storage(self) -> list[str]:
         return ["--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
@@ -228,6 +233,7 @@ class _Session:
         mounts = ["--mount=type=bind,source=.,target=/src"] if project else []
         mounts += [f"--mount=type=secret,id={name},target={target}" for name, _, target in self._secret_targets()]
         self.mounts += ["src"] if project else []
+        self.mounts += [target.strip("/") for _, _, target in self._secret_targets()]
         variables = "".join(f"export {name}={shlex.quote(value)}; " for name, value in self._environment().items())
         # As JSON, in which a command of several lines is one line, and no builder reads anything else into it.
         words = json.dumps(["/bin/sh", "-c", variables + script])
@@ -260,15 +266,11 @@ class _Session:
 
     def _environment(self) -> dict[str, str]:
         variables = {**network_variables(self.recipe.environ), "DEBIAN_FRONTEND": "noninteractive", "PIP_PYTHON": "/opt/venv/bin/python"}
-        return {**variables, "HOME": "/root"}
+        certificates = dict.fromkeys(_NAMING_CERTIFICATES, _CERTIFICATES) if self._certificates() else {}
+        return {**variables, **certificates, "HOME": f"/{HOME}"}
 
     def _variables(self) -> list[str]:
-        variables = self._environment()
-        if self._certificates():
-            variables |= dict.fromkeys(
-                ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO"), _CERTIFICATES
-            )
-        return [word for name, value in sorted(variables.items()) for word in ("--env", f"{name}={value}")]
+        return [word for name, value in sorted(self._environment().items()) for word in ("--env", f"{name}={value}")]
 
     def _certificates(self) -> str | None:
         """This machine's own certificates, where it is told of some."""
@@ -278,21 +280,23 @@ class _Session:
     def _volumes(self, *, project: bool) -> list[str]:
         pairs = [(str(self.recipe.root), "/src")] if project else []
         pairs += [(str(path), target) for _, path, target in self._secret_targets()]
-        certificates = self._certificates()
-        pairs += [(certificates, _CERTIFICATES)] if certificates else []
         self.mounts += [target.strip("/") for _, target in pairs]
         return [word for source, target in pairs for word in ("-v", f"{source}:{target}:ro")]
 
     def _secret_targets(self) -> list[tuple[str, Path, str]]:
-        """Every secret of this run at the place that a command names, else where Docker puts it: ``/run/secrets/ID``."""
+        """Every secret of this run at the place that a command names, else where Docker puts it (``/run/secrets/ID``); certificates likewise."""
         named = {name: target for _, mounts in self.recipe.steps.after for name, target in mounts}
-        return [(name, path, named.get(name, f"/run/secrets/{name}")) for name, path in sorted(self.recipe.steps.secrets.items())]
+        given = [(name, path, named.get(name, f"/run/secrets/{name}")) for name, path in sorted(self.recipe.steps.secrets.items())]
+        certificates = self._certificates()
+        return [*given, *([("lading-certificates", Path(certificates), _CERTIFICATES)] if certificates else [])]
 
     def _call(self, *words: str) -> None:
         def heard(line: str) -> None:
             self.reporter(Event(step=STEP, phase=Phase.OUTPUT, message=self.redact(line.rstrip())))
 
-        env = {**os.environ, "BUILDAH_ISOLATION": "chroot", "DOCKER_BUILDKIT": "1"}
+        # Docker's own builder sees the images of its daemon; another one that the user chose for himself may not.
+        env = {name: value for name, value in os.environ.items() if name != "BUILDX_BUILDER"}
+        env |= {"BUILDAH_ISOLATION": "chroot", "DOCKER_BUILDKIT": "1"}
         both = ["/bin/sh", "-c", 'exec "$@" >&2', "sh", self.engine.path, *words]
         finished = run(both, env=env, cwd=self.folder, heard=heard)
         if finished.returncode:
@@ -327,26 +331,6 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     return content
 
 
-def _rewrite(writer: LayerWriter, blobs: Blobs, descriptor: Descriptor, mounts: Sequence[str]) -> None:
-    """The layer as the engine made it, without times, and without what running it has left."""
-    with open_entries(blobs, descriptor) as archive:
-        for entry in archive:
-            name = entry.name.removeprefix("./").strip("/")
-            if not name or _is_left_over(name, entry, mounts):
-                continue
-            entry.name, entry.mtime, entry.uname, entry.gname = name, 0, "", ""
-            entry.pax_headers = {key: value for key, value in entry.pax_headers.items() if key.startswith("SCHILY.xattr.")}
-            copy_entry(writer, archive, entry, name)
-
-
-def _is_left_over(name: str, entry: tarfile.TarInfo, mounts: Sequence[str]) -> bool:
-    if any(name == mount or name.startswith(f"{mount}/") for mount in mounts if mount != "src"):
-        return True
-    if "src" in mounts and (name == "src" or name.startswith("src/")):
-        return True
-    return f"{name}/".startswith(_LEFT_OUT) and not entry.isdir()
-
-
 def _no_engine(commands: Sequence[str], origin: Origin) -> Problem:
     first = redact_urls(commands[0])
     first = first if len(first) <= 60 else f"{first[:59]}…"
@@ -361,12 +345,15 @@ def _no_engine(commands: Sequence[str], origin: Origin) -> Problem:
 
 
 def _failed(origin: Origin, detail: str) -> Problem:
+    read_only = (
+        " The project's files at /src are there to be read: write elsewhere, as to /opt." if "Read-only file system" in detail else ""
+    )
     return Problem(
         rule="build-step-failed",
         what="A build step failed.",
         origin=origin,
         why="It ran in a build container, on the image as it is up to there.",
-        instead="Correct the command; its output is below.",
+        instead=f"Correct the command; its output is below.{read_only}",
         code=ExitCode.BUILD,
         detail=detail.strip() or None,
     )

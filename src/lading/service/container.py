@@ -53,6 +53,10 @@ def main() -> int:
         from lading.service.server import serve  # noqa: PLC0415 -- not in the first process
 
         _tell_wanted(spec.wanted, os.environ)
+        if "LADING_HOME_FILES" in os.environ:
+            from lading.service.home import furnish  # noqa: PLC0415 -- for the few images that have such files
+
+            furnish(os.environ)
         return serve(spec, _say)
     except LadingError as error:
         for problem in error.problems:

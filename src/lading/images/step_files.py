@@ -1,0 +1,176 @@
+"""What an image keeps of the files that a build step wrote: all but what Docker's builds keep out too, as readable as containers need it.
+
+Steps run as root, as in Cog and Docker; containers run as a user without rights. What a step put where programs' own files are not, and into
+root's home, is for the service: everybody may read it. Cog's builds keep the caches of pip and apt out of layers by cache mounts.
+"""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lading.explain.layers import size
+from lading.images.base import copy_entry
+from lading.images.layers import LayerWriter
+from lading.images.media import Blobs, Descriptor
+from lading.images.project import is_secret_name
+from lading.images.tar import FOLDER, Entry, header
+from lading.images.unpacked import open_entries
+from lading.model.decisions import Decision, Kind
+from lading.model.records import dataclass, field
+
+HOME = "root"
+"""Of root, whom steps run as."""
+CACHES = ("root/.cache/pip", "root/.cache/uv", "var/cache/apt", "var/lib/apt/lists", "var/cache/debconf", "var/cache/ldconfig")
+"""Folders that package managers fill again; Cog's builds and Docker's own advice keep them out of layers."""
+_TRACES = ("var/log/apt/", "var/log/dpkg.log", "var/log/alternatives.log", "var/log/bootstrap.log", "var/log/fontconfig.log",
+           "root/.bash_history", "root/.wget-hsts", "run/lading/", "etc/hostname/", "etc/hosts/", "etc/resolv.conf/")  # fmt: skip
+"""What running a command leaves, different each time, and the places of files that engines mount."""
+_OF_APT = ("tmp/", "var/log/")
+"""Of a step that only installs packages, whose scripts leave things there."""
+_PROTECTED = ("etc/", "var/", "run/", "boot/", "proc/", "sys/", "dev/")
+_PRIVATE = frozenset((".ssh", ".gnupg", ".aws", ".docker", ".kube"))
+_PLAIN_ROOT = frozenset((".bashrc", ".profile", ".cache"))
+_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class StepFiles:
+    """Bytes by folder: of ``caches``, which are left out, and in root's ``home`` and among the ``temporary`` files, which are kept."""
+
+    caches: Mapping[str, int] = field(default_factory=dict)
+    home: Mapping[str, int] = field(default_factory=dict)
+    temporary: Mapping[str, int] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """As a note in the store."""
+        return {"caches": dict(self.caches), "home": dict(self.home), "temporary": dict(self.temporary)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> StepFiles:
+        """The inverse of `as_json`."""
+        return cls(dict(record["caches"]), dict(record["home"]), dict(record["temporary"]))
+
+    def decisions(self, step: str) -> list[Decision]:
+        """What to tell about a step."""
+        told = ((_caches_left_out, self.caches), (_home_kept, self.home), (_temporary_kept, self.temporary))
+        return [make(step, folders) for make, folders in told if folders]
+
+
+class Rewriting:
+    """Writes the layer that an engine made once more: without times, caches and traces, and readable.
+
+    ``mounts`` are paths that were mounted while the step ran; ``packages``: it only installed packages.
+    """
+
+    def __init__(self, writer: LayerWriter, mounts: Sequence[str], *, packages: bool) -> None:
+        self.writer, self.mounts, self.packages = writer, tuple(mounts), packages
+        self.caches: dict[str, int] = {}
+        self.home: dict[str, int] = {}
+        self.temporary: dict[str, int] = {}
+        self.opened = False
+
+    def run(self, blobs: Blobs, descriptor: Descriptor) -> StepFiles:
+        """Write all of it; what there was.
+
+        Raises:
+            LadingError: if the engine's layer cannot be read.
+        """
+        with open_entries(blobs, descriptor) as archive:
+            for entry in archive:
+                name = entry.name.removeprefix("./").strip("/")
+                if name and not self._is_left_out(name, entry):
+                    self._write(archive, entry, name)
+        return StepFiles(self.caches, self.home, self.temporary)
+
+    def _is_left_out(self, name: str, entry: tarfile.TarInfo) -> bool:
+        if any(name == mount or name.startswith(f"{mount}/") for mount in self.mounts):
+            return True
+        cache = next((folder for folder in CACHES if f"{name}/".startswith(f"{folder}/")), None)
+        if cache:
+            self.caches[cache] = self.caches.get(cache, 0) + entry.size
+            # apt needs its own folders there, and nobody else's.
+            return not entry.isdir() or cache.startswith(f"{HOME}/")
+        traces = (*_TRACES, *(_OF_APT if self.packages else ()))
+        return not entry.isdir() and f"{name}/".startswith(traces)
+
+    def _write(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> None:
+        entry.mtime, entry.uname, entry.gname = 0, "", ""
+        entry.pax_headers = {key: value for key, value in entry.pax_headers.items() if key.startswith("SCHILY.xattr.")}
+        if not self.packages:
+            entry.mode = _readable(name, entry)
+            self._note_home(name, entry)
+            if name.startswith("tmp/") and not entry.isdir():
+                self.temporary["tmp"] = self.temporary.get("tmp", 0) + entry.size
+        copy_entry(self.writer, archive, entry, name)
+
+    def _note_home(self, name: str, entry: tarfile.TarInfo) -> None:
+        """Root's home is there for the service's user only if its folder is open; the base's may not be."""
+        self.opened = self.opened or name == HOME
+        if not name.startswith(f"{HOME}/"):
+            return
+        if not self.opened:
+            self.writer.raw(header(Entry(path=HOME, mode=0o755, kind=FOLDER)))
+            self.opened = True
+        parts = name.split("/")
+        if entry.isdir() or is_private(parts) or parts[1] in _PLAIN_ROOT - {".cache"}:
+            return
+        shown = "/".join(parts[: 3 if parts[1] == ".cache" else 2])
+        self.home[shown] = self.home.get(shown, 0) + entry.size
+
+
+def is_private(parts: Sequence[str]) -> bool:
+    """Whether a path holds credentials by its name: nobody but its owner reads those."""
+    return not _PRIVATE.isdisjoint(parts) or is_secret_name(parts[-1])
+
+
+def _readable(name: str, entry: tarfile.TarInfo) -> int:
+    """The permissions of a file: those that root alone may read get everybody's, but for the system's own and those that hold credentials."""
+    if entry.uid or entry.issym() or name.startswith(_PROTECTED) or is_private(name.split("/")):
+        return entry.mode
+    runs = entry.isdir() or entry.mode & stat.S_IXUSR
+    return entry.mode | (0o055 if runs else 0o044)
+
+
+def _listed(folders: Mapping[str, int]) -> str:
+    shown = [f"/{folder} ({size(count)})" for folder, count in sorted(folders.items(), key=lambda item: (-item[1], item[0]))]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return f"{', '.join(shown[:_SHOWN])}{more}"
+
+
+def _caches_left_out(step: str, caches: Mapping[str, int]) -> Decision:
+    return Decision(
+        rule="step-caches-left-out",
+        kind=Kind.CHOSEN,
+        subject=step,
+        asked=_listed(caches),
+        chose="not in the image",
+        because="package managers fill their caches again, and no container needs them",
+        instead="another folder in the command, as of `pip download --dest`, for what a container does need",
+    )
+
+
+def _home_kept(step: str, home: Mapping[str, int]) -> Decision:
+    return Decision(
+        rule="step-home-kept",
+        kind=Kind.CHOSEN,
+        subject=step,
+        asked=_listed(home),
+        chose="kept, readable for everybody, and seen in the home of the container's user",
+        because="steps run as root, and containers as a user without rights, whose home is another one",
+        instead="a folder of no user: HF_HOME=/opt/models (or TORCH_HOME, ...) in the command, and in `environment`",
+    )
+
+
+def _temporary_kept(step: str, folders: Mapping[str, int]) -> Decision:
+    return Decision(
+        rule="step-temporary-files",
+        kind=Kind.ADVICE,
+        subject=step,
+        asked=_listed(folders),
+        chose="kept, as Docker keeps them",
+        because="where containers run with a read-only root, as by `lading serve` and `lading deploy`, their /tmp is another one, and empty",
+        instead="another folder for what the service needs, as /opt; rm in the same step for the rest",
+    )
