@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -79,6 +80,30 @@ def test_a_changed_requirement_rewrites_its_own_layers(build: Build, project: Pa
     assert {layer["kind"] for layer in new} == {"packages", "bytecode", "environment", "bill of materials", "project"}
     assert sum(layer["kind"] == "packages" for layer in new) == 1
     assert not [layer for layer in new if "large" in layer["title"]]
+
+
+def test_of_a_file_in_two_packages_containers_see_one_and_the_bytecode_of_that_one(
+    lading: Command, base: Path, market: LocalIndex, tmp_path: Path
+) -> None:
+    """Also when the packages are in two layers; which file it is, is said."""
+    noise = random.Random(2).randbytes(11_000_000)
+    market.publish(wheel("twin-large", "1.0", files={"twins/who.py": "WHO = 'the large one'\n", "twins/noise.bin": noise}))
+    market.publish(wheel("twin-small", "1.0", files={"twins/who.py": "WHO = 'the small one'\n"}))
+    project = write(tmp_path / "twins", {**PROJECT, "requirements.txt": "greeting==1.0\ntwin-large==1.0\ntwin-small==1.0\n"})
+    built = lading("build", project, "-t", "twins:v1", "--base", base, "--json", "-o", f"oci:{tmp_path / 'image'}").data
+    (said,) = [decision for decision in built["decisions"] if decision["rule"] == "file-in-two-packages"]
+    assert said["asked"] == "twin-large and twin-small"
+    assert "/twins/who.py" in said["chose"]
+    seen: dict[str, bytes] = {}
+    holders = 0
+    for layer in manifest_of(tmp_path / "image")["layers"][1:]:
+        content = content_of(Layout(tmp_path / "image").read(layer["digest"]))
+        holders += any(path.endswith("/twins/who.py") for path in content)
+        seen |= content
+    assert holders == 2
+    (source,) = [content for path, content in seen.items() if path.endswith("/twins/who.py")]
+    (compiled,) = [content for path, content in seen.items() if "/twins/__pycache__/who." in path]
+    assert source.split(b"'")[1] in compiled
 
 
 def test_what_is_installed_is_what_uv_installs(layout: Path, lading: Command, project: Path) -> None:
