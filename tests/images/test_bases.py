@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
+import os
+import random
 import shutil
 import subprocess
 import tarfile
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 
 from lading import imaging, pipeline
+from lading.images.arrange import LARGE_FILE
 from lading.images.base import load_base
 from lading.images.cuda_bases import cuda_base
 from lading.images.interpreters import host_platform
@@ -22,7 +26,9 @@ from lading.images.store import Store
 from lading.images.unpacked import unpack
 from lading.model.problems import LadingError
 from lading.model.records import replace
-from tests.images.support import PROJECT, Command, manifest_of, which, write
+from tests.images.support import PROJECT, Command, manifest_of, which, without_engines, write
+from tests.support.index import LocalIndex
+from tests.support.wheels import wheel
 
 
 @pytest.fixture
@@ -196,6 +202,61 @@ def test_an_image_on_a_base_of_many_layers_has_no_more_than_sixty(lading: Comman
     (problem,) = ran.data["problems"]
     assert problem["rule"] == "base-of-too-many-layers"
     assert "56" in problem["what"]
+
+
+_API = """\
+- name: {0}
+  kind: RealtimeAPI
+  predictor:
+    type: python
+    path: predictor.py
+    dependencies: {{pip: {0}.txt}}
+"""
+_PREDICTOR = """\
+import greeting
+import heavy0
+
+
+class PythonPredictor:
+    def __init__(self, config):
+        pass
+
+    def predict(self, payload):
+        return [greeting.__version__, heavy0.__version__]
+"""
+
+
+@pytest.mark.slow
+def test_four_environments_with_large_wheels_and_weights_on_a_tall_base_have_sixty_layers(
+    lading: Command, market: LocalIndex, base: Path, tmp_path: Path
+) -> None:
+    """Each has its own layer for each large wheel where there is room: here that would be some 90 layers."""
+    noise = random.Random(5).randbytes(10_200_000)
+    for number in range(4):
+        market.publish(wheel(f"heavy{number}", "1.0", files={f"heavy{number}/noise.bin": noise[number:]}))
+    names = ("a", "b", "c", "d")
+    files: dict[str, str | bytes] = {"cortex.yaml": "".join(map(_API.format, names)), "predictor.py": _PREDICTOR}
+    for number, name in enumerate(names):
+        packages = [f"heavy{one}==1.0" for one in range(4) if one == 0 or one != number]
+        files[f"{name}.txt"] = "\n".join([f"greeting=={1 + number % 2}.0", *packages, ""])
+    project = write(tmp_path / "many", files)
+    for number in range(5):
+        with (project / f"weights{number}.bin").open("wb") as stream:
+            stream.write(b"%d" % number)
+            stream.truncate(LARGE_FILE)
+    words = ["build", project, "-t", "many:v1", "--base", _tall(base, tmp_path / "tall", 30)]
+    image = lading(*words, "--json").data["images"][0]
+    kinds = [layer["kind"] for layer in image["layers"]]
+    assert len(kinds) <= 60
+    assert kinds.count("packages") == kinds.count("bytecode") >= 4
+    assert kinds.count("weights") >= 1
+    if os.geteuid() != 0:
+        return  # without an engine containers need namespaces, which not every machine gives to everybody
+    alone = without_engines(tmp_path)
+    for tool in ("unshare", "chroot", "mount", "chmod"):
+        (Path(alone) / tool).symlink_to(which(tool))
+    for name, version in (("a", "1.0"), ("d", "2.0")):
+        assert json.loads(lading("predict", "many:v1", "--api", name, "--json", "{}", PATH=alone).out) == [version, "1.0"]
 
 
 def test_a_base_of_musl_is_refused(lading: Command, project: Path, base: Path, tmp_path: Path) -> None:

@@ -104,3 +104,4 @@ def test_a_hundred_large_files_share_few_layers_and_each_is_in_one() -> None:
         assert all(files == sorted(files, key=lambda one: one.path) for _, files in groups)
     many = [(f"set{number}", [Found(path=f"w{number}/a", source="", size=1)]) for number in range(30)]
     assert len(arrange_files(many, [_large("x")])) == 1
+    assert [len(arrange_files([("w", small)], shards, most)) for most in (1, 2, 5)] == [1, 2, 5]

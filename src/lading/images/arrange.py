@@ -47,13 +47,13 @@ def require_few(count: int, base: str, below: int) -> None:
     """Refuse an image of more than `MOST` layers, which some engines do not run.
 
     Raises:
-        LadingError: if it has more; ``below`` of them are the base's.
+        LadingError: if it has more, or will; ``below`` of them are the base's.
     """
     if count > MOST:
         raise LadingError(
             Problem(
                 rule="base-of-too-many-layers",
-                what=f"On {base}, which has {below} layers, the image would have {count}.",
+                what=f"On {base}, which has {below} layers, the image would have at least {count}.",
                 origin=Origin("--base"),
                 why=f"Some engines run no image of many more than {MOST} layers.",
                 instead="Take a base of fewer layers: `podman build --squash-all` makes one layer of all, a rootfs folder or tarball is one too.",
@@ -71,8 +71,10 @@ def _title(names: list[str]) -> str:
     return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
 
 
-def arrange_files(sets: Sequence[tuple[str, Sequence[Found]]], large: Sequence[Found]) -> list[tuple[str, list[Found]]]:
-    """Layers of sets of weights and of a project's large files: titles with sorted files.
+def arrange_files(
+    sets: Sequence[tuple[str, Sequence[Found]]], large: Sequence[Found], most: int = MOST_OF_FILES
+) -> list[tuple[str, list[Found]]]:
+    """Layers of sets of weights and of a project's large files, at most so many: titles with sorted files.
 
     A large file has a layer of its own, the small ones of a set share one; so a file that changes sends one layer. Where that makes too many,
     files share layers by a hash of their paths.
@@ -80,7 +82,7 @@ def arrange_files(sets: Sequence[tuple[str, Sequence[Found]]], large: Sequence[F
     alone = sorted((one for one in (*large, *(one for _, files in sets for one in files)) if one.size >= LARGE_FILE), key=_by_path)
     shared = [(name, sorted((one for one in files if one.size < LARGE_FILE), key=_by_path)) for name, files in sets]
     groups = [(name, files) for name, files in shared if files]
-    room = MOST_OF_FILES - len(groups)
+    room = most - len(groups)
     if len(alone) <= room:
         return [*groups, *((one.path, [one]) for one in alone)]
     if room < 1:

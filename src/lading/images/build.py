@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lading.frameworks.tags import minor_of
 from lading.images import bill, front, sbom
-from lading.images.arrange import LARGE_FILE, MOST, Group, arrange, arrange_files, require_few
+from lading.images.arrange import LARGE_FILE, MOST, MOST_OF_FILES, Group, arrange, arrange_files, require_few
 from lading.images.base import Base, load_base
 from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
 from lading.images.bytecode import Source, compile_sources, file_sources, wheel_sources
@@ -54,6 +54,9 @@ STEP = "Writing layers"
 _OTHERS = 8
 """Layers of the server (its Python, packages, code and bytecode), of the environments, of commands, of the bill of materials and of the
 project, at most."""
+
+_LEAST = 5
+"""Layers of any image: the server's packages and code, the environments, the bill of materials, the project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,9 @@ class _Build:
         self.checkout = Checkout(self.recipe.root)
         base = self.base = self._load_base()
         require_glibc(base)
+        steps = self.recipe.steps
+        asked = bool(self.recipe.system_packages) + len(steps.before) + bool(steps.after)
+        require_few(len(base.layers) + asked + _LEAST, base.name, len(base.layers))
         newly = self._pin(base)
         files = self._project_files()
         below = self._below(files)
@@ -290,11 +296,12 @@ class _Build:
 
     def _tasks(self, environments: Sequence[_Environment], files: ProjectFilesFound, pool: ThreadPoolExecutor) -> list[Future[Layer]]:
         large = self.large = list(pool.map(_with_digest, [one for one in files.files if one.size >= LARGE_FILE]))
-        file_groups = self._file_groups(large)
         prefixes = sum(len(one.prefix.layers) for one in environments if one.prefix)
-        others = self.below + prefixes + len(environments) + len(file_groups) + _OTHERS
-        # Packages share layers where there is little room; whether that was enough is seen in the end.
-        room = max(1, (MOST - others) // len(environments) // (2 if self.recipe.bytecode else 1))
+        left = MOST - (self.below + prefixes + len(environments) + _OTHERS)
+        # Files and packages share layers where there is little room; whether that was enough is seen in the end.
+        each = len(environments) * (2 if self.recipe.bytecode else 1)
+        file_groups = self._file_groups(large, min(MOST_OF_FILES, max(1, left - 2 * each)))
+        room = max(1, (left - len(file_groups)) // each)
         tasks: list[Future[Layer]] = []
         for environment in environments:
             groups = arrange({name: wheel.size for name, wheel in environment.wheels.items()}, room)
@@ -436,10 +443,10 @@ class _Build:
         layer = self._layer(Kind.BILL, "bill of materials", ["bill", sbom.FORMAT, *inventory.facts], write)
         return self._ordered((*layers, layer))
 
-    def _file_groups(self, large: Sequence[Found]) -> list[tuple[str, list[Found]]]:
+    def _file_groups(self, large: Sequence[Found], most: int) -> list[tuple[str, list[Found]]]:
         """Files that get layers apart from the project's: its own large ones, and the weights that the configuration names."""
         sets = [(weights.name, list(weights.files)) for weights in self.recipe.weights]
-        return arrange_files(sets, list(large))
+        return arrange_files(sets, list(large), most)
 
     def _file_layer(self, title: str, group: list[Found]) -> Layer:
         files = with_digests(group)
