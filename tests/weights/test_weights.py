@@ -283,6 +283,21 @@ def test_sources_that_give_nothing_or_too_much(lading: Command, tmp_path: Path, 
     assert not (place / "weights.lock").exists()
 
 
+def test_a_source_that_is_away_is_told_of_once(lading: Command, hub: Hub, tmp_path: Path) -> None:
+    """However many files a model has; others are fetched nevertheless."""
+    hub.repositories["org/shards"] = {"main": {f"{number:02}.bin": BIG[number : number + 2000] for number in range(20)}}
+    place = project(tmp_path / "p", one("hf://org/shards") + one("hf://org/model@v1", "/src/v").replace("name: w", "name: v"))
+    lading("weights", "import", "-C", place)
+    del hub.repositories["org/shards"]
+    hub.requests.clear()
+    other = Command(tmp_path / "another-home", "http://127.0.0.1:1/", tmp_path, lading.environ)
+    ran = other("weights", "pull", "-C", place, "--json", check=False)
+    assert [(found["rule"], found["origin"]) for found in ran.data["problems"]] == [("weights-unreachable", "cog.yaml:3")]
+    assert sum("/org/shards/" in path for path, _, _ in hub.requests) <= 4  # as many as are fetched at once
+    states = {one["name"]: one["state"] for one in other("weights", "status", "-C", place, "--json").data["weights"]}
+    assert states == {"w": "incomplete", "v": "ready"}
+
+
 def test_offline_takes_what_is_here_and_nothing_else(lading: Command, tmp_path: Path) -> None:
     place = project(tmp_path / "p", one("hf://org/model@v1"))
     assert problem(lading("weights", "import", "-C", place, "--offline", "--json", check=False))["rule"] == "offline-not-cached"

@@ -103,8 +103,13 @@ def _show(locked: Sequence[LockedWeight], output: Output) -> None:
     if output.as_json:
         output.json({"weights": [{**asdict(one), "size": one.size, "set_digest": one.set_digest} for one in locked]})
         return
-    for one in locked:
-        output.data(f"{one.name}  {size(one.size)}  {count(len(one.files), 'file')}  {one.target}  {one.set_digest[:19]}")
+    _table([(one.name, size(one.size), count(len(one.files), "file"), one.target, one.set_digest[:19]) for one in locked], output)
+
+
+def _table(rows: Sequence[tuple[str, ...]], output: Output) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        output.data("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _status(weights: Weights, arguments: argparse.Namespace, output: Output) -> int:
@@ -115,7 +120,8 @@ def _status(weights: Weights, arguments: argparse.Namespace, output: Output) -> 
     if output.as_json:
         output.json({"weights": [asdict(one) for one in found]})
     else:
-        for one in found:
-            detail = f"  ({one.detail})" if one.detail else ""
-            output.data(f"{one.name}  {one.state}  {size(one.size)}  {count(one.files, 'file')}  {one.target}{detail}")
+        shown = [
+            (one.name, one.state, size(one.size), count(one.files, "file"), one.target, one.detail and f"({one.detail})") for one in found
+        ]
+        _table(shown, output)
     return 0 if all(one.state in ("ready", "incomplete") for one in found) else int(ExitCode.LOCK)

@@ -279,7 +279,7 @@ def files(weights: Weights, locked: Sequence[LockedWeight]) -> tuple[Placed, ...
     """Every file of the sets on this machine, each what the lock says; what is missing is fetched.
 
     Raises:
-        LadingError: with every file that cannot be had, or has another content than the lock says.
+        LadingError: with every source that a file cannot be had from, and every file that has another content than the lock says.
     """
     declared = {weight.name: weight for weight in weights.declared}
     wanted = [(one, declared[one.name], file) for one in locked if one.name in declared for file in one.files]
@@ -365,27 +365,36 @@ def _fetch(weights: Weights, missing: Sequence[_Wanted]) -> None:
     problems.raise_if_any()
 
 
-def _fetch_one(weights: Weights, locked: LockedWeight, weight: Weight, file: WeightFile, heard: Callable[[int], None]) -> None:
+def _fetch_one(weights: Weights, locked: LockedWeight, weight: Weight, file: WeightFile, heard: _Progress) -> None:
+    uri, fingerprint = locked.sources[file.source].uri, locked.fingerprints[file.source]
+    if uri in heard.away:
+        return
     source = weights.source(weight, locked.sources[file.source])
-    fingerprint = locked.fingerprints[file.source]
 
     def receive(part: Part) -> None:
         heard(part.done)
         source.receive(file, fingerprint, part, heard)
 
-    digest, _ = weights.store.take(file.digest, receive)
+    try:
+        digest, _ = weights.store.take(file.digest, receive)
+    except LadingError as error:
+        if heard.away.setdefault(uri, error) is not error:
+            return
+        raise
     if digest != file.digest:
-        raise LadingError(
-            _changed(weight, file, f"the lock has {file.digest[:19]}…, and {locked.sources[file.source].uri} gives {digest[:19]}…")
-        )
+        raise LadingError(_changed(weight, file, f"the lock has {file.digest[:19]}…, and {uri} gives {digest[:19]}…"))
 
 
 class _Progress:
-    """Counts bytes of several threads."""
+    """Counts bytes of several threads.
+
+    ``away`` has the sources of which a file could not be had: to ask for their hundreds more would take long, and tell nothing new.
+    """
 
     def __init__(self, reporter: Reporter, total: int) -> None:
         self._reporter, self._total = reporter, total
         self.done, self._lock = 0, threading.Lock()
+        self.away: dict[str, LadingError] = {}
 
     def __call__(self, size: int) -> None:
         with self._lock:

@@ -100,7 +100,7 @@ class Web:
             except (OSError, http.client.HTTPException, ValueError) as error:
                 reason = getattr(error, "reason", None) or error
                 if last or isinstance(reason, ssl.SSLCertVerificationError) or isinstance(error, ValueError):
-                    raise LadingError(self._problem("weights-unreachable", url, redact_urls(str(reason)))) from error
+                    raise LadingError(self._problem("weights-unreachable", url, _said(reason))) from error
             time.sleep(min(0.3 * 2.0**attempt, 5.0))
         raise AssertionError("unreachable")
 
@@ -130,3 +130,9 @@ class Web:
             instead=fix,
             code=ExitCode.NETWORK,
         )
+
+
+def _said(reason: object) -> str:
+    """Why there was no answer, in the system's words without its number."""
+    plain = reason.strerror if isinstance(reason, OSError) and not isinstance(reason, ssl.SSLError) else None
+    return redact_urls(str(plain or reason))
