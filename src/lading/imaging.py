@@ -155,7 +155,9 @@ def _base(locked: tuple[pipeline.Locked, ...], project: pipeline.Project, asked:
     minor = minor_of(locked[0].lock.target.get("python", target.python))
     own = next((api for api in project.config.apis if api.image), None)
     if asked.base:
-        return asked.base, _base_decision(f"--base {Path(asked.base).name}", Path(asked.base).name, "it was asked for", None)
+        # Where a folder lies on this machine is nobody's business, and would make each checkout another image.
+        shown = Path(asked.base).name if Path(asked.base).exists() or asked.base.startswith(("oci:", "/", ".", "~")) else asked.base
+        return asked.base, _base_decision(f"--base {shown}", shown, "it was asked for", None)
     if own is not None:
         image = str(own.image)
         return image, _base_decision(image, image, "the configuration names it", own.origin)

@@ -64,6 +64,19 @@ def test_what_a_tarball_holds_is_found(tarball: Path, tmp_path: Path) -> None:
     assert load_base(str(tarball), host_platform(), store).layers[0].reused
 
 
+def test_a_root_in_the_current_folder_needs_no_slash_and_other_folders_are_no_bases(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(base.parent)
+    store = Store(tmp_path / "store")
+    assert load_base(base.name, host_platform(), store).digest == load_base(str(base), host_platform(), store).digest
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "python").mkdir()
+    with pytest.raises(LadingError) as caught:
+        load_base("python", host_platform(), store, offline=True)
+    assert "The base image python is not on this machine" in caught.value.problems[0].what
+
+
 def test_a_changed_folder_is_another_base(base: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(base, tmp_path / "changing", symlinks=True)
     store = Store(tmp_path / "store")

@@ -335,7 +335,12 @@ def test_a_report_shows_what_fills_the_image(lading: Command, project: Path, bas
     assert page.index("<svg") < page.index("<table")  # a picture before a table
     assert re.search(r"<title>large: 11 MB \(packages\)</title>", page)
     assert "What changed since" in page
-    assert "greeting" in page.partition("What changed since")[2]
+    changes, _, layers = page.partition("What changed since")[2].partition("<h2>Layers</h2>")
+    assert "<td>greeting</td><td>1.0</td><td>2.0</td>" in changes
+    fresh = {one["digest"] for one in second["layers"]} - {one["digest"] for one in first["layers"]}
+    assert re.findall(r"<code>(\w+)</code></td><td>new</td>", layers) == [
+        one["digest"][7:19] for one in second["layers"] if one["digest"] in fresh
+    ]
     for layer in {one["digest"] for one in first["layers"]} - {one["digest"] for one in second["layers"]}:
         Store(lading.home / "images").path(layer).unlink()
     lading("report", "reported:v1", "-o", tmp_path / "page.html")

@@ -127,7 +127,8 @@ def _load(text: str, platform: str, store: Store, reporter: Reporter, *, offline
     path = Path(text).expanduser()
     if (path / "oci-layout").is_file():
         return _from_layout(Layout(path), "", platform, store)
-    if path.is_dir() and (os.sep in text or text.startswith(".")):
+    # A name without a slash may be an image's, though a folder of this name happens to be here: not where that is a system's root.
+    if path.is_dir() and (os.sep in text or text.startswith(".") or any((path / name).is_dir() for name in ("usr", "bin"))):
         return _from_root(path, text, platform, store)
     if path.is_file():
         return _from_tarball(path, text, platform, store)

@@ -15,7 +15,7 @@ from lading.images.store import Store
 from lading.images.unpacked import open_entries
 from lading.model.records import dataclass
 
-_FORMAT = "2"
+_FORMAT = "3"
 _RECORD = re.compile(r"(?P<site>(?:.+/)?(?:site|dist)-packages)/(?P<info>[^/]+)\.dist-info/RECORD")
 _LIST = re.compile(r"var/lib/dpkg/info/(?P<name>[^/:]+)(?::\w+)?\.list")
 _SORTS = {
@@ -116,7 +116,11 @@ def _owner(name: str, owners: Mapping[str, str]) -> str:
     if top:
         return top
     parts = name.split("/")
-    return "/" + "/".join(parts[: 1 if parts[0] == "src" else 2] if len(parts) > 2 else parts[:1])
+    if len(parts) < 3:
+        return f"/{parts[0]}"
+    # Below some the second folder says little: /var/lib/apt, /usr/local/cuda, /root/.cache/huggingface.
+    deep = parts[0] in ("var", "root") or parts[:2] == ["usr", "local"]
+    return "/" + "/".join(parts[: 1 if parts[0] == "src" else min(3, len(parts) - 1) if deep else 2])
 
 
 def _top(name: str) -> str:

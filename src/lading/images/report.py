@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from lading.explain.layers import size
 from lading.images.contents import Share, by_owner
-from lading.images.media import Image, Kind
+from lading.images.media import Image, Kind, Layer
 from lading.images.treemap import Box, squarify
 
 _WIDTH, _HEIGHT = 1160.0, 620.0
@@ -25,7 +25,7 @@ _COLOURS = {
     Kind.ENVIRONMENT: "#aab7c4",
     Kind.STEPS: "#b08968",
     Kind.WEIGHTS: "#d9a441",
-    Kind.BILL: "#aab7c4",
+    Kind.BILL: "#c3b1c0",
     Kind.PROJECT: "#5aa469",
 }
 _WORTH = 1_000_000
@@ -43,7 +43,7 @@ def render(name: str, image: Image, shares: Sequence[Share], before: tuple[Image
         _legend(image),
         _advice(advice(image, shares)),
         _changes(image, shares, before),
-        _layers(image),
+        _layers(image, before[0] if before else None),
         _packages(shares),
     ]
     return _PAGE.format(title=html.escape(name), body="\n".join(parts))
@@ -57,23 +57,30 @@ def advice(image: Image, shares: Sequence[Share]) -> list[tuple[int, str]]:
     in_base = sum(share.sorts.get("CUDA", 0) for share in shares if share.layer.kind is Kind.BASE)
     in_packages = sum(cuda.values()) - in_base
     if cuda and not gpu:
-        found.append((sum(cuda.values()), f"CUDA libraries ({_names(cuda)}), though the image is for a CPU: build with --accelerator cpu."))
+        instead_of = "pin exactly what asks for them, and its build for CPUs is taken (torch==2.7.0 becomes torch==2.7.0+cpu)."
+        found.append((sum(cuda.values()), f"CUDA libraries ({_names(cuda)}), though the image is for a CPU: {instead_of}"))
     elif in_base and in_packages:
         found.append((in_base, "the base brings CUDA, and so do the packages: build on a slim Python, --base python:X-slim."))
-    instead = {
-        "tests": "tests of packages; no container runs them.",
-        "caches": "caches of package managers: remove them in the step that fills them.",
-        "static libraries": "static libraries; nothing is compiled in a container.",
-        "headers": "headers; nothing is compiled in a container.",
-        "documentation": "documentation, in the base: a slim base has none.",
-    }
-    for sort, text in instead.items():
+    for (sort, in_the_base), text in _INSTEAD.items():
         owners: dict[str, int] = defaultdict(int)
         for share in shares:
-            owners[share.owner] += share.sorts.get(sort, 0)
+            if in_the_base is None or (share.layer.kind is Kind.BASE) is in_the_base:
+                owners[share.owner] += share.sorts.get(sort, 0)
         if sum(owners.values()) >= _WORTH:
             found.append((sum(owners.values()), f"{text} Most: {_names(owners)}"))
     return sorted(found, reverse=True)
+
+
+_INSTEAD = {
+    ("tests", True): "tests in the base: a slim base has none.",
+    ("tests", False): "tests, which no container runs; the packages bring them, and only other versions or builds of those may not.",
+    ("caches", True): "caches of package managers in the base: name a base whose makers emptied them.",
+    ("caches", False): "caches of package managers: remove them in the command or script that fills them.",
+    ("static libraries", None): "static libraries, which only a compiler needs.",
+    ("headers", None): "headers, which only a compiler needs: a base for running (-slim, -runtime) has none.",
+    ("documentation", None): "documentation: a slim base has none.",
+}
+"""What to do about a sort of files, in the base (True), above it (False), or wherever (None)."""
 
 
 def _names(owners: Mapping[str, int]) -> str:
@@ -137,24 +144,54 @@ def _changes(image: Image, shares: Sequence[Share], before: tuple[Image, Sequenc
     if before is None:
         return "<h2>What changed</h2><p>This is the first image of this name here.</p>"
     old, old_shares = before
-    known = {layer.descriptor.digest for layer in old.layers}
-    new = [layer for layer in image.layers if layer.descriptor.digest not in known]
+    new = _new(image, old)
     was, now = by_owner(old_shares), by_owner(shares)
     changed = sorted(
         ((now.get(name, 0) - was.get(name, 0), name) for name in {*was, *now} if now.get(name, 0) != was.get(name, 0)),
         key=lambda one: -abs(one[0]),
     )
     rows = ((f"{'+' if difference > 0 else '-'}{size(abs(difference))}", html.escape(name)) for difference, name in changed[:30])
-    pushed = f"{size(sum(layer.descriptor.size for layer in new))} in {len(new)} of {len(image.layers)} layers are new: {html.escape(', '.join(layer.title for layer in new[:8])) or 'none'}."
-    return f"<h2>What changed since {old.digest[:19]}</h2><p>{pushed}</p>" + _table(("unpacked", "of"), rows)
+    sent = (
+        f"{size(sum(layer.descriptor.size for layer in new))} in {len(new)} of {len(image.layers)} layers are new; they are marked below."
+    )
+    told = f"<p>{sent if new else 'Every layer is as it was.'}</p>"
+    versions = _table(("of", "was", "is"), _versions(old, image))
+    return f"<h2>What changed since {old.digest[:19]}</h2>{told}{versions}" + (_table(("unpacked", "of"), rows) if changed else "")
 
 
-def _layers(image: Image) -> str:
+def _new(image: Image, old: Image | None) -> list[Layer]:
+    known = {layer.descriptor.digest for layer in (old or image).layers}
+    return [layer for layer in image.layers if layer.descriptor.digest not in known]
+
+
+def _versions(old: Image, image: Image) -> Iterable[tuple[str, str, str]]:
+    """Packages of another version, that came or went; and the base, where it is another one."""
+    was, now = _frozen(old), _frozen(image)
+    for name in sorted({*was, *now}):
+        if was.get(name) != now.get(name):
+            yield html.escape(name), html.escape(was.get(name, "")), html.escape(now.get(name, ""))
+
+
+def _frozen(image: Image) -> dict[str, str]:
+    lines = image.labels.get("run.cog.pip_freeze", "").splitlines()
+    base = image.labels.get("org.opencontainers.image.base.digest", "")
+    return {**dict(line.partition("==")[::2] for line in lines), **({"the base": base[:19]} if base else {})}
+
+
+def _layers(image: Image, old: Image | None) -> str:
+    new = _new(image, old)
+    base = image.labels.get("org.opencontainers.image.base.name", "")
     rows = (
-        (str(layer.kind), size(layer.descriptor.size), html.escape(layer.title), f"<code>{layer.descriptor.digest[7:19]}</code>")
+        (
+            str(layer.kind),
+            size(layer.descriptor.size),
+            html.escape(layer.title or (base if layer.kind is Kind.BASE else "")),
+            f"<code>{layer.descriptor.digest[7:19]}</code>",
+            "new" if layer in new else "",
+        )
         for layer in image.layers
     )
-    return "<h2>Layers</h2>" + _table(("layer", "size", "holds", "digest"), rows)
+    return "<h2>Layers</h2>" + _table(("layer", "size", "holds", "digest", ""), rows)
 
 
 def _packages(shares: Sequence[Share]) -> str:
@@ -164,6 +201,8 @@ def _packages(shares: Sequence[Share]) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     written = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    if not written:
+        return ""
     return f"<table><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>{written}</table>"
 
 
@@ -176,7 +215,7 @@ svg {{ width: 100%; height: auto; background: #eef1f4; border-radius: 6px; }}
 svg rect {{ stroke: #fff; stroke-width: 1; }} svg g:hover > rect {{ filter: brightness(1.12); }}
 svg text {{ font: 12px system-ui, sans-serif; fill: #fff; pointer-events: none; }} svg text.group {{ fill: #1d2733; font-weight: 600; }}
 svg text.small {{ font-size: 11px; opacity: .85; }}
-table {{ border-collapse: collapse; }} td, th {{ text-align: left; padding: .2rem .9rem .2rem 0; vertical-align: top; }}
+table {{ border-collapse: collapse; }} table + table {{ margin-top: 1rem; }} td, th {{ text-align: left; padding: .2rem .9rem .2rem 0; vertical-align: top; }}
 th {{ color: #667; font-weight: 600; }} code {{ font-size: .85em; overflow-wrap: anywhere; }}
 .legend span {{ margin-right: 1.1rem; }} .legend i {{ display: inline-block; width: .8em; height: .8em; margin-right: .35em; border-radius: 2px; }}
 </style></head><body>
