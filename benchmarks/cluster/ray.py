@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -19,12 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from driving import PROJECT, rate, write_project
+
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from tests.ray.cluster import Cluster
 
 GOAL = 0.8
-BODY = '{"a": [1, 2, 3], "text": "a short text"}'
 BARE = """
 import json, sys
 import ray
@@ -58,24 +58,6 @@ class Echo:
 
 serve.run(Echo.bind(), name="bare", route_prefix="/bare")
 """
-PROJECT = {
-    "cortex.yaml": "- name: echo\n  kind: RealtimeAPI\n  predictor: {type: python, path: predictor.py}\n",
-    "requirements.txt": "",
-    "predictor.py": "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n",
-}
-
-
-def rate(url: str, connections: int, seconds: float, folder: Path) -> float:
-    """Answers per second; anything but 200 ends the benchmark."""
-    script = folder / "post.lua"
-    script.write_text(f"wrk.method = 'POST'\nwrk.body = '{BODY}'\nwrk.headers['Content-Type'] = 'application/json'\n")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), url]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in out or "Socket errors" in out:
-        raise SystemExit(out)
-    found = re.search(r"Requests/sec:\s+([\d.]+)", out)
-    assert found
-    return float(found[1])
 
 
 def timed(words: str, cluster: Cluster, folder: Path, *more: str) -> None:
@@ -97,9 +79,7 @@ def main() -> None:
         raise SystemExit("wrk is missing: apt-get install wrk")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        (folder / "echo").mkdir()
-        for name, text in PROJECT.items():
-            (folder / "echo" / name).write_text(text)
+        write_project(folder / "echo", PROJECT)
         environ = {**os.environ, "LADING_HOME": str(folder / "home")}
         with Cluster(environ) as cluster:
             timed("deployed the first time", cluster, folder / "echo")
