@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # typing's own constant, without importing typing: `lading install` with nothing to do must stay quick
 if TYPE_CHECKING:
     from lading.api import build_image as build_image
     from lading.api import create_environment as create_environment
+    from lading.api import deploy as deploy
     from lading.api import serve as serve
+    from lading.deploy.engine import Place as Place
     from lading.imaging import BuildOptions as BuildOptions
     from lading.model.problems import LadingError as LadingError
     from lading.pipeline import Options as Options
@@ -21,9 +25,11 @@ _HOMES = {
     "BuildOptions": "lading.imaging",
     "LadingError": "lading.model.problems",
     "Options": "lading.pipeline",
+    "Place": "lading.deploy.engine",
     "batched": "lading_worker.batched",
     "build_image": "lading.api",
     "create_environment": "lading.api",
+    "deploy": "lading.api",
     "lock": "lading.pipeline",
     "plan": "lading.pipeline",
     "read": "lading.pipeline",
@@ -43,3 +49,21 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
+
+
+class _Lading(type(sys)):  # type: ignore[misc] # what `types` calls ModuleType, without loading it
+    """This package, whose `deploy` is the function though a package inside is called so too.
+
+    Importing a module of that package sets the attribute; who wants the package imports from it.
+    """
+
+    @property
+    def deploy(self) -> object:
+        return __getattr__("deploy")
+
+    @deploy.setter
+    def deploy(self, package: object) -> None:
+        """What the import system does."""
+
+
+sys.modules[__name__].__class__ = _Lading

@@ -2,12 +2,13 @@
 
 ::
 
-    from lading import Options, build_image, create_environment, lock, plan, read, serve
+    from lading import Options, Place, build_image, create_environment, deploy, lock, plan, read, serve
 
     options = Options(directory=Path("my-model"))
     project = read(options)
     locked = lock(plan(project, options), project, options)
     serve(create_environment(locked, project, options))
+    deploy(locked, project, options, Place(engine="local"))
 
 `read`, `plan` and `lock` are those of `lading.pipeline`. Nothing here prints; give a ``reporter`` to follow the work. What the user must
 change arrives as a `LadingError` with every `Problem` found.
@@ -20,11 +21,16 @@ from typing import TYPE_CHECKING
 from lading import imaging, pipeline
 from lading.model.events import Reporter, silent
 from lading.model.records import replace
+from lading.model.secrets import Secret
 
 if TYPE_CHECKING:
-    from lading.images.build import Built
+    from collections.abc import Mapping
 
-__all__ = ["build_image", "create_environment", "serve"]
+    from lading.deploy.engine import Place, Status
+    from lading.images.build import Built
+    from lading.model.project import ProjectConfig
+
+__all__ = ["build_image", "create_environment", "deploy", "serve"]
 
 
 def create_environment(
@@ -48,11 +54,12 @@ def serve(ready: pipeline.Ready, *, host: str = "127.0.0.1", port: int = 5000, r
     ``setup_timeout`` in seconds and ``max_body_bytes``.
 
     Raises:
-        LadingError: if the project names no predictor, a signature cannot be read, or the port is taken.
+        LadingError: if the project names no predictor, a signature cannot be read, its weights cannot be had, or the port is taken.
     """
     from lading.environments.claims import hold  # noqa: PLC0415 -- serving loads much that reading and locking never need
     from lading.service.server import serve as serve_spec  # noqa: PLC0415
 
+    _put_weights(pipeline.Options(directory=ready.root), ready.config, reporter)
     spec = pipeline.describe_service(ready, host=host, port=port, **limits)
     with hold(*ready.environments.values()):
         return serve_spec(spec, reporter)
@@ -77,3 +84,57 @@ def build_image(
         target, place = imaging.destination(None, asked.name, reporter)
         target.publish((built.image,), place)
     return built
+
+
+def deploy(
+    locked: tuple[pipeline.Locked, ...],
+    project: pipeline.Project,
+    options: pipeline.Options,
+    place: Place,
+    *,
+    name: str | None = None,
+    image: str | None = None,
+    variables: Mapping[str, str] | None = None,
+    secrets: Mapping[str, str] | None = None,
+    settings: Mapping[str, object] | None = None,
+    timeout: float = 600.0,
+    reporter: Reporter = silent,
+) -> Status:
+    """Put the project onto an engine, and wait at most ``timeout`` seconds until it is served; as ``lading deploy``.
+
+    ``name`` is the folder's if it is not given. Where the engine runs images, ``image`` is the one to run: the one that was built last, if it is
+    not given. ``variables`` and ``secrets`` are for the models; ``settings`` are the engine's options without their dashes (``port``).
+
+    Raises:
+        LadingError: if the engine cannot do what the project needs, cannot be reached, or the revision does not come to serve. What was served
+            before is served again then.
+    """
+    from lading.deploy.engine import engine_module, engine_options, require  # noqa: PLC0415 -- engines load much
+    from lading.deploy.making import of_bundle, of_image  # noqa: PLC0415
+    from lading.deploy.records import Known, check_name, name_for, remember  # noqa: PLC0415
+
+    capabilities = engine_options(place.engine).CAPABILITIES
+    chosen = name_for(options.directory) if name is None else check_name(name)
+    if capabilities.image:
+        made = of_image(project, image or imaging.default_name(project), chosen)
+    else:
+        _put_weights(options, project.config, reporter)
+        made = of_bundle(locked, project, options, chosen)
+    hidden = {key: Secret(value) for key, value in (secrets or {}).items()}
+    deployment = replace(
+        made, variables=dict(variables or {}), secrets={**made.secrets, **hidden}, options={**made.options, **(settings or {})}
+    )
+    require(deployment, capabilities, place)
+    engine = engine_module(place.engine).connect(place, options.environ)
+    revision = engine.apply(deployment, reporter)
+    remember(options.directory, Known(name=chosen, place=engine.place))
+    return engine.wait(revision, reporter, timeout)
+
+
+def _put_weights(options: pipeline.Options, config: ProjectConfig, reporter: Reporter) -> None:
+    if config.weights:
+        from lading.weights.locking import weights_of  # noqa: PLC0415 -- for the projects that have some
+        from lading.weights.placing import put_settled  # noqa: PLC0415
+
+        weights = weights_of(options.directory, config, options.environ, reporter, offline=options.offline)
+        put_settled(weights, locked=options.locked, frozen=options.frozen)

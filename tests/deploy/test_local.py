@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lading import LadingError, Options, Place, deploy, lock, plan, read
 from lading.deploy.node import Assignment, assigned
 from lading.environments.claims import try_claim
 from lading.model.cluster import Limits
@@ -171,3 +172,20 @@ def test_a_port_that_is_taken_is_told_before_anything_stops(project: Path, port:
         done = lading("deploy", project, "--to", "local", "--port", str(port), "--json")
     assert done.problem["rule"] == "port-in-use"
     assert lading("status", "-C", project, "--to", "local", "--json").data["state"] == "absent"
+
+
+def test_a_program_deploys_as_the_command_line_does(project: Path, port: int) -> None:
+    """Weights included, which the predictor finds where its configuration says."""
+    weights = "weights:\n  - name: words\n    target: /src/weights/words\n    source: {uri: words}\n"
+    predictor = COG["predict.py"].replace("text.upper()", "open('weights/words/a.txt').read() + text")
+    write_files(project, {"cog.yaml": COG["cog.yaml"] + weights, "words/a.txt": "hello ", "predict.py": predictor})
+    options = Options(directory=project)
+    read_project = read(options)
+    locked = lock(plan(read_project, options), read_project, options)
+    status = deploy(locked, read_project, options, Place(engine="local"), settings={"port": str(port)})
+    assert (status.name, status.state, [one.number for one in status.revisions]) == ("shop", "live", [1])
+    assert predict(port, "you") == "hello you"
+    assert state(project)["state"] == "live", "the command line knows of it"
+    with pytest.raises(LadingError) as caught:
+        deploy(locked, read_project, options, Place(engine="local"), name="No Name")
+    assert caught.value.problems[0].rule == "deployment-name"

@@ -71,7 +71,7 @@ def test_weights_that_nothing_used_for_long_go_and_links_to_them_stay(tmp_path: 
     from lading.weights.store import Part, WeightStore
 
     store = WeightStore(tmp_path / "weights")
-    digests = [store.take(None, partial(Part.add, piece=text))[0] for text in (b"one", b"two")]
+    digests = [store.discover(text.decode(), partial(Part.add, piece=text))[0] for text in (b"one", b"two")]
     link = tmp_path / "link"
     os.link(store.path(digests[0]), link)
     _age(store.root, 40)

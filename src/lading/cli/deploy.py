@@ -13,6 +13,7 @@ from lading.cli.deployments import add_engine_options, add_place, name_of, optio
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
 from lading.cli.serve import add_environment, no_predictor, variables
+from lading.cli.weights import put_in_place
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
@@ -109,7 +110,8 @@ def _of_image(arguments: argparse.Namespace, place: Place, output: Output) -> tu
     """An image: the one that PROJECT names, or a project's, which then says how it is scaled."""
     from lading.cli.images import names_image
     from lading.deploy.engine import Deployment
-    from lading.deploy.imaged import read_image, with_settings_of
+    from lading.deploy.imaged import read_image
+    from lading.deploy.making import of_image
 
     side_loaded = getattr(arguments, f"{place.engine}.image_pull_policy", None) == "Never"
     if arguments.image is None and names_image(arguments.project, arguments.directory):
@@ -120,18 +122,15 @@ def _of_image(arguments: argparse.Namespace, place: Place, output: Output) -> tu
     project = pipeline.read(options, output.reporter)
     if not project.config.apis:
         raise LadingError(no_predictor(project.config.path))
-    imaged = read_image(arguments.image or imaging.default_name(project), side_loaded=side_loaded)
-    service, secrets = pipeline.without_secrets(with_settings_of(imaged, project), project.config, project.files)
     name = name_of(arguments, options.directory)
-    return options.directory, Deployment(name=name, service=service, image=imaged.reference, secrets=secrets)
+    return options.directory, of_image(project, arguments.image or imaging.default_name(project), name, side_loaded=side_loaded)
 
 
 def _of_project(arguments: argparse.Namespace, _place: Place, output: Output) -> tuple[Path, Deployment]:
     """The project as a bundle; it is locked first, if it is not yet."""
     from lading.cli.ending import ending_orderly
     from lading.cli.report import report_locked
-    from lading.deploy.bundle import make_bundle
-    from lading.deploy.engine import Deployment
+    from lading.deploy.making import of_bundle
 
     options = pipeline_options(arguments, arguments.project)
     name = name_of(arguments, options.directory)
@@ -142,7 +141,8 @@ def _of_project(arguments: argparse.Namespace, _place: Place, output: Output) ->
         planned = pipeline.plan(project, options, output.reporter)
         locked = pipeline.lock(planned, project, options, output.reporter)
         report_locked(locked, output)
-    bundled = make_bundle(locked, project, options, name)
-    output.decisions(bundled.decisions)
-    jobs = {"jobs_folder": str(pipeline.jobs_folder(options.directory, os.environ))}
-    return options.directory, Deployment(name=name, service=bundled.bundle.service, bundled=bundled, options=jobs)
+        put_in_place(options, project.config, output)
+    deployment = of_bundle(locked, project, options, name)
+    assert deployment.bundled is not None
+    output.decisions(deployment.bundled.decisions)
+    return options.directory, deployment

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,6 @@ from lading.model.problems import LadingError, Problem
 if TYPE_CHECKING:
     from lading.deploy.engine import Engine, Option, Place, Status
     from lading.deploy.records import Known
-
-_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 def add_place(parser: argparse.ArgumentParser, *, required: bool = False, running: bool = False) -> None:
@@ -112,14 +109,9 @@ def name_of(arguments: argparse.Namespace, folder: Path) -> str:
     Raises:
         LadingError: if ``--name`` gives none that every engine takes.
     """
-    if arguments.name is None:
-        plain = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
-        return (plain if plain[:1].isalpha() else f"model-{plain}")[:40].strip("-")
-    if not _NAME.fullmatch(arguments.name):
-        what = f'"{arguments.name}" is no name for a deployment.'
-        why = "It becomes part of the names of the engine's own objects: a lower case letter, then letters, digits and dashes, 40 at most."
-        raise LadingError(Problem(rule="deployment-name", what=what, origin=Origin("--name"), why=why, instead="Write --name my-model."))
-    return str(arguments.name)
+    from lading.deploy.records import check_name, name_for
+
+    return name_for(folder) if arguments.name is None else check_name(arguments.name)
 
 
 def meant(arguments: argparse.Namespace) -> tuple[Engine, Known]:

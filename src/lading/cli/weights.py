@@ -64,13 +64,10 @@ def put_in_place(options: pipeline.Options, config: ProjectConfig, output: Outpu
     """Before something of the project runs on this machine: its weights are what the lock says, and where it looks for them."""
     if not config.weights:
         return
-    from lading.weights.locking import settle
-    from lading.weights.placing import put
+    from lading.weights.placing import put_settled
 
-    weights = of_project(options, config, output)
-    locked, decisions = settle(weights, locked=options.locked, frozen=options.frozen)
+    placed, decisions = put_settled(of_project(options, config, output), locked=options.locked, frozen=options.frozen)
     output.decisions(decisions)
-    placed = put(weights, locked)
     if placed:
         output.say(f"Put {count(len(placed), 'file')} of weights into the project's folder.")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 
 _FOLDER = "deployments"
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,25 @@ class Known:
 
     name: str
     place: Place
+
+
+def name_for(folder: Path) -> str:
+    """The name of a deployment of a folder that is given none: made of the folder's."""
+    plain = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+    return (plain if plain[:1].isalpha() else f"model-{plain}")[:40].strip("-")
+
+
+def check_name(name: str) -> str:
+    """A name for a deployment, as it is.
+
+    Raises:
+        LadingError: if it is none that every engine takes.
+    """
+    if not _NAME.fullmatch(name):
+        what = f'"{name}" is no name for a deployment.'
+        why = "It becomes part of the names of the engine's own objects: a lower case letter, then letters, digits and dashes, 40 at most."
+        raise LadingError(Problem(rule="deployment-name", what=what, origin=Origin("--name"), why=why, instead="Write --name my-model."))
+    return name
 
 
 def remember(folder: Path, known: Known, environ: Mapping[str, str] | None = None) -> None:

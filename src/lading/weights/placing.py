@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from lading.model.decisions import Decision
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile
-from lading.weights.locking import Weights, files
+from lading.weights.locking import Weights, files, settle
 
 _PIECE = 1 << 20
 _MODE = 0o444
@@ -46,6 +47,16 @@ def put(weights: Weights, locked: Sequence[LockedWeight]) -> list[Path]:
     for one, file, place in lacking:
         _put(weights, here[one.name, file.path], file, place)
     return [place for _, _, place in lacking]
+
+
+def put_settled(weights: Weights, *, locked: bool = False, frozen: bool = False) -> tuple[list[Path], tuple[Decision, ...]]:
+    """`settle`, then `put`: what was put, and what was decided. Before something of the project runs on this machine.
+
+    Raises:
+        LadingError: as they do.
+    """
+    settled, decisions = settle(weights, locked=locked, frozen=frozen)
+    return put(weights, settled), decisions
 
 
 def _target(weights: Weights, locked: LockedWeight, file: WeightFile) -> Path:
