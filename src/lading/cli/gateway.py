@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from lading.cli.options import add_json
 from lading.cli.output import Output
-from lading.cli.serve import _seconds, _size
+from lading.cli.values import seconds, size
 from lading.model.events import Event, Phase
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
@@ -27,16 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-p", "--port", type=int, default=DEFAULT_PORT, help=f"the port (default: {DEFAULT_PORT}); 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
     parser.add_argument(
-        "--deadline", type=_seconds, default=120.0, metavar="SECONDS", help="for a request with all its attempts (default: 120)"
+        "--deadline", type=seconds, default=120.0, metavar="SECONDS", help="for a request with all its attempts (default: 120)"
     )
     parser.add_argument(
         "--patience",
-        type=_seconds,
+        type=seconds,
         default=5.0,
         metavar="SECONDS",
         help="after which a request that may be repeated is, elsewhere (default: 5)",
     )
-    parser.add_argument("--max-body", type=_size, default=100 << 20, metavar="SIZE", help="the largest body of a request (default: 100M)")
+    parser.add_argument("--max-body", type=size, default=100 << 20, metavar="SIZE", help="the largest body of a request (default: 100M)")
     add_json(parser)
 
 

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lading.cli.values import count_from
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
@@ -18,16 +19,10 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs-only", action="store_true", help="serve the batch, asynchronous and task APIs alone")
     parser.add_argument(
         "--job-workers",
-        type=_count,
+        type=count_from(0),
         metavar="N",
         help="processes that jobs may have here at a time, where servers share a database of jobs (LADING_JOBS); 0: take submissions only",
     )
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 100_000):
-        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 0 on')
-    return int(text)
 
 
 def with_jobs(spec: ServiceSpec, arguments: argparse.Namespace) -> ServiceSpec:

@@ -7,21 +7,16 @@ import argparse
 from lading.cli.deployments import add_place, meant, show
 from lading.cli.options import add_json
 from lading.cli.output import Output
+from lading.cli.values import count_from
 from lading.model.problems import LadingError, Problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
     parser.add_argument("api", nargs="?", metavar="API", help="the API, where the deployment has several")
-    parser.add_argument("replicas", type=_count, metavar="N", help="how many")
+    parser.add_argument("replicas", type=count_from(0), metavar="N", help="how many")
     add_place(parser)
     add_json(parser)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 100_000):
-        raise argparse.ArgumentTypeError(f'"{text}" is no number of replicas')
-    return int(text)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:

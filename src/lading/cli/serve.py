@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from lading.cli.install import prepare
 from lading.cli.job_options import add_jobs, with_jobs
 from lading.cli.options import add_json, add_project, pipeline_options
 from lading.cli.output import Output
+from lading.cli.values import count_from, seconds, size, web
 from lading.cli.weights import put_in_place
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 5000
 PLAYGROUND_PORT = 9000
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,12 +31,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
     parser.add_argument("-p", "--port", type=int, help=f"the port (default: PORT, else {DEFAULT_PORT}); 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--workers", type=_count, metavar="N", help="processes of each predictor (default: what it declares, else 1)")
-    parser.add_argument("--threads", type=_count, metavar="N", help="predictions at a time in each process (default: as declared, else 1)")
-    parser.add_argument("--max-queue", type=_count, metavar="N", help="predictions that may wait (default: 256); more are answered 503")
-    parser.add_argument("--max-body", type=_size, metavar="SIZE", help="the largest body of a request: 500M, 2G (default: 100M)")
-    parser.add_argument("--max-held", type=_size, metavar="SIZE", help="all bodies that wait, together (default: 512M)")
-    parser.add_argument("--upload-url", type=_web, metavar="URL", help="put files of outputs to URL/NAME instead of into the answer")
+    parser.add_argument(
+        "--workers", type=count_from(1), metavar="N", help="processes of each predictor (default: what it declares, else 1)"
+    )
+    parser.add_argument(
+        "--threads", type=count_from(1), metavar="N", help="predictions at a time in each process (default: as declared, else 1)"
+    )
+    parser.add_argument(
+        "--max-queue", type=count_from(1), metavar="N", help="predictions that may wait (default: 256); more are answered 503"
+    )
+    parser.add_argument("--max-body", type=size, metavar="SIZE", help="the largest body of a request: 500M, 2G (default: 100M)")
+    parser.add_argument("--max-held", type=size, metavar="SIZE", help="all bodies that wait, together (default: 512M)")
+    parser.add_argument("--upload-url", type=web, metavar="URL", help="put files of outputs to URL/NAME instead of into the answer")
     parser.add_argument(
         "--allow-downloads",
         metavar="HOSTS",
@@ -56,39 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_gpus(parser)
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 100_000):
-        raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 on')
-    return int(text)
-
-
-def _size(text: str) -> int:
-    number, unit = (text[:-1], text[-1:].lower()) if text[-1:].lower() in tuple("kmg") else (text, "")
-    if not (number.isascii() and number.isdigit() and 0 < int(number) < 1 << 40):
-        raise argparse.ArgumentTypeError(f'"{text}" is no size; write 500M or 2G')
-    return int(number) * _UNITS[unit]
-
-
-def _web(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f'"{text}" is no http:// or https:// URL')
-    return text
-
-
 def add_timeouts(parser: argparse.ArgumentParser) -> None:
     """Limits on the model's time."""
-    parser.add_argument("--setup-timeout", type=_seconds, metavar="SECONDS", help="give up when setup takes longer")
-    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="stop a prediction that takes longer")
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds above 0')
-    return seconds
+    parser.add_argument("--setup-timeout", type=seconds, metavar="SECONDS", help="give up when setup takes longer")
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="stop a prediction that takes longer")
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
