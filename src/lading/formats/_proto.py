@@ -20,10 +20,9 @@ _TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service with its methods; ``line`` is where it stands."""
+    """A service with its methods."""
 
     name: str
-    line: int
     methods: tuple[Method, ...]
 
 
@@ -40,40 +39,34 @@ def read_proto(text: str) -> Proto:
     tokens = list(_tokens(text))
     package, services, depth, at = "", [], 0, 0
     while at < len(tokens):
-        word, _ = tokens[at]
+        word = tokens[at]
         depth += (word == "{") - (word == "}")
         if depth == 0 and word == "package" and at + 1 < len(tokens):
-            package = tokens[at + 1][0]
-        if depth == 0 and word == "service" and at + 2 < len(tokens) and tokens[at + 2][0] == "{":
+            package = tokens[at + 1]
+        if depth == 0 and word == "service" and at + 2 < len(tokens) and tokens[at + 2] == "{":
             end = _end(tokens, at + 2)
-            services.append(Service(tokens[at + 1][0], tokens[at][1], tuple(_methods(tokens[at + 3 : end]))))
+            services.append(Service(tokens[at + 1], tuple(_methods(tokens[at + 3 : end]))))
             at = end
         at += 1
     return Proto(package, tuple(services))
 
 
-def _tokens(text: str) -> Iterator[tuple[str, int]]:
-    """The words and signs with their lines, without comments and texts."""
-    line, before = 1, 0
-    for found in _TOKENS.finditer(text):
-        line += text.count("\n", before, found.start())
-        before = found.start()
-        if found.lastgroup in ("name", "sign"):
-            yield found.group(), line
+def _tokens(text: str) -> Iterator[str]:
+    """The words and signs, without comments and texts."""
+    return (found.group() for found in _TOKENS.finditer(text) if found.lastgroup in ("name", "sign"))
 
 
-def _end(tokens: list[tuple[str, int]], opening: int) -> int:
+def _end(tokens: list[str], opening: int) -> int:
     """Where the brace that opens at ``opening`` is closed."""
     depth = 0
     for at in range(opening, len(tokens)):
-        depth += (tokens[at][0] == "{") - (tokens[at][0] == "}")
+        depth += (tokens[at] == "{") - (tokens[at] == "}")
         if depth == 0:
             return at
     return len(tokens)
 
 
-def _methods(tokens: list[tuple[str, int]]) -> Iterator[Method]:
-    words = [word for word, _ in tokens]
+def _methods(words: list[str]) -> Iterator[Method]:
     for at, word in enumerate(words):
         if word != "rpc" or at + 2 >= len(words) or words[at + 2] != "(":
             continue
