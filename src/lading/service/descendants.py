@@ -100,16 +100,42 @@ class ControlGroup:
 
 def own_group() -> Path | None:
     """The folder of this process's control group in the unified hierarchy; None where there is none."""
+    return control_groups()[0]
+
+
+def control_groups(proc: Path = Path("/proc/self"), controllers: tuple[str, ...] = ()) -> tuple[Path | None, Path | None, dict[str, Path]]:
+    """The control groups of a process, this one by default; nothing where the system has none.
+
+    That of the unified hierarchy, where that is mounted, and those of the older hierarchies by controller.
+    """
     try:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-        groups = Path("/proc/self/cgroup").read_text().splitlines()
+        mounts = (proc / "mountinfo").read_text().splitlines()
+        groups = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
     except OSError:
+        return None, None, {}
+    unified = mount = None
+    older = {}
+    for fields, kind, options in map(_mounted, mounts):
+        if kind == "cgroup2":
+            mount = Path(fields[4])
+            unified = _inside(fields, next((path for number, names, path in groups if number == "0" and not names), None))
+        for controller in controllers if kind == "cgroup" else ():
+            path = next((path for _, names, path in groups if controller in names.split(",")), None)
+            place = _inside(fields, path) if controller in options else None
+            if place is not None:
+                older[controller] = place
+    return unified, mount, older
+
+
+def _mounted(line: str) -> tuple[list[str], str, list[str]]:
+    """A line of ``mountinfo``: its fields, the kind of file system, and the options of that."""
+    fields, _, rest = line.partition(" - ")
+    kind, _source, options = [*rest.split(), "", "", ""][:3]
+    return fields.split(), kind, options.split(",")
+
+
+def _inside(fields: list[str], path: str | None) -> Path | None:
+    if path is None:
         return None
-    path = next((line[3:] for line in groups if line.startswith("0::")), None)
-    for line in mounts:
-        fields, _, rest = line.partition(" - ")
-        if path is not None and rest.startswith("cgroup2 "):
-            root, place = fields.split()[3:5]
-            inside = path.removeprefix(root.rstrip("/")).lstrip("/")
-            return Path(place) / inside
-    return None
+    root, mount = fields[3:5]
+    return Path(mount) / path.removeprefix(root.rstrip("/")).lstrip("/")

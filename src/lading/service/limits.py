@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lading.model.cluster import Limits
 from lading.model.records import dataclass
-from lading.service.descendants import ControlGroup
+from lading.service.descendants import ControlGroup, control_groups
 
 MEMORY, CPU = "memory", "cpu"
 _PERIOD = 100_000  # microseconds, the kernel's usual one
@@ -40,23 +40,7 @@ class Hierarchies:
     @classmethod
     def read(cls, proc: Path = Path("/proc/self")) -> Hierarchies:
         """Those of a process, this one by default; nothing where the system has none."""
-        try:
-            mounts = (proc / "mountinfo").read_text().splitlines()
-            groups = [line.split(":", 2) for line in (proc / "cgroup").read_text().splitlines()]
-        except OSError:
-            return cls(None, None, {})
-        unified = mount = None
-        older = {}
-        for fields, kind, options in map(_mounted, mounts):
-            if kind == "cgroup2":
-                mount = Path(fields[4])
-                unified = _inside(fields, next((path for number, names, path in groups if number == "0" and not names), None))
-            for controller in (MEMORY, CPU) if kind == "cgroup" else ():
-                path = next((path for _, names, path in groups if controller in names.split(",")), None)
-                place = _inside(fields, path) if controller in options else None
-                if place is not None:
-                    older[controller] = place
-        return cls(unified, mount, older)
+        return cls(*control_groups(proc, (MEMORY, CPU)))
 
     def places_for(self, controllers: Sequence[str]) -> dict[str, Place]:
         """Where groups with these controllers can be made, for those where they can; the ones named first count more.
@@ -83,20 +67,6 @@ class Hierarchies:
                 return folder
             folder = None if _is_limited(folder) else folder.parent
         return None
-
-
-def _mounted(line: str) -> tuple[list[str], str, list[str]]:
-    """A line of ``mountinfo``: its fields, the kind of file system, and the options of that."""
-    fields, _, rest = line.partition(" - ")
-    kind, _source, options = [*rest.split(), "", "", ""][:3]
-    return fields.split(), kind, options.split(",")
-
-
-def _inside(fields: list[str], path: str | None) -> Path | None:
-    if path is None:
-        return None
-    root, mount = fields[3:5]
-    return Path(mount) / path.removeprefix(root.rstrip("/")).lstrip("/")
 
 
 def _writable(folder: Path) -> bool:
