@@ -34,6 +34,8 @@ def test_commands_mount_their_secrets_and_scripts_run_by_their_program(lading: C
     lines = lading("build", project, "--dockerfile", "--accelerator", "cpu").out.splitlines()
     assert "RUN --mount=type=secret,id=token,target=/etc/token make-it --with /etc/token" in lines
     assert "RUN plain" in lines
+    assert any(line.startswith("RUN find /root ") for line in lines[lines.index("RUN plain") :])
+    assert any(" LADING_HOME_FILES=/root" in line for line in lines)
     assert any(line.startswith("RUN apt-get update && apt-get install -y --no-install-recommends libgl1 ") for line in lines)
     assert not [line for line in lines if line.startswith(("ARG", "ENV NVIDIA"))]
     assert len(max(lines, key=len)) < 10_000

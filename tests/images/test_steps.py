@@ -6,9 +6,13 @@ import gzip
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 
 from lading.images.folders import walk
@@ -42,6 +46,14 @@ def _files(layout: Path) -> dict[str, bytes]:
     for layer in manifest_of(layout)["layers"]:
         found |= content_of(Layout(layout).read(layer["digest"]))
     return found
+
+
+def _require_clean(layout: Path, value: bytes) -> None:
+    """The value is in no layer, configuration, manifest or index."""
+    for path in layout.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert value not in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
 
 
 def test_a_script_of_cortex_runs_before_the_packages_and_once(lading: Command, shelled: Path, tmp_path: Path) -> None:
@@ -128,10 +140,7 @@ def test_commands_of_cog_run_after_the_packages_with_a_secret_that_leaves_no_tra
     ran = lading(*words, PLANTED="planted-0123456789")
     assert "planted" not in ran.out + ran.err
     assert _files(tmp_path / "image")["opt/made/seen"].startswith(b"python3")
-    for path in (tmp_path / "image").rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert b"planted-0123" not in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    _require_clean(tmp_path / "image", b"planted-0123")
 
 
 _SEPARATE = (
@@ -165,10 +174,7 @@ def test_the_password_in_a_command_stands_nowhere(lading: Command, shelled: Path
     assert refused.data["problems"][0]["rule"] == "build-engine-missing"
     ran = lading("build", project, "-t", "passing:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'image'}", "-v")
     assert "planted" not in ran.out + ran.err + refused.out + refused.err
-    for path in (tmp_path / "image").rglob("*"):
-        if path.is_file():
-            content = path.read_bytes()
-            assert b"planted-in" not in (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    _require_clean(tmp_path / "image", b"planted-in")
 
 
 _KEY = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIB"
@@ -265,6 +271,7 @@ def test_podman_and_docker_make_the_same_of_commands_and_scripts(
     engine: str, lading: Command, shelled: Path, tmp_path: Path, podman_environ: dict[str, str]
 ) -> None:
     """podman stands in for docker, whose command line it has: Lading talks to it as it does to docker."""
+    certificates = Path(certifi.where()).read_bytes()
     tools = Path(without_engines(tmp_path))
     log = tmp_path / "called"
     if engine == "podman":
@@ -277,6 +284,8 @@ def test_podman_and_docker_make_the_same_of_commands_and_scripts(
         "    - command: mkdir -p /opt/made && cat /run/here/token | cat > /dev/null && ls /opt/venv/lib > /opt/made/seen\n"
         "      mounts: [{type: secret, id: token, target: /run/here/token}]\n"
         '    - echo "it\'s two" > /opt/made/two\n'
+        '    - cat "$SSL_CERT_FILE" > /opt/made/certificates\n'
+        "    - exit 0\n"
         "predict: predict.py:Predictor\n"
     )
     project = write(tmp_path / "commanded", {**PROJECT, "cog.yaml": config, "requirements.txt": "greeting==1.0\n"})
@@ -293,6 +302,7 @@ def test_podman_and_docker_make_the_same_of_commands_and_scripts(
         "id=token,env=PLANTED",
     ]
     variables: dict[str, Any] = {name: value for name, value in podman_environ.items() if name != "PATH"}
+    variables["SSL_CERT_FILE"] = str(write(tmp_path, {"ca.pem": certificates}) / "ca.pem")
     ran = lading(*words, "--json", "-v", PLANTED="planted-0123456789", PATH=str(tools), **variables)
     assert "planted" not in ran.out + ran.err
     assert "commands-run-in-build-container" in ran.err
@@ -302,8 +312,9 @@ def test_podman_and_docker_make_the_same_of_commands_and_scripts(
     found = content_of(blob)
     assert found["opt/made/seen"].startswith(b"python3")
     assert found["opt/made/two"] == b"it's two\n"
-    assert not [name for name in found if name.startswith(("src", "run/here"))]
-    assert b"planted-0123" not in gzip.decompress(blob)
+    assert found["opt/made/certificates"] == certificates
+    assert not [name for name in found if name.startswith(("src", "run/"))]
+    _require_clean(tmp_path / "image", b"planted-0123")
     if engine == "docker":
         assert [line.split()[0] for line in log.read_text().splitlines()] == ["version", "image", "build", "image", "image"]
     scripted = write(
@@ -374,3 +385,27 @@ def test_what_commands_fetch_is_kept_for_the_user_that_the_service_runs_as(
     if os.geteuid() == 0:
         answer = lading("predict", f"caching-{engine}:v1", PATH=str(tools)).out
         assert answer == "weights other 20000 weights 65532 False\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["buildah", "podman"])
+def test_ctrl_c_in_a_step_ends_it_and_leaves_nothing(engine: str, lading: Command, shelled: Path, tmp_path: Path) -> None:
+    tools = Path(without_engines(tmp_path))
+    for tool in (engine, "umount"):
+        (tools / tool).symlink_to(which(tool))
+    config = {"build": {"run": ["echo be''gun; sleep 300"]}, "predict": "predict.py:Predictor"}
+    project = write(tmp_path / "slow", {"cog.yaml": json.dumps(config), "predict.py": _READING})
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    words = [sys.executable, "-m", "lading", "build", project, "-t", "slow:v1", "--base", shelled, "-v"]
+    variables = lading.variables({"PATH": str(tools), "TMPDIR": str(temporary)})
+    with subprocess.Popen(words, env=variables, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if "begun" in line:
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130, "".join(said)
+    assert not list(temporary.iterdir())
+    assert str(temporary) not in Path("/proc/self/mounts").read_text()

@@ -41,6 +41,7 @@ def render(recipe: Recipe) -> str:
     for environment in recipe.environments:
         lines += _environment(environment)
     lines += [_command(command, mounts) for command, mounts in recipe.steps.after]
+    lines += [_READABLE_HOME] if recipe.steps else []
     lines += [
         *_server(recipe),
         *_weights(recipe),
@@ -57,6 +58,8 @@ def render(recipe: Recipe) -> str:
 
 _MOUNTS = "--mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=netrc,target=/root/.netrc"
 _SERVICE = "/opt/lading/service.json"
+_READABLE_HOME = r"RUN find /root \( -name .ssh -o -name .gnupg \) -prune -o ! -type l ! -perm -a=r -exec chmod a+rX {} +"
+"""What commands fetched into root's home is for whoever the container runs as; see `lading.images.step_files`."""
 _PIECE = 1000
 """Characters of a line: some builders read no more than 64 KiB of one."""
 
@@ -112,7 +115,8 @@ def _project(recipe: Recipe) -> str:
 
 
 def _variables(recipe: Recipe) -> str:
-    return f"ENV {' '.join(f'{name}={value}' for name, value in recipe.variables('$PATH', _SERVICE).items())}"
+    variables = recipe.variables("$PATH", _SERVICE, home="/root" if recipe.steps else "")
+    return f"ENV {' '.join(f'{name}={value}' for name, value in variables.items())}"
 
 
 def _weights(recipe: Recipe) -> list[str]:

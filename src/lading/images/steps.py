@@ -10,10 +10,12 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 import tarfile
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -44,6 +46,7 @@ ENGINES = ("buildah", "podman", "docker")
 """What makes a layer by running something, the first that is there."""
 _CERTIFICATES = "/run/lading/ca.pem"
 _NAMING_CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
+_LONGEST = 50
 _TEXT = 256 * 1024
 """Smaller files (bytes) that a script names are looked into for further names."""
 _BETWEEN_WORDS = re.compile(r"[\s\"'`=;:,(){}<>|&]+")
@@ -155,8 +158,11 @@ def _run_layer(
     if engine is None:
         raise LadingError(_no_engine(commands, origin))
     reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{title} ({engine.name})"))
-    with tempfile.TemporaryDirectory(prefix="lading-steps-") as folder:
-        session = _Session(engine, Path(folder), recipe, reporter, origin)
+    # What an engine that was killed has left there must not hide why it was.
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lading-steps-", ignore_cleanup_errors=True)))
+        stack.enter_context(_unmounted(folder))
+        session = _Session(engine, folder, stack.enter_context(_short_folder(folder)), recipe, reporter, origin)
         top = session.build(under, commands, project=project)
         with store.aside() as (path, stream), LayerWriter(stream, recipe.compression) as writer:
             rewriting = Rewriting(writer, session.mounts, packages=kind is Kind.SYSTEM)
@@ -169,14 +175,45 @@ def _run_layer(
     return Step(store.remember(kind, title, key, written, recipe.compression), files)
 
 
+@contextmanager
+def _short_folder(folder: Path) -> Iterator[Path]:
+    """A folder below another, or elsewhere if that would have a long name: podman takes no more than 50 characters for what it has running."""
+    if len(str(folder / "run")) <= _LONGEST:
+        yield folder / "run"
+        return
+    with tempfile.TemporaryDirectory(prefix="lading-", dir="/tmp", ignore_cleanup_errors=True) as short, _unmounted(Path(short)):
+        yield Path(short)
+
+
+@contextmanager
+def _unmounted(folder: Path) -> Iterator[None]:
+    """Take away what is still mounted below a folder: an engine that ends in the middle of a step leaves its storage mounted."""
+    try:
+        yield
+    finally:
+        for place in reversed(_mounts_below(str(folder.resolve()))):
+            with suppress(OSError):
+                subprocess.run(["umount", "-l", place], check=False, capture_output=True)
+
+
+def _mounts_below(folder: str) -> list[str]:
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    places = [line.split(" ")[1].replace("\\040", " ") for line in lines]
+    return [place for place in places if place.startswith(f"{folder}/")]
+
+
 class _Session:
     """One use of an engine, with a storage of its own that is gone afterwards.
 
     Engines make an image's name of a layout's path, and not every path can be one: they run in the folder, and get relative ones.
     """
 
-    def __init__(self, engine: Engine, folder: Path, recipe: Recipe, reporter: Reporter, origin: Origin) -> None:
-        self.engine, self.folder, self.recipe, self.reporter, self.origin = engine, folder, recipe, reporter, origin
+    def __init__(self, engine: Engine, folder: Path, running: Path, recipe: Recipe, reporter: Reporter, origin: Origin) -> None:
+        self.engine, self.folder, self.running = engine, folder, running
+        self.recipe, self.reporter, self.origin = recipe, reporter, origin
         self.out = folder / "out"
         # The daemon of docker is everybody's: two builds must not take each other's images.
         name = f"lading-steps-{uuid.uuid4().hex}"
@@ -201,7 +238,7 @@ class _Session:
         return Descriptor.from_json(manifest["layers"][-1]) if len(manifest["layers"]) > len(under.layers) else None
 
     def _storage(self) -> list[str]:
-        return ["--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
+        return ["--root", str(self.folder / "root"), "--runroot", str(self.running)]
 
     def _buildah(self, script: str, *, project: bool) -> None:
         storage = self._storage()
@@ -242,15 +279,21 @@ class _Session:
         file.write_text(text, encoding="utf-8")
         secrets = [word for name, path, _ in self._secret_targets() for word in ("--secret", f"id={name},src={path}")]
         if self.engine.name == "podman":
-            storage = self._storage()
+            self._podman(secrets, file, context)
+        else:
+            self._docker(under, secrets, file, context)
+
+    def _podman(self, secrets: Sequence[str], file: Path, context: Path) -> None:
+        storage = self._storage()
+        try:
             self._call(*storage, "pull", "-q", "oci:under:latest")
             pulled = self.engine.run(*storage, "images", "-q").stdout.split()[0]
             self._call(*storage, "tag", pulled, self.under)
             flags = ["--isolation", "chroot", "--network", "host", "--layers=false", "--format", "oci", "--timestamp", "0"]
             self._call(*storage, "build", *flags, *secrets, "-t", self.done, "-f", str(file), str(context))
             self._call(*storage, "push", "-q", f"localhost/{self.done}", "oci:out:latest")
-            return
-        self._docker(under, secrets, file, context)
+        finally:
+            self.engine.run(*storage, "rmi", "--all", "--force")
 
     def _docker(self, under: Image, secrets: Sequence[str], file: Path, context: Path) -> None:
         """BuildKit through docker: the image goes in and comes out as an archive, which every docker reads and writes."""
@@ -258,7 +301,7 @@ class _Session:
         Archive(loaded).publish((under,), self.under)
         try:
             self._call("image", "load", "-q", "-i", str(loaded))
-            self._call("build", "-q", *secrets, "--network", "host", "-t", self.done, "-f", str(file), str(context))
+            self._call("build", *secrets, "--network", "host", "-t", self.done, "-f", str(file), str(context))
             self._call("image", "save", "-o", str(saved), self.done)
         finally:
             self.engine.run("image", "rm", "-f", self.done, self.under)
@@ -296,7 +339,8 @@ class _Session:
 
         # Docker's own builder sees the images of its daemon; another one that the user chose for himself may not.
         env = {name: value for name, value in os.environ.items() if name != "BUILDX_BUILDER"}
-        env |= {"BUILDAH_ISOLATION": "chroot", "DOCKER_BUILDKIT": "1"}
+        env |= {"BUILDAH_ISOLATION": "chroot", "DOCKER_BUILDKIT": "1", "BUILDKIT_PROGRESS": "plain", "TMPDIR": str(self.folder / "tmp")}
+        (self.folder / "tmp").mkdir(exist_ok=True)
         both = ["/bin/sh", "-c", 'exec "$@" >&2', "sh", self.engine.path, *words]
         finished = run(both, env=env, cwd=self.folder, heard=heard)
         if finished.returncode:

@@ -29,6 +29,8 @@ from lading.model.problems import ExitCode, LadingError, Problem
 STEP = "Fetching system packages"
 _NAMES_APT = re.compile(r"\b(apt|apt-get|aptitude|dpkg)\b")
 
+_UNREACHED = re.compile(r"Could not (?:connect|resolve)|Unable to connect|Temporary failure resolving|Connection (?:timed out|failed)")
+
 
 def system_layer(base: Base, recipe: Recipe, store: Store, reporter: Reporter) -> tuple[Layer, Decision]:
     """The packages as a layer, and how it was made.
@@ -145,13 +147,15 @@ def _no_way(packages: Sequence[str], why: str) -> Problem:
 
 def _apt_failed(output: str, before: str = "") -> Problem:
     """What apt said, here or (``before`` is why) in a build container."""
-    lines = said(output)
+    lines = list(dict.fromkeys(said(output)))
+    unreached = bool(_UNREACHED.search(output))
+    correct = "Connect this machine to the sources of the base (https_proxy)" if unreached else "Correct the names (`apt-cache search`)"
     return Problem(
         rule="system-packages-failed",
         what=f"apt could not find or install the system packages{' in a build container' if before else ''}.",
         origin=Origin("system packages"),
-        why=" ".join(lines[:3]) or output.strip().rpartition("\n")[2] or None,
-        instead="Correct the names (`apt-cache search`), or name a base image that has the packages: --base IMAGE.",
-        code=ExitCode.BUILD,
+        why=" ".join(lines[:2]) or output.strip().rpartition("\n")[2] or None,
+        instead=f"{correct}, or name a base image that has the packages: --base IMAGE.",
+        code=ExitCode.NETWORK if unreached else ExitCode.BUILD,
         detail="\n".join(filter(None, (f"Without one: {before}." if before else "", output.strip()))) or None,
     )
