@@ -149,13 +149,12 @@ def _apt_failed(output: str, before: str = "") -> Problem:
     """What apt said, here or (``before`` is why) in a build container."""
     lines = list(dict.fromkeys(said(output)))
     unreached = bool(_UNREACHED.search(output))
-    correct = "Connect this machine to the sources of the base (https_proxy)" if unreached else "Correct the names (`apt-cache search`)"
     return Problem(
         rule="system-packages-failed",
         what=f"apt could not find or install the system packages{' in a build container' if before else ''}.",
         origin=Origin("system packages"),
         why=" ".join(lines[:2]) or output.strip().rpartition("\n")[2] or None,
-        instead=f"{correct}, or name a base image that has the packages: --base IMAGE.",
+        instead="Correct the names (`apt-cache search`), or see that this machine reaches the base's sources (https_proxy); or name a base image that has the packages: --base IMAGE.",
         code=ExitCode.NETWORK if unreached else ExitCode.BUILD,
         detail="\n".join(filter(None, (f"Without one: {before}." if before else "", output.strip()))) or None,
     )
