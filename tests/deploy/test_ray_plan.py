@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from lading.deploy.engine import Deployment, Place, require
 from lading.deploy.ray import RayEngine
-from lading.deploy.ray_host import planned
+from lading.deploy.ray_host import below, planned
+from lading.deploy.ray_ingress import Unwatched
 from lading.deploy.ray_options import CAPABILITIES
 from lading.deploy.ray_plan import applications, from_json, http_port, require_unshared, scaled, scaled_as
 from lading.model.cluster import UpdateStrategy
@@ -113,6 +116,17 @@ def test_an_application_is_the_same_after_json_and_is_scaled(cortex):
     assert scaled(words, 4).options["num_replicas"] == 4
     changed = scaled(iris, 20).options["autoscaling_config"]
     assert (changed["min_replicas"], changed["initial_replicas"], changed["max_replicas"]) == (2, 20, 20)
+
+
+def test_the_application_sees_a_request_as_it_was_sent():
+    async def seen(scope: Any, _receive: Any, _send: Any) -> None:
+        scopes.append(below(scope, "/m"))
+
+    scopes: list[Any] = []
+    sent = {"type": "http", "path": "/m/predictions/a b", "raw_path": b"/m/predictions/a%20b", "root_path": "/m", "headers": [(b"a", b"b")]}
+    asyncio.run(Unwatched(seen)(sent, None, None))
+    wanted = {"type": "http", "path": "/predictions/a b", "raw_path": b"/predictions/a%20b", "root_path": "", "headers": [(b"a", b"b")]}
+    assert scopes == [wanted]
 
 
 def test_what_was_scaled_by_hand_stays_so_with_an_update(cortex):

@@ -22,6 +22,7 @@ from lading.deploy import ray_store
 from lading.deploy.bundle import Bundle, materialise, unpack, unpacked
 from lading.deploy.bundle_prune import hold_bundle, prune_bundles
 from lading.deploy.node_log import write_event, write_line
+from lading.deploy.ray_ingress import UNWATCHED
 from lading.deploy.ray_plan import Plan, part
 from lading.environments.claims import hold
 from lading.model.problems import LadingError
@@ -76,7 +77,7 @@ class Host:
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            await self.application(_below(scope, self.plan.prefix), receive, send)
+            await self.application(below(scope, self.plan.prefix), receive, send)
         elif scope["type"] == "lifespan":
             await receive()
             await send({"type": "lifespan.startup.complete"})
@@ -172,9 +173,10 @@ def _without_private(spec: ServiceSpec) -> ServiceSpec:
     return spec.each(cleared)
 
 
-def _below(scope: Any, prefix: str) -> Any:
-    """The request as the application knows it: without the prefix of the deployment, which Serve leaves in its path."""
+def below(scope: Any, prefix: str) -> Any:
+    """The request as the application knows it: without the prefix of the deployment, which Serve leaves in its path, and without our mark."""
     path, raw = scope["path"], scope.get("raw_path") or scope["path"].encode("utf-8")
     if prefix and (path == prefix or path.startswith(f"{prefix}/")):
         path, raw = path[len(prefix) :] or "/", raw[len(prefix) :] or b"/"
-    return {**scope, "path": path, "raw_path": raw, "root_path": ""}
+    headers = [header for header in scope["headers"] if header != UNWATCHED]
+    return {**scope, "path": path, "raw_path": raw, "root_path": "", "headers": headers}

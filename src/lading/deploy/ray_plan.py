@@ -23,8 +23,14 @@ HA_PROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 """Ray's variable for its fast ingress; read where Serve's controller starts, and in its replicas."""
 _LOGGED: Mapping[str, Any] = {"logging_config": {"enable_access_log": False}}
 """Our servers write no line for each request either."""
-_ONE_THREAD: Mapping[str, Any] = {"env_vars": {HA_PROXY: "1", "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}}
-"""Serve puts a thread and two queues between its loop and a handler, which may block; ours does not."""
+_DIRECT: Mapping[str, Any] = {
+    "env_vars": {
+        HA_PROXY: "1",
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "lading.deploy.ray_ingress:middlewares",
+    }
+}
+"""Serve puts a thread, two queues and two tasks between a connection and a handler, which may block and is no server; ours is one."""
 _JOBS = ("BatchAPI", "AsyncAPI", "TaskAPI")
 _HEALTH = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0}
 _BETWEEN = "."  # names of deployments and APIs have dashes, so a dash would make one name of several pairs
@@ -33,7 +39,7 @@ _PORT = 8000
 _SPLITTING: Mapping[str, Any] = {
     "num_replicas": 2,
     "max_ongoing_requests": 1000,
-    "ray_actor_options": {"num_cpus": 0, "runtime_env": _ONE_THREAD},
+    "ray_actor_options": {"num_cpus": 0, "runtime_env": _DIRECT},
 }
 """A splitter waits for others, and needs no place of its own; where one of its replicas dies, there is another."""
 _TRIES = 3  # starts of a replica whose setup fails; more only take longer to say so
@@ -248,7 +254,7 @@ def _percent(value: int | str, replicas: int) -> int:
 
 def _resources(settings: ClusterSettings) -> dict[str, Any]:
     compute = settings.compute
-    resources: dict[str, Any] = {"num_cpus": compute.cpu or 0, "runtime_env": _ONE_THREAD}
+    resources: dict[str, Any] = {"num_cpus": compute.cpu or 0, "runtime_env": _DIRECT}
     if compute.memory is not None:
         resources["memory"] = compute.memory
     if compute.gpu:

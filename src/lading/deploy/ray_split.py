@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from lading.deploy.ray_ingress import UNWATCHED
 from lading.deploy.ray_plan import Plan, Split, Target
 from lading.service.gateway import Gateway, Limits
 from lading.service.splitter import ONLY_COPIES, Turns
@@ -82,7 +83,9 @@ class Splitting:
         await self._pass(target, scope, receive, send)
 
     async def _pass(self, target: Target, scope: Any, receive: Receive, send: Send) -> None:
-        await self._gateways[target.name]({**scope, "path": target.route, "raw_path": target.route.encode()}, receive, send)
+        headers = [header for header in scope["headers"] if header != UNWATCHED]
+        there = {**scope, "path": target.route, "raw_path": target.route.encode(), "headers": headers}
+        await self._gateways[target.name](there, receive, send)
 
     def _copied(self, method: str, target: Target) -> bool:
         predicts = method not in _READING or target.takes_all
