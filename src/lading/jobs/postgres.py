@@ -7,16 +7,14 @@ again when the lease has run out; the number of the attempt is the fencing token
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lading.jobs import rows
 from lading.jobs.connections import Connections, unreachable
 from lading.jobs.leases import SPENT, Open, sort_out
-from lading.jobs.store import Item, ItemState, Job, JobStatus, Kept, Leased, Outcome, StoreLostError, storable
+from lading.jobs.store import Item, ItemState, Job, Kept, Leased, Outcome, StoreLostError, storable
 from lading.model.problems import LadingError
 from lading.model.secrets import SecretUrl
 
@@ -52,12 +50,9 @@ CREATE TABLE IF NOT EXISTS submissions (job text NOT NULL, number integer NOT NU
 CREATE TABLE IF NOT EXISTS members (id text PRIMARY KEY, apis text[] NOT NULL, until float8 NOT NULL);
 CREATE TABLE IF NOT EXISTS seats (job text NOT NULL, seat integer NOT NULL, member text, until float8, PRIMARY KEY (job, seat));
 """
-_CHUNK = 2000
 _PIECE = 1 << 20
-_JOB = "id, api, kind, status, workers, timeout, attempts, config, submission, started, ended, error, total, succeeded, failed, seconds"
-_KEPT = "number, state, attempt, payload, key, result, error, ended"
-_CHANGEABLE = frozenset({"status", "ended", "error", "total", "started"})
-_OVER = [status.value for status in JobStatus if status.over]
+_JOB, _KEPT = ", ".join(rows.JOB), ", ".join(rows.KEPT)
+_OVER = list(rows.OVER)
 
 
 class PostgresJobStore:
@@ -113,34 +108,26 @@ class PostgresJobStore:
 
     def create(self, job: Job) -> None:
         """See `JobStore`."""
-        row = (job.id, job.api, job.kind, job.status.value, job.workers, job.timeout, job.attempts)
-        texts = (json.dumps(dict(job.config)), json.dumps(dict(job.submission)))
+        marks = ", ".join("%s" for _ in rows.CREATED)
         self._change(
-            "INSERT INTO jobs (id, api, kind, status, workers, timeout, attempts, config, submission, started, total)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING",
-            (*row, *texts, job.started or time.time(), job.total),
+            f"INSERT INTO jobs ({', '.join(rows.CREATED)}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING",  # noqa: S608 -- names of ours
+            rows.row_of(job),
         )
 
     def update(self, job: str, **values: object) -> bool:
         """See `JobStore`."""
-        if not set(values) <= _CHANGEABLE:
-            raise ValueError(f"these fields of a job do not change: {', '.join(sorted(set(values) - _CHANGEABLE))}")
-        status = values.get("status")
-        over = isinstance(status, JobStatus) and status.over
-        if over:
-            values.setdefault("ended", time.time())
-        assignments = ", ".join(f"{name} = %s" for name in values)
-        given = [storable(str(value)) if isinstance(value, str) else value for value in values.values()]
+        changed, over = rows.changes(values)
+        assignments = ", ".join(f"{name} = %s" for name in changed)
 
         def change(connection: Connection) -> bool:
             done = connection.execute(
                 f"UPDATE jobs SET {assignments} WHERE id = %s AND NOT status = ANY(%s)",  # noqa: S608 -- names of ours
-                (*given, job, _OVER),
+                (*changed.values(), job, _OVER),
             )
             if done.rowcount > 0 and over:
                 connection.execute("DELETE FROM seats WHERE job = %s", (job,))
                 connection.execute("DELETE FROM items WHERE job = %s AND state <> 'failed'", (job,))
-            if done.rowcount > 0 and status is not None:
+            if done.rowcount > 0 and "status" in changed:
                 connection.execute("DELETE FROM submissions WHERE job = %s", (job,))
             return done.rowcount > 0
 
@@ -148,15 +135,15 @@ class PostgresJobStore:
 
     def job(self, job: str) -> Job | None:
         """See `JobStore`."""
-        rows = self._rows(f"SELECT {_JOB} FROM jobs WHERE id = %s", (job,))  # noqa: S608 -- no values in it
-        return _job(rows[0]) if rows else None
+        found = self._rows(f"SELECT {_JOB} FROM jobs WHERE id = %s", (job,))  # noqa: S608 -- no values in it
+        return rows.job_of(found[0]) if found else None
 
     def jobs(self, api: str | None = None, *, limit: int = 100, unfinished: bool = False) -> Sequence[Job]:
         """See `JobStore`."""
         where = ["api = %s"] if api is not None else []
         where += ["ended IS NULL"] if unfinished else []
         query = f"SELECT {_JOB} FROM jobs {'WHERE' if where else ''} {' AND '.join(where)} ORDER BY started DESC, id DESC LIMIT %s"  # noqa: S608 -- as above
-        return [_job(row) for row in self._rows(query, (*(() if api is None else (api,)), limit))]
+        return [rows.job_of(row) for row in self._rows(query, (*(() if api is None else (api,)), limit))]
 
     def delete(self, job: str) -> None:
         """See `JobStore`."""
@@ -171,11 +158,8 @@ class PostgresJobStore:
     # Items
 
     def add(self, job: str, items: Iterable[Item]) -> int:
-        """See `JobStore`. Some thousand items make a transaction, so that the list may be longer than memory."""
-        count, stream = 0, iter(items)
-        while (chunk := list(islice(stream, _CHUNK))) and self._insert(job, chunk):
-            count += len(chunk)
-        return count
+        """See `JobStore`. Some thousand items make a transaction."""
+        return rows.add(items, lambda chunk: self._insert(job, chunk))
 
     def _insert(self, job: str, chunk: Sequence[Item]) -> bool:
         """Insert items; False if the job is over."""
@@ -255,13 +239,13 @@ class PostgresJobStore:
 
     def item(self, job: str, key: str) -> Kept | None:
         """See `JobStore`."""
-        rows = self._rows(f"SELECT {_KEPT} FROM items WHERE job = %s AND key = %s", (job, key))  # noqa: S608 -- as above
-        return _kept(rows[0]) if rows else None
+        found = self._rows(f"SELECT {_KEPT} FROM items WHERE job = %s AND key = %s", (job, key))  # noqa: S608 -- as above
+        return rows.kept_of(found[0]) if found else None
 
     def items(self, job: str, state: ItemState, *, after: int = -1, limit: int = 1000) -> Sequence[Kept]:
         """See `JobStore`."""
         query = f"SELECT {_KEPT} FROM items WHERE job = %s AND state = %s AND number > %s ORDER BY number LIMIT %s"  # noqa: S608 -- as above
-        return [_kept(row) for row in self._rows(query, (job, state.value, after, limit))]
+        return [rows.kept_of(row) for row in self._rows(query, (job, state.value, after, limit))]
 
     def forget(self, job: str, before: float) -> None:
         """Drop items that ended before a time: results are not kept for ever."""
@@ -283,8 +267,8 @@ class PostgresJobStore:
     def submission(self, job: str) -> Iterator[bytes]:
         """What a client sent, piece by piece."""
         number = 0
-        while rows := self._rows("SELECT piece FROM submissions WHERE job = %s AND number = %s", (job, number)):
-            yield rows[0][0]
+        while found := self._rows("SELECT piece FROM submissions WHERE job = %s AND number = %s", (job, number)):
+            yield found[0][0]
             number += 1
 
     # Servers that share the work (see `lading.jobs.shared`)
@@ -362,13 +346,12 @@ def _holds(leases: Sequence[Leased]) -> tuple[list[Any], ...]:
 
 
 def _lease(connection: Connection, job: str, numbers: list[int], seconds: float) -> Sequence[Leased]:
-    names = ("number", "attempt", "payload", "key", "content_type", "failures", "crashes", "lost")
-    rows = connection.execute(
+    given = connection.execute(
         "UPDATE items SET lost = lost + (state <> 'in_queue')::integer, state = 'in_progress', attempt = attempt + 1,"  # noqa: S608 -- as above
-        f" lease = {_NOW} + %s WHERE job = %s AND number = ANY(%s) RETURNING {', '.join(names)}",
+        f" lease = {_NOW} + %s WHERE job = %s AND number = ANY(%s) RETURNING {', '.join(rows.LEASED)}",
         (seconds, job, numbers),
     )
-    return sorted((Leased(job=job, **dict(zip(names, row, strict=True))) for row in rows), key=lambda leased: leased.number)
+    return sorted((rows.leased_of(job, row) for row in given), key=lambda leased: leased.number)
 
 
 def _fail(connection: Connection, job: str, numbers: list[int]) -> None:
@@ -398,7 +381,7 @@ def _end(connection: Connection, outcomes: Sequence[Outcome]) -> int:
     if not outcomes:
         return 0
     # A payload is needed no more once it was worked on; a failed one stays, for who looks after it.
-    rows = connection.execute(
+    counts = connection.execute(
         "WITH done AS (UPDATE items SET state = CASE WHEN given.ok THEN 'completed' ELSE 'failed' END, lease = NULL,"  # noqa: S608 -- no values in it
         f" result = given.result, error = given.error, ended = {_NOW}, payload = CASE WHEN given.ok THEN ''::bytea ELSE items.payload END"
         " FROM unnest(%s::text[], %s::bigint[], %s::integer[], %s::boolean[], %s::bytea[], %s::text[], %s::float8[])"
@@ -417,15 +400,4 @@ def _end(connection: Connection, outcomes: Sequence[Outcome]) -> int:
             [one.seconds for one in outcomes],
         ),
     ).fetchall()
-    return sum(int(row[0]) for row in rows)
-
-
-def _job(row: tuple[Any, ...]) -> Job:
-    values = dict(zip(_JOB.split(", "), row, strict=True))
-    loaded: dict[str, Callable[[Any], Any]] = {"status": JobStatus, "config": json.loads, "submission": json.loads}
-    return Job(**{name: loaded[name](value) if name in loaded else value for name, value in values.items()})
-
-
-def _kept(row: tuple[Any, ...]) -> Kept:
-    values = dict(zip(_KEPT.split(", "), row, strict=True))
-    return Kept(**{**values, "state": ItemState(values["state"])})
+    return sum(int(row[0]) for row in counts)

@@ -7,19 +7,18 @@ at a time (a lock file says so), so that whatever it finds leased when it opens 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from lading.jobs import rows
 from lading.jobs.leases import SPENT, Open, sort_out
-from lading.jobs.store import Item, ItemState, Job, JobStatus, Kept, Leased, Outcome, storable
+from lading.jobs.store import Item, ItemState, Job, Kept, Leased, Outcome, storable
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
@@ -39,11 +38,10 @@ CREATE TABLE IF NOT EXISTS items (
 CREATE INDEX IF NOT EXISTS items_open ON items (job, number) WHERE state IN ('in_queue', 'in_progress');
 CREATE UNIQUE INDEX IF NOT EXISTS items_by_key ON items (job, key) WHERE key IS NOT NULL;
 """
-_CHUNK = 2000
+_JOB, _KEPT = ", ".join(rows.JOB), ", ".join(rows.KEPT)
 _DROPPED = 20_000
 _BUSY_SECONDS = 60.0
-_CHANGEABLE = frozenset({"status", "ended", "error", "total", "started"})
-_OVER = tuple(status.value for status in JobStatus if status.over)
+_OVER = rows.OVER
 
 
 class SqliteJobStore:
@@ -116,30 +114,21 @@ class SqliteJobStore:
 
     def create(self, job: Job) -> None:
         """See `JobStore`."""
-        row = (job.id, job.api, job.kind, job.status.value, job.workers, job.timeout, job.attempts)
-        texts = (json.dumps(dict(job.config)), json.dumps(dict(job.submission)))
+        marks = ", ".join("?" for _ in rows.CREATED)
         with self._change() as change:
-            change.execute(
-                "INSERT OR IGNORE INTO jobs (id, api, kind, status, workers, timeout, attempts, config, submission, started, total)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, *texts, job.started or time.time(), job.total),
-            )
+            change.execute(f"INSERT OR IGNORE INTO jobs ({', '.join(rows.CREATED)}) VALUES ({marks})", rows.row_of(job))  # noqa: S608 - names of ours
 
     def update(self, job: str, **values: object) -> bool:
         """See `JobStore`."""
-        if not set(values) <= _CHANGEABLE:
-            raise ValueError(f"these fields of a job do not change: {', '.join(sorted(set(values) - _CHANGEABLE))}")
-        status = values.get("status")
-        if isinstance(status, JobStatus) and status.over:
-            values.setdefault("ended", time.time())
-        assignments = ", ".join(f"{name} = ?" for name in values)
+        changed, over = rows.changes(values)
+        assignments = ", ".join(f"{name} = ?" for name in changed)
         marks = ", ".join("?" for _ in _OVER)
         with self._change() as change:
             done = change.execute(
                 f"UPDATE jobs SET {assignments} WHERE id = ? AND status NOT IN ({marks})",  # noqa: S608 - names from a set of ours
-                (*(storable(str(value)) if isinstance(value, str) else value for value in values.values()), job, *_OVER),
+                (*changed.values(), job, *_OVER),
             )
-        if done.rowcount > 0 and isinstance(status, JobStatus) and status.over:
+        if done.rowcount > 0 and over:
             self._drop(job)
         return done.rowcount > 0
 
@@ -162,15 +151,15 @@ class SqliteJobStore:
 
     def job(self, job: str) -> Job | None:
         """See `JobStore`."""
-        row = self._query("SELECT * FROM jobs WHERE id = ?", (job,)).fetchone()
-        return _job(row) if row else None
+        row = self._query(f"SELECT {_JOB} FROM jobs WHERE id = ?", (job,)).fetchone()  # noqa: S608 - no values in it
+        return rows.job_of(row) if row else None
 
     def jobs(self, api: str | None = None, *, limit: int = 100, unfinished: bool = False) -> Sequence[Job]:
         """See `JobStore`."""
         marks = ", ".join("?" for _ in _OVER)
         where = f"(? IS NULL OR api = ?) AND (NOT ? OR status NOT IN ({marks}))"
-        query = f"SELECT * FROM jobs WHERE {where} ORDER BY started DESC, id DESC LIMIT ?"  # noqa: S608 - no values in it
-        return [_job(row) for row in self._query(query, (api, api, unfinished, *_OVER, limit))]
+        query = f"SELECT {_JOB} FROM jobs WHERE {where} ORDER BY started DESC, id DESC LIMIT ?"  # noqa: S608 - no values in it
+        return [rows.job_of(row) for row in self._query(query, (api, api, unfinished, *_OVER, limit))]
 
     def delete(self, job: str) -> None:
         """See `JobStore`."""
@@ -179,33 +168,25 @@ class SqliteJobStore:
             change.execute("DELETE FROM jobs WHERE id = ?", (job,))
 
     def _query(self, query: str, values: tuple[Any, ...]) -> sqlite3.Cursor:
-        cursor = self._connection().cursor()
-        cursor.row_factory = sqlite3.Row
-        return cursor.execute(query, values)
+        return self._connection().execute(query, values)
 
     # Items
 
     def add(self, job: str, items: Iterable[Item]) -> int:
-        """See `JobStore`. Some thousand items make a transaction, so that the list may be longer than memory."""
-        count, chunk = 0, []
-        for item in items:
-            chunk.append((job, item.number, item.payload, item.content_type, item.key))
-            if len(chunk) >= _CHUNK:
-                if not self._insert(job, chunk):
-                    return count
-                count, chunk = count + len(chunk), []
-        return count + len(chunk) if self._insert(job, chunk) else count
+        """See `JobStore`. Some thousand items make a transaction."""
+        return rows.add(items, lambda chunk: self._insert(job, chunk))
 
-    def _insert(self, job: str, rows: list[tuple[Any, ...]]) -> bool:
+    def _insert(self, job: str, chunk: Sequence[Item]) -> bool:
         """Insert items; False if the job is over."""
-        if not rows:
-            return True
         marks = ", ".join("?" for _ in _OVER)
         with self._change() as change:
             query = f"SELECT 1 FROM jobs WHERE id = ? AND status IN ({marks})"  # noqa: S608 - as above
             if change.execute(query, (job, *_OVER)).fetchone():
                 return False
-            change.executemany("INSERT OR IGNORE INTO items (job, number, payload, content_type, key) VALUES (?, ?, ?, ?, ?)", rows)
+            change.executemany(
+                "INSERT OR IGNORE INTO items (job, number, payload, content_type, key) VALUES (?, ?, ?, ?, ?)",
+                [(job, one.number, one.payload, one.content_type, one.key) for one in chunk],
+            )
         return True
 
     def append(self, job: str, key: str, payload: bytes, content_type: str | None) -> bool:
@@ -225,12 +206,12 @@ class SqliteJobStore:
         now = time.time()
         with self._change() as change:
             while True:
-                rows = change.execute(
+                found = change.execute(
                     "SELECT number, state = 'in_progress', crashes, lost FROM items INDEXED BY items_open WHERE job = ?"
                     " AND state IN ('in_queue', 'in_progress') AND (state = 'in_queue' OR lease < ?) ORDER BY number LIMIT ?",
                     (job, now, limit),
                 ).fetchall()
-                given, spent = sort_out([Open(*row) for row in rows], alone=alone)
+                given, spent = sort_out([Open(*row) for row in found], alone=alone)
                 self._fail(change, job, spent, now)
                 if given or not spent:
                     return self._lease(change, job, given, now + seconds)
@@ -238,12 +219,10 @@ class SqliteJobStore:
     @staticmethod
     def _lease(change: sqlite3.Connection, job: str, numbers: list[int], until: float) -> list[Leased]:
         query = (
-            "UPDATE items SET lost = lost + (state = 'in_progress'), state = 'in_progress', attempt = attempt + 1, lease = ?"
-            " WHERE job = ? AND number = ? RETURNING number, attempt, payload, key, content_type, failures, crashes, lost"
+            "UPDATE items SET lost = lost + (state = 'in_progress'), state = 'in_progress', attempt = attempt + 1, lease = ?"  # noqa: S608 - names of ours
+            f" WHERE job = ? AND number = ? RETURNING {', '.join(rows.LEASED)}"
         )
-        names = ("number", "attempt", "payload", "key", "content_type", "failures", "crashes", "lost")
-        rows = [change.execute(query, (until, job, number)).fetchone() for number in numbers]
-        return [Leased(job=job, **dict(zip(names, row, strict=True))) for row in rows]
+        return [rows.leased_of(job, change.execute(query, (until, job, number)).fetchone()) for number in numbers]
 
     @staticmethod
     def _fail(change: sqlite3.Connection, job: str, numbers: list[int], now: float) -> None:
@@ -309,35 +288,18 @@ class SqliteJobStore:
 
     def item(self, job: str, key: str) -> Kept | None:
         """See `JobStore`."""
-        row = self._query("SELECT * FROM items WHERE job = ? AND key = ?", (job, key)).fetchone()
-        return _kept(row) if row else None
+        row = self._query(f"SELECT {_KEPT} FROM items WHERE job = ? AND key = ?", (job, key)).fetchone()  # noqa: S608 - as above
+        return rows.kept_of(row) if row else None
 
     def items(self, job: str, state: ItemState, *, after: int = -1, limit: int = 1000) -> Sequence[Kept]:
         """See `JobStore`."""
-        query = "SELECT * FROM items WHERE job = ? AND state = ? AND number > ? ORDER BY number LIMIT ?"
-        return [_kept(row) for row in self._query(query, (job, state.value, after, limit))]
+        query = f"SELECT {_KEPT} FROM items WHERE job = ? AND state = ? AND number > ? ORDER BY number LIMIT ?"  # noqa: S608 - as above
+        return [rows.kept_of(row) for row in self._query(query, (job, state.value, after, limit))]
 
     def forget(self, job: str, before: float) -> None:
         """Drop items that ended before a time: results are not kept for ever."""
         with self._change() as change:
             change.execute("DELETE FROM items WHERE job = ? AND ended < ?", (job, before))
-
-
-def _job(row: sqlite3.Row) -> Job:
-    values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - a Row is no mapping
-    return Job(
-        **{
-            **values,
-            "status": JobStatus(values["status"]),
-            "config": json.loads(values["config"]),
-            "submission": json.loads(values["submission"]),
-        }
-    )
-
-
-def _kept(row: sqlite3.Row) -> Kept:
-    names = ("number", "attempt", "payload", "key", "result", "error", "ended")
-    return replace(Kept(state=ItemState(row["state"]), number=0, attempt=0, payload=b""), **{name: row[name] for name in names})
 
 
 def _in_use(folder: Path) -> Problem:
