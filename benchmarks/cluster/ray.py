@@ -1,6 +1,6 @@
 """What serving through Ray costs: requests per second of a model of ours beside an in-process handler of Serve's own, on one host.
 
-    python benchmarks/cluster/ray.py [--seconds 6] [--rounds 3] [--connections 1,16,64]
+    python benchmarks/cluster/ray.py [--seconds 2] [--rounds 9] [--connections 1,16,64]
 
 Both are behind the same ingress (HAProxy), with one replica and the same JSON. The goal is 80 % of the bare handler's rate. Beside it: how long
 all of a deployment takes the first time, again, and with another number of replicas (what environments cost is in materialise.py). Needs wrk.
@@ -9,6 +9,7 @@ all of a deployment takes the first time, again, and with another number of repl
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from driving import PROJECT, rate, write_project
@@ -25,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 from tests.ray.cluster import Cluster
 
 GOAL = 0.8
+PARTS = {"ServeReplica:": "replica", "haproxy -db": "ingress", "lading_worker": "model"}
+"""What a request goes through, by what is in the commands of the processes."""
 BARE = """
 import json, sys
 import ray
@@ -71,8 +75,8 @@ def timed(words: str, cluster: Cluster, folder: Path, *more: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=6.0)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--connections", default="1,16,64")
     options = parser.parse_args()
     if shutil.which("wrk") is None:
@@ -88,14 +92,43 @@ def main() -> None:
             timed("scaled to one replica", cluster, folder / "echo", "echo", "1")
             subprocess.run([sys.executable, "-c", BARE, cluster.address, str(cluster.http)], env=cluster.environ, check=True)
             time.sleep(5)
-            print(f"{'connections':>12} {'bare':>9} {'lading':>9} {'share':>6}")
+            print(f"{'connections':>12} {'bare':>9} {'lading':>9} {'share':>6}   processor time of a request in µs")
             for count in map(int, options.connections.split(",")):
-                bare, ours = [], []
-                for _ in range(options.rounds):
-                    bare.append(rate(f"{cluster.url}/bare", count, options.seconds, folder))
-                    ours.append(rate(f"{cluster.url}/echo/echo", count, options.seconds, folder))
-                one, two = statistics.median(bare), statistics.median(ours)
-                print(f"{count:12} {one:9.0f} {two:9.0f} {two / one:6.0%} {'' if two >= GOAL * one else 'below the goal'}")
+                compare(cluster, count, options, folder)
+
+
+def compare(cluster: Cluster, count: int, options: argparse.Namespace, folder: Path) -> None:
+    """Both with so many connections, in turns. The share is the median of the rounds' own, so that what else the machine does falls out."""
+    rates: dict[str, list[float]] = {"bare": [], "lading": []}
+    costs: dict[str, Counter[str]] = {"bare": Counter(), "lading": Counter()}
+    for _ in range(options.rounds):
+        for name, path in (("bare", "bare"), ("lading", "echo/echo")):
+            before = processor_seconds(folder / "home")
+            rates[name].append(rate(f"{cluster.url}/{path}", count, options.seconds, folder))
+            costs[name] += Counter(processor_seconds(folder / "home")) - Counter(before)
+    one, two = (statistics.median(rates[name]) for name in rates)
+    share = statistics.median(ours / bare for bare, ours in zip(rates["bare"], rates["lading"], strict=True))
+    per_request = {
+        name: {part: seconds / (sum(rates[name]) * options.seconds) for part, seconds in cost.items()} for name, cost in costs.items()
+    }
+    words = "; ".join(
+        f"{name}: " + ", ".join(f"{part} {cost * 1e6:.0f}" for part, cost in parts.items()) for name, parts in per_request.items()
+    )
+    print(f"{count:12} {one:9.0f} {two:9.0f} {share:6.0%}   {words}{'' if share >= GOAL else '  below the goal'}")
+
+
+def processor_seconds(home: Path) -> dict[str, float]:
+    """What the ingress, the replicas and the model's processes have used so far: those that have this home."""
+    found: dict[str, float] = {}
+    mark = f"LADING_HOME={home}".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            part = next((part for mark, part in PARTS.items() if mark in command), None)
+            if part is not None and mark in (process / "environ").read_bytes().split(b"\0"):
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                found[part] = found.get(part, 0.0) + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 if __name__ == "__main__":
