@@ -15,6 +15,7 @@ from lading.frameworks.tags import minor_of
 from lading.images import bill, front, sbom
 from lading.images.arrange import LARGE_FILE, MOST, MOST_OF_FILES, Group, arrange, arrange_files, require_few
 from lading.images.base import Base, load_base
+from lading.images.build_decisions import clash, hid, ran
 from lading.images.bytecode import FORMAT as BYTECODE_FORMAT
 from lading.images.bytecode import Source, compile_sources, file_sources, wheel_sources
 from lading.images.checkout import Checkout
@@ -37,13 +38,12 @@ from lading.images.store import Store
 from lading.images.tar import Entry
 from lading.images.wheels import Place, read_wheel
 from lading.model.decisions import Decision
-from lading.model.decisions import Kind as DecisionKind
 from lading.model.events import Event, Phase, Reporter, silent
 from lading.model.files import fold_hashes
 from lading.model.plan import Role
 from lading.model.project import ProjectKind
 from lading.model.records import dataclass, field, replace
-from lading.model.secrets import Redactor, redact_urls
+from lading.model.secrets import Redactor
 from lading.model.target import Interpreter, Target
 
 if TYPE_CHECKING:
@@ -147,12 +147,14 @@ class _Build:
 
     def _below(self, files: ProjectFilesFound) -> list[Layer]:
         """System packages and scripts of the project, which come before any package."""
-        from lading.images import steps, system  # noqa: PLC0415 -- for the projects that have some
-
         found: list[Layer] = []
         if self.base.hidden:
             found.append(self._hiding(self.base.hidden))
-            self.decisions.append(_hid(self.base.name, self.base.hidden))
+            self.decisions.append(hid(self.base.name, self.base.hidden))
+        if not self.recipe.system_packages and not self.recipe.steps.before:
+            return found
+        from lading.images import steps, system  # noqa: PLC0415 -- for the projects that have some
+
         if self.recipe.system_packages:
             layer, decision = system.system_layer(self.base, self.recipe, self.store, self.reporter)
             found.append(layer)
@@ -160,7 +162,7 @@ class _Build:
         for script in self.recipe.steps.before:
             step = steps.script_layer(script, files.files, self.base, found, self.recipe, self.store, self.reporter)
             found.append(step.layer)
-            self.decisions.append(_ran("script-run-in-build-container", script, "it may change anything below the packages"))
+            self.decisions.append(ran("script-run-in-build-container", script, "it may change anything below the packages"))
             self._note_files(step.files, script)
         return found
 
@@ -181,7 +183,7 @@ class _Build:
         from lading.images import steps  # noqa: PLC0415 -- for the projects that have some
 
         asked = "; ".join(command for command, _ in self.recipe.steps.after)
-        self.decisions.append(_ran("commands-run-in-build-container", asked, "they may use the packages, and change anything"))
+        self.decisions.append(ran("commands-run-in-build-container", asked, "they may use the packages, and change anything"))
         top = [layer for layer in layers if layer.kind in (Kind.WEIGHTS, Kind.PROJECT)]
         under = layers[: len(layers) - len(top)]
         under_image = self._image(under, environments)
@@ -275,7 +277,7 @@ class _Build:
             known = _clashes(environment)
             self.store.keep_note("clashes", key, known)
         for path, names in known[:20]:
-            self.decisions.append(_clash(path, names))
+            self.decisions.append(clash(path, names))
 
     def _activated(self, environments: Sequence[_Environment]) -> Mapping[str, Any]:
         """The server's configuration, with what activating a conda prefix sets for the workers that run in it."""
@@ -575,42 +577,6 @@ def _clashes(environment: _Environment) -> list[tuple[str, list[str]]]:
                 fact = (member.info.CRC, member.info.file_size) if member.info else (hash(member.content), len(member.content))
                 seen.setdefault(member.path, {})[name] = fact
     return [(path, sorted(facts)) for path, facts in sorted(seen.items()) if len(facts) > 1 and len(set(facts.values())) > 1]
-
-
-def _clash(path: str, names: Sequence[str]) -> Decision:
-    return Decision(
-        rule="file-in-two-packages",
-        kind=DecisionKind.ADVICE,
-        subject=names[0],
-        asked=" and ".join(names),
-        chose=f"one of them in /{path}",
-        because="both packages bring a file of this name with different content, and the later layer hides the other's",
-        instead="only one of the packages, if they are two builds of the same one",
-    )
-
-
-def _hid(base: str, folders: Sequence[str]) -> Decision:
-    return Decision(
-        rule="base-folders-hidden",
-        kind=DecisionKind.CHOSEN,
-        subject="base",
-        asked=base,
-        chose=f"without its {', '.join(f'/{path}' for path in folders)}",
-        because="the image has folders of these names itself, and files of the base's would be seen among their own",
-        instead="a base without them: --base IMAGE",
-    )
-
-
-def _ran(rule: str, asked: str, because: str) -> Decision:
-    return Decision(
-        rule=rule,
-        kind=DecisionKind.CHOSEN,
-        subject="build steps",
-        asked=redact_urls(asked),
-        chose="run in a build container, once, with a layer of their own",
-        because=because,
-        instead="declarations in their place; `lading migrate` writes those that it understands",
-    )
 
 
 def _unique(layers: Sequence[Layer]) -> list[Layer]:
