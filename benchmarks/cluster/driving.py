@@ -22,11 +22,11 @@ def write_project(folder: Path, files: Mapping[str, str]) -> None:
         (folder / name).write_text(text)
 
 
-def rate(url: str, connections: int, seconds: float, folder: Path) -> float:
+def rate(url: str, connections: int, seconds: int, folder: Path) -> float:
     """Answers per second; anything but 200 ends the benchmark."""
     script = folder / "post.lua"
     script.write_text(f"wrk.method = 'POST'\nwrk.body = '{BODY}'\nwrk.headers['Content-Type'] = 'application/json'\n")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(script), url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in out or "Socket errors" in out:
         raise SystemExit(out)

@@ -108,7 +108,7 @@ def answers(url: str) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--connections", default="1,16,64")
     options = parser.parse_args()
@@ -118,7 +118,9 @@ def main() -> None:
         folder = Path(place)
         write_project(folder / "echo", PROJECT)
         environ = {**os.environ, "LADING_HOME": str(folder / "home")}
-        subprocess.run([sys.executable, "-m", "lading", "install", "-q", str(folder / "echo")], env=environ, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "lading", "install", "-q", str(folder / "echo")], env=environ, check=True, stdout=subprocess.DEVNULL
+        )
         (port,) = free_ports(1)
         commands = {
             "lading": [sys.executable, "-m", "lading", "serve", "-q", str(folder / "echo"), "-p", str(port)],

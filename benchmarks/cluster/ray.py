@@ -75,7 +75,7 @@ def timed(words: str, cluster: Cluster, folder: Path, *more: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--connections", default="1,16,64")
     options = parser.parse_args()
