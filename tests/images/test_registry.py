@@ -29,7 +29,7 @@ from lading.images.reference import local_name, parse_reference
 from lading.images.registry import Registry
 from lading.images.store import Store
 from lading.images.wire import find_proxy
-from lading.model.problems import LadingError
+from lading.model.problems import ExitCode, LadingError
 from lading.model.records import replace
 from lading.model.secrets import Secret
 from tests.images import support
@@ -449,6 +449,31 @@ def test_a_registry_that_forgets_broken_uploads_gets_them_anew(registry: Running
         assert stored.has(blobs.descriptor().digest)
         stored.fetch(blobs.descriptor(), back)
     assert back.getvalue() == content
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_push_that_breaks_for_good_names_no_image_and_the_next_one_sends_the_rest(
+    lading: Command, build: Callable[..., Any], project: Path, tmp_path: Path
+) -> None:
+    """On a way that carries no more than 3 MB at once, small layers arrive, and that of 11 MB never does."""
+    with RunningRegistry(tmp_path / "data") as fresh:
+        with _cutting(fresh.host, [3_000_000]) as host:
+            name = f"{host}/model:v1"
+            built = build(project, "-t", name)
+            broken = lading("push", name, check=False)
+        assert broken.code == ExitCode.NETWORK
+        assert f"{host} cannot be reached" in broken.err
+        with Registry(parse_reference(f"{fresh.host}/model:v1")) as reached:
+            assert reached.digest_of("v1") is None
+            arrived = [layer for layer in built["images"][0]["layers"] if reached.has(layer["digest"])]
+        assert 0 < len(arrived) < len(built["images"][0]["layers"])
+        rest = lading("push", name, f"{fresh.host}/model:v1", "--json").data
+        assert rest["digest"] == built["digest"]
+        assert rest["there"] >= len(arrived)  # the configuration may have arrived as well
+        with Registry(parse_reference(f"{fresh.host}/model:v1")) as reached:
+            assert reached.digest_of("v1") == built["digest"]
+            assert all(reached.has(layer["digest"]) for layer in built["images"][0]["layers"])
 
 
 class _Monolithic(_Resuming):
