@@ -104,6 +104,10 @@ def test_a_registry_that_lists_no_referrers_gets_the_list_under_a_tag(
         assert json.loads(shown.stdout) == artifact
         assert artifact["subject"]["digest"] == built["digest"]
         assert lading("push", name, "--json").data["sbom"] == [digest]
+        elsewhere = Command(tmp_path / "another-home", lading.index, tmp_path)
+        fetched = elsewhere("report", name, "--json", "-o", tmp_path / "page.html")
+        assert (fetched.data["digest"], fetched.data["bytes"]["large"] > 11_000_000) == (built["digest"], True)
+        assert "Fetching the image" in fetched.err
         with Registry(parse_reference(name)) as served:
             assert json.loads(served.manifest(built["digest"].replace(":", "-"))[0]) == index
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lading import imaging
 from lading.cli.options import add_json
@@ -11,11 +12,14 @@ from lading.cli.output import Output
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 
+if TYPE_CHECKING:
+    from lading.images.media import Image
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """See `lading.cli.run.Verb`."""
     add_json(parser)
-    parser.add_argument("image", metavar="IMAGE", help="the image's name in the store")
+    parser.add_argument("image", metavar="IMAGE", help="the image's name in the store; one of a registry is fetched")
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write the page (default: NAME-report.html)")
 
 
@@ -29,7 +33,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from lading.images.stored import previous
 
     store = Store()
-    image = imaging.stored(arguments.image)[0]
+    image = _image(arguments.image, output)
     shares = contents(image, store)
     old = previous(arguments.image)
     before = (old, contents(old, store)) if old is not None else None
@@ -51,6 +55,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         output.say(f"{size(count):>8}  {text}")
     output.data(str(place))
     return 0
+
+
+def _image(name: str, output: Output) -> Image:
+    from lading.images.reference import names_registry
+    from lading.images.stored import is_stored
+
+    if is_stored(name) or not names_registry(name):
+        return imaging.stored(name)[0]
+    return imaging.runnable(name, output.reporter)
 
 
 def _write(place: Path, text: str) -> None:

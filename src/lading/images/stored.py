@@ -10,8 +10,11 @@ from lading.images.base import load_base
 from lading.images.media import Descriptor, Image, Kind, Layer
 from lading.images.reference import local_name
 from lading.images.store import Store, touch
-from lading.model.events import Reporter
+from lading.model.events import Event, Reporter
 from lading.model.problems import LadingError, Problem
+from lading.model.records import replace
+
+STEP = "Fetching the image"
 
 
 def load(name: str, platform: str | None = None, store: Store | None = None) -> tuple[Image, ...]:
@@ -46,7 +49,11 @@ def fetch(name: str, platform: str, reporter: Reporter, store: Store | None = No
         LadingError: if it is not to be had, or not for the platform.
     """
     local = store or Store()
-    found = load_base(name, platform, local, reporter)
+
+    def told(event: Event) -> None:
+        reporter(replace(event, step=STEP))
+
+    found = load_base(name, platform, local, told)
     return _images(found.digest, local)[0]
 
 
