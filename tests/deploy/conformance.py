@@ -61,6 +61,10 @@ def _check_predictions(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["status"], answer.json()["output"]) == (200, "succeeded", "v1 hello")
     failed = client.post("/predictions", json={"input": {"text": "fail"}}).json()
     assert (failed["status"], failed["error"]) == ("failed", "asked to fail")
+    begun = client.post("/predictions", json={"input": {"text": "later"}}, headers={"prefer": "respond-async"})
+    assert begun.status_code == 202
+    place = client.base_url.join(begun.headers["location"])
+    assert _until(lambda: httpx.get(place, timeout=30).json().get("output")) == "v1 later"
     large = "x" * 2_000_000
     assert client.post("/predictions", json={"input": {"text": large}}).json()["output"] == f"v1 {large}"
 

@@ -11,7 +11,7 @@ import pytest
 
 from lading.deploy.engine import Deployment, Place, require
 from lading.deploy.ray import RayEngine
-from lading.deploy.ray_host import below, planned
+from lading.deploy.ray_host import above, below, planned
 from lading.deploy.ray_ingress import Unwatched
 from lading.deploy.ray_options import CAPABILITIES
 from lading.deploy.ray_plan import applications, from_json, http_port, require_unshared, scaled, scaled_as
@@ -127,6 +127,26 @@ def test_the_application_sees_a_request_as_it_was_sent():
     asyncio.run(Unwatched(seen)(sent, None, None))
     wanted = {"type": "http", "path": "/predictions/a b", "raw_path": b"/predictions/a%20b", "root_path": "", "headers": [(b"a", b"b")]}
     assert scopes == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "place", "seen"),
+    [("/m", b"/predictions/a", b"/m/predictions/a"), ("", b"/predictions/a", b"/predictions/a"), ("/m", b"http://b/c", b"http://b/c")],
+)
+def test_a_place_that_an_answer_names_is_where_its_client_finds_it(prefix, place, seen):
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def answer() -> None:
+        pass_on = above(send, prefix)
+        await pass_on({"type": "http.response.start", "status": 202, "headers": [(b"location", place), (b"a", b"/b")]})
+        await pass_on({"type": "http.response.body", "body": b"{}"})
+
+    asyncio.run(answer())
+    assert sent[0]["headers"] == [(b"location", seen), (b"a", b"/b")]
+    assert sent[1]["body"] == b"{}"
 
 
 def test_what_was_scaled_by_hand_stays_so_with_an_update(cortex):

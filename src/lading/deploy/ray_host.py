@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lading.service.jobs_http import Jobs
 
 Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+Send = Callable[[Any], Awaitable[None]]
 _PRIVATE = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_REDIS_PASSWORD")
 """Variables of Ray's that are no business of a model."""
 _UNUSED_SECONDS = 7 * 86400.0
@@ -77,7 +78,7 @@ class Host:
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            await self.application(below(scope, self.plan.prefix), receive, send)
+            await self.application(below(scope, self.plan.prefix), receive, above(send, self.plan.prefix))
         elif scope["type"] == "lifespan":
             await receive()
             await send({"type": "lifespan.startup.complete"})
@@ -171,6 +172,21 @@ def _without_private(spec: ServiceSpec) -> ServiceSpec:
         return replace(api, worker=worker)
 
     return spec.each(cleared)
+
+
+def above(send: Send, prefix: str) -> Send:
+    """What takes an answer of the application to its client: a place that the answer names lies below the prefix there."""
+    if not prefix:
+        return send
+    start = prefix.encode()
+
+    async def sent(message: Any) -> None:
+        if message["type"] == "http.response.start" and any(name == b"location" for name, _ in message["headers"]):
+            headers = [(name, start + value if name == b"location" and value[:1] == b"/" else value) for name, value in message["headers"]]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    return sent
 
 
 def below(scope: Any, prefix: str) -> Any:
