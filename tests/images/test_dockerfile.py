@@ -13,7 +13,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from tests.images.support import PREDICTOR, PROJECT, Command, container, which, write
+from tests.images.support import PREDICTOR, PROJECT, Command, container, podman, which, write
 from tests.images.test_debian import DEBIAN
 from tests.images.test_run import wait_ready
 from tests.support.index import LocalIndex
@@ -53,8 +53,11 @@ def test_it_takes_the_files_that_an_image_of_ladings_has(lading: Command, tmp_pa
         ".dockerignore": "notes/draft*\n",
     }
     project = write(tmp_path / "secretive", cast("Any", files))
-    (line,) = [one for one in lading("build", project, "--dockerfile").out.splitlines() if "/tmp/project" in one]
-    command = line.partition("target=/tmp/project ")[2].replace("/tmp/project", str(project)).replace("/src", str(tmp_path / "out"))
+    lines = lading("build", project, "--dockerfile").out.splitlines()
+    (line,) = [one for one in lines if one.startswith("RUN") and "/tmp/project" in one]
+    assert "COPY . /tmp/project" not in lines[lines.index("COPY --from=project /src /src") :]
+    assert not [one for one in lines[lines.index(line) + 1 :] if "/tmp/project" in one]  # in a stage that the image is not made of
+    command = line.removeprefix("RUN ").replace("/tmp/project", str(project)).replace("/src", str(tmp_path / "out"))
     subprocess.run(["sh", "-c", command], check=True)
     copied = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert copied == {"cog.yaml", "predict.py", "requirements.txt", "notes/keep.txt", "pylock.lading.toml"}
@@ -92,18 +95,17 @@ def test_buildah_makes_an_image_of_it_that_serves(
     (tmp_path / "Dockerfile").write_text(text)
     (tmp_path / "uv.toml").write_text(f'[[index]]\nurl = "{market.url}"\ndefault = true\n')
     words = ["bud", "-q", "--network", "host", "-v", f"{tmp_path / 'uv.toml'}:/etc/uv/uv.toml:ro", "-f", str(tmp_path / "Dockerfile")]
-    done = subprocess.run(
-        [which("buildah"), *words, "-t", "localhost/lading-test-model", str(project)],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [which("buildah"), *words, "--layers", "-t", "localhost/lading-test-model", str(project)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     with container(podman_environ, "localhost/lading-test-model", "--read-only", "--tmpfs", "/tmp") as (_, port):
         wait_ready(port)
         answer = httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"name": "ox"}}).json()
     assert (answer["status"], answer["output"]) == ("succeeded", "hello ox 1.0 ")
+    (project / "predict.py").write_text(PREDICTOR.replace("hello", "good day"))
+    subprocess.run(command, env=environ, check=True, capture_output=True)
+    shown = podman(podman_environ, "run", "--rm", "--entrypoint", "cat", "localhost/lading-test-model", "/src/predict.py").stdout
+    assert "good day" in shown  # no layer of the project as it was
 
 
 def _images_of_this_machine(environ: dict[str, str], tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def render(recipe: Recipe) -> str:
     """
     if any(environment.lock.conda for environment in recipe.environments):
         raise LadingError(_conda())
-    lines = [_HEAD.format(title=recipe.title), f"FROM {recipe.pinned_base}", "USER 0:0"]
+    lines = [_HEAD.format(title=recipe.title), *_project(recipe), f"FROM {recipe.pinned_base}", "USER 0:0"]
     if recipe.system_packages:
         names = " ".join(shlex.quote(name) for name in recipe.system_packages)
         lines.append(f"RUN apt-get update && apt-get install -y --no-install-recommends {names} && rm -rf /var/lib/apt/lists/*")
-    lines += [_script(script) for script in recipe.steps.before]
+    lines += [line for script in recipe.steps.before for line in _script(script)]
     # Where a base has no Python, uv brings one: to a folder that whoever the container runs as can read, which root's own is not.
     lines += ["COPY --from=ghcr.io/astral-sh/uv:0.13 /uv /usr/local/bin/uv", "ENV UV_PYTHON_INSTALL_DIR=/opt/python"]
     for environment in recipe.environments:
@@ -45,7 +45,7 @@ def render(recipe: Recipe) -> str:
     lines += [
         *_server(recipe),
         *_weights(recipe),
-        _project(recipe),
+        f"COPY --from={_STAGE} /{ROOT} /{ROOT}",
         _variables(recipe),
         f"WORKDIR /{ROOT}",
         f"USER {recipe.user}",
@@ -58,16 +58,21 @@ def render(recipe: Recipe) -> str:
 
 _MOUNTS = "--mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=netrc,target=/root/.netrc"
 _SERVICE = "/opt/lading/service.json"
+_STAGE = "project"
 _READABLE_HOME = r"RUN find /root \( -name .ssh -o -name .gnupg \) -prune -o ! -type l ! -perm -a=r -exec chmod a+rX {} +"
 """What commands fetched into root's home is for whoever the container runs as; see `lading.images.step_files`."""
 _PIECE = 1000
 """Characters of a line: some builders read no more than 64 KiB of one."""
 
 
-def _script(script: str) -> str:
+def _script(script: str) -> list[str]:
+    """It sees the whole project; that it runs again when it changes is what it is copied for (see `_project`)."""
     from lading.images.steps import command_of  # noqa: PLC0415 -- for the projects that have some
 
-    return f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && {command_of(script)}"
+    return [
+        f"COPY {json.dumps([script, '/tmp/lading/'])}",  # noqa: S108 -- in the image
+        f"RUN --mount=type=bind,source=.,target=/{ROOT} cd /{ROOT} && {command_of(script)}",
+    ]
 
 
 def _command(command: str, mounts: tuple[tuple[str, str], ...]) -> str:
@@ -105,13 +110,22 @@ def _server(recipe: Recipe) -> list[str]:
     ]
 
 
-def _project(recipe: Recipe) -> str:
-    """The project's files without those that `lading build` leaves out: COPY takes all that .dockerignore does not name, secrets too."""
+def _project(recipe: Recipe) -> list[str]:
+    """A stage with the project's files, without those that `lading build` leaves out: COPY takes all that .dockerignore does not name, secrets too.
+
+    A folder that is only bound would do without, but buildah and podman do not look at what is in one: they would take the layer of an older
+    project again (buildah's issue 5400).
+    """
     found = find_files(recipe.root, cortex=recipe.service.get("kind") == ProjectKind.CORTEX)
     names = " ".join(f"--exclude={shlex.quote(name)}" for name in left_out_names())
     paths = " ".join(f"--exclude={shlex.quote(f'./{path}')}" for path in found.ignored)
     pack = f"tar -C /tmp/project -c --no-anchored {names}{f' --anchored --no-wildcards {paths}' if paths else ''} ."
-    return f"RUN --mount=type=bind,source=.,target=/tmp/project mkdir -p /{ROOT} && {pack} | tar -x --no-same-owner -C /{ROOT}"
+    return [
+        f"FROM {recipe.pinned_base} AS {_STAGE}",
+        "USER 0:0",
+        "COPY . /tmp/project",
+        f"RUN mkdir -p /{ROOT} && {pack} | tar -x --no-same-owner -C /{ROOT}",
+    ]
 
 
 def _variables(recipe: Recipe) -> str:
