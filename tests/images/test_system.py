@@ -203,6 +203,26 @@ def test_what_more_than_files_is_needed_for_is_done_in_a_build_container(
     assert why in (problem.why or "")
 
 
+def test_a_package_that_dpkg_of_this_machine_cannot_read_is_left_to_the_bases(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older one does not know how newer ones are compressed."""
+    which("apt-get")
+    deb = _deb(tmp_path, "tool", _TOOL)
+    deb.write_bytes(deb.read_bytes().replace(b"control.tar", b"control.new").replace(b"data.tar", b"data.new"))
+    folder: Path = shutil.copytree(base, tmp_path / "newer", symlinks=True)
+    fields = (
+        f"Package: tool\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: x\nFilename: ./{deb.name}\n"
+    )
+    fields += f"Size: {deb.stat().st_size}\nSHA256: {hashlib.sha256(deb.read_bytes()).hexdigest()}\n"
+    write(tmp_path, {"repository/Packages": fields})
+    write(folder, {"etc/apt/sources.list": f"deb [trusted=yes] file:{tmp_path / 'repository'} ./\n"})
+    monkeypatch.setenv("PATH", without_engines(tmp_path))
+    with pytest.raises(LadingError) as caught:
+        _layer(folder, tmp_path / "home", "tool")
+    assert "dpkg-deb of this machine cannot read tool_1.0_all.deb" in (caught.value.problems[0].why or "")
+
+
 def test_commands_that_use_apt_find_the_packages_installed(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     which("apt-get")
     folder = _packaged(base, tmp_path, [_deb(tmp_path, "tool", _TOOL)])

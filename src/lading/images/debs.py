@@ -131,9 +131,14 @@ def _lines(path: Path) -> list[str]:
 
 
 def look(path: Path) -> Deb:
-    """A package's name, the scripts of it that do more than what a new image can do without, and whose triggers it activates."""
+    """A package's name, the scripts of it that do more than what a new image can do without, and whose triggers it activates.
+
+    Raises:
+        MustRunError: if dpkg-deb of this machine, which may be older than the base, cannot read it.
+    """
     with tempfile.TemporaryDirectory(prefix="lading-deb-") as folder:
-        subprocess.run(["dpkg-deb", "--control", str(path), folder], capture_output=True, check=True)
+        if subprocess.run(["dpkg-deb", "--control", str(path), folder], capture_output=True, check=False).returncode:
+            raise MustRunError(f"dpkg-deb of this machine cannot read {path.name}")
         control = (Path(folder) / "control").read_text(encoding="utf-8")
         scripts = tuple(
             name for name, action in _ACTIONS.items() if (Path(folder) / name).is_file() and has_work(Path(folder, name), action)
@@ -198,11 +203,16 @@ def write_debs(writer: LayerWriter, debs: Sequence[Deb], installed: Installed, l
     merged = tuple(name for name in _MERGED if name in links)
     folders: set[str] = set()
     for deb in sorted(debs, key=lambda one: one.name):
-        with ExitStack() as stack:
-            process = stack.enter_context(subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb.path)], stdout=subprocess.PIPE))
-            archive = stack.enter_context(tarfile.open(fileobj=process.stdout, mode="r|"))
-            for entry in archive:
-                _write_entry(writer, archive, entry, merged, folders, installed)
+        try:
+            with ExitStack() as stack:
+                process = stack.enter_context(
+                    subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb.path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                )
+                archive = stack.enter_context(tarfile.open(fileobj=process.stdout, mode="r|"))
+                for entry in archive:
+                    _write_entry(writer, archive, entry, merged, folders, installed)
+        except tarfile.TarError as error:
+            raise MustRunError(f"dpkg-deb of this machine cannot unpack {deb.path.name}") from error
         status = subprocess.run(["dpkg-deb", "--field", str(deb.path)], capture_output=True, check=True).stdout
         content = status.rstrip() + b"\nStatus: install ok installed\n"
         writer.file(Entry(path=f"var/lib/dpkg/status.d/{deb.name}", size=len(content)), content)

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from lading.images.apt import Apt, AptError, said
 from lading.images.base import Base
+from lading.images.build_container import ENGINES
 from lading.images.debs import Deb, MustRunError, write_debs
 from lading.images.engines import find_engine
 from lading.images.layers import LayerWriter
 from lading.images.media import Kind, Layer
 from lading.images.recipe import Recipe
-from lading.images.steps import ENGINES, apt_layer
+from lading.images.steps import apt_layer
 from lading.images.store import Store
 from lading.model.decisions import Decision
 from lading.model.decisions import Kind as DecisionKind
