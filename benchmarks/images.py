@@ -180,6 +180,8 @@ class Bench:
         (folder / "cog.yaml").write_text(f"{build}predict: predict.py:Predictor\n")
         (folder / "requirements.txt").write_text(requirements)
         (folder / "predict.py").write_text(PREDICT.format(modules=modules, number=1))
+        # Modules are compiled by the release that the lock was made with: this one's.
+        (folder / "pylock.lading.toml").unlink(missing_ok=True)
         self.call(*LADING, "lock", "-q", cwd=folder)
         return folder
 
@@ -235,8 +237,6 @@ class Bench:
         exported = f"export PATH=/uv:$PATH UV_OFFLINE=1 UV_LINK_MODE=copy UV_CACHE_DIR=/cache UV_FIND_LINKS={self.work}/dist; "
         text = re.sub(r"^COPY --from=.*\n", "", text, flags=re.MULTILINE)
         text = re.sub(r"^RUN --mount=type=cache\S+ --mount=type=secret\S+ ", f"RUN {exported}", text, flags=re.MULTILINE)
-        # Bound contexts are no part of the key of a layer for every buildah.
-        text = re.sub(r"^RUN --mount=type=bind\S+ mkdir -p /src .*$", "COPY predict.py cog.yaml /src/", text, flags=re.MULTILINE)
         text = text.replace("uv pip install --no-deps", "uv pip install --no-index --no-deps")
         path = self.work / f"Dockerfile.{folder.name}.uv"
         path.write_text(text if bytecode else text.replace("--compile-bytecode ", ""))
