@@ -397,7 +397,11 @@ def test_ctrl_c_in_a_step_ends_it_and_leaves_nothing(engine: str, lading: Comman
     project = write(tmp_path / "slow", {"cog.yaml": json.dumps(config), "predict.py": _READING})
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    words = [sys.executable, "-m", "lading", "build", str(project), "-t", "slow:v1", "--base", str(shelled), "-v"]
+    # whoever runs these tests in the background of a shell may have told them to ignore Ctrl-C
+    start = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); runpy.run_module('lading', run_name='__main__')"
+    )
+    words = [sys.executable, "-c", start, "build", str(project), "-t", "slow:v1", "--base", str(shelled), "-v"]
     variables = lading.variables({"PATH": str(tools), "TMPDIR": str(temporary)})
     with subprocess.Popen(words, env=variables, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

@@ -266,6 +266,10 @@ def test_where_apt_of_this_machine_fails_that_of_the_base_does_it(base: Path, tm
     assert problem.rule == "system-packages-failed"
     assert "in a build container" in problem.what
     assert "Unable to locate package" in (problem.why or "")
+    (folder / "usr/bin/apt-get").unlink()
+    with pytest.raises(LadingError) as failed:
+        _layer(folder, tmp_path / "home", "tool")
+    assert failed.value.problems[0].why == "The base has no apt: it is no Debian or Ubuntu."
 
 
 def test_nothing_of_apts_configuration_here_or_in_the_base_counts(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

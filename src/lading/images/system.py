@@ -30,6 +30,7 @@ from lading.model.problems import ExitCode, LadingError, Problem
 STEP = "Fetching system packages"
 _NAMES_APT = re.compile(r"\b(apt|apt-get|aptitude|dpkg)\b")
 
+_NO_APT = re.compile(r"apt-get: (?:command )?not found|apt-get: No such file")
 _UNREACHED = re.compile(r"Could not (?:connect|resolve)|Unable to connect|Temporary failure resolving|Connection (?:timed out|failed)")
 
 
@@ -78,7 +79,10 @@ def _made(base: Base, recipe: Recipe, running: str, title: str, key: str, store:
                 why = apt.installed.why_not_by_files(debs)
                 if not why:
                     layer = _by_files(debs, apt, base, recipe, title, key, store)
-                    return layer, f"the files of {_counted(len(debs))}; nothing of them would have to run"
+                    return (
+                        layer,
+                        f"the files of {_counted(len(debs))}; nothing of them would have to run" if debs else "the base has them all",
+                    )
         except MustRunError as error:
             why = str(error)
         except AptError as error:
@@ -154,7 +158,7 @@ def _apt_failed(output: str, before: str = "") -> Problem:
         rule="system-packages-failed",
         what=f"apt could not find or install the system packages{' in a build container' if before else ''}.",
         origin=Origin("system packages"),
-        why=" ".join(lines[:2]) or output.strip().rpartition("\n")[2] or None,
+        why="The base has no apt: it is no Debian or Ubuntu." if _NO_APT.search(output) else " ".join(lines[:2]) or None,
         instead="Correct the names (`apt-cache search`), or see that this machine reaches the base's sources (https_proxy); or name a base image that has the packages: --base IMAGE.",
         code=ExitCode.NETWORK if unreached else ExitCode.BUILD,
         detail="\n".join(filter(None, (f"Without one: {before}." if before else "", output.strip()))) or None,
