@@ -57,6 +57,9 @@ def test_a_build_after_the_tag_has_moved_gives_the_same_bytes(
     assert moved.data["digest"] != first.data["digest"]
     assert f"{name} is still {new[:19]}." in lading(*command, "--upgrade-base").err
     assert lading(*command).data["digest"] == moved.data["digest"]
+    # An image of this name that was built here since does not count before the lock.
+    lading("build", small, "-t", name, "--base", newer, cwd=tmp_path)
+    assert lading(*command).data["digest"] == moved.data["digest"]
     assert f"FROM {name}@{new}\n" in lading("build", small, "--base", name, "--dockerfile").out
 
     # What is locked and here needs no registry; nor does going back need the tag.

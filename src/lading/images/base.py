@@ -135,7 +135,7 @@ def _load(text: str, platform: str, store: Store, reporter: Reporter, *, offline
     if os.sep in text and text.startswith((os.sep, ".", "~")):
         raise LadingError(_nothing(text))
     entry = store.find(text if ":" in text.rpartition("/")[2] else f"{text}:latest")
-    if entry is not None:
+    if entry is not None and not (pins and pins.names(text)):
         return _from_manifest(store.read(entry["digest"]), store, text, platform, store)
     reference = parse_reference(text, Origin("--base"))
     digest = reference.digest or (pins.digest(reference) if pins else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lading.images.reference import Reference
+from lading.images.reference import Reference, parse_reference
 from lading.locks.bases import NAME, read_bases, write_bases
 from lading.locks.writing import write_lock_file
 from lading.model.decisions import Decision, Kind
@@ -39,6 +39,10 @@ class BasePins:
         if found is None and self.locked:
             raise LadingError(_missing(reference))
         return None if self.upgrade else found
+
+    def names(self, text: str) -> bool:
+        """Whether the lock says which image a name stands for: that counts before one that was built here under the name."""
+        return not self.upgrade and bool(self.known) and str(parse_reference(text)) in self.known
 
     def keep(self, reference: Reference, digest: str) -> str | None:
         """Write what a tag stood for when its registry was asked; says what has changed, if anything has.
