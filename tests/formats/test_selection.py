@@ -52,6 +52,10 @@ ruff = "1"
 """
 SETUP_CFG = "[options]\ninstall_requires =\n  flask==1\n[options.extras_require]\ngpu =\n  numpy==1\n  scipy==1\nweb = click==1\n"
 SETUP_PY = "from setuptools import setup\nGPU = ['numpy==1']\nsetup(install_requires=['flask==1'], extras_require={'gpu': GPU + ['scipy==1'], 'web': 'click==1'})\n"
+SETUP_CFG_OF_ITSELF = "[metadata]\nname = Mine\n" + SETUP_CFG + "all =\n  mine[gpu, web]\n"
+SETUP_PY_OF_ITSELF = SETUP_PY.replace("setup(", "setup(name='Mine', ").replace(
+    "extras_require={", "extras_require={'all': ['mine[gpu,all]', 'mine[web]'], "
+)
 HASHES = '{ url = "https://files.example/{name}-1-py3-none-any.whl", hashes = { sha256 = "00" } }'
 
 
@@ -122,6 +126,8 @@ def names(declaration: Declaration) -> list[str]:
         ("setup.cfg", SETUP_CFG, ("gpu", "web"), (), ["click", "flask", "numpy", "scipy"]),
         ("setup.py", SETUP_PY, ("gpu",), (), ["flask", "numpy", "scipy"]),
         ("setup.py", SETUP_PY, ("web",), (), ["click", "flask"]),
+        ("setup.cfg", SETUP_CFG_OF_ITSELF, ("all",), (), ["click", "flask", "numpy", "scipy"]),
+        ("setup.py", SETUP_PY_OF_ITSELF, ("all",), (), ["click", "flask", "numpy", "scipy"]),
         *(
             (path, text, extras, groups, expected)
             for path, text in (("pylock.toml", PYLOCK), ("uv.lock", UV_LOCK), ("poetry.lock", POETRY_LOCK), ("pdm.lock", PDM_LOCK))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from lading.formats._markers import both
 from lading.formats._near import did_you_mean
 from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
+from lading.model.records import dataclass, replace
+from lading.model.requirements import Declared
 from lading.model.selection import Asked, Selection
 
 
@@ -34,6 +37,34 @@ def wanted_parts(
         with problems.catching():
             found[-1] = written_names(asked, known, kind, path)
     return found[0], found[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """The extras of the project ``itself`` (its name in normal form) that ``path`` defines, as they are written; ``read`` gives one's list."""
+
+    path: str
+    itself: str
+    written: tuple[str, ...]
+    read: Callable[[str], Iterable[Declared]]
+
+    def requirements(self, extra: str, problems: ProblemCollector, chain: tuple[str, ...] = ()) -> list[Declared]:
+        """The requirements of an extra; one on the project itself (``name[other]``) stands for those of the extras that it names."""
+        found: list[Declared] = []
+        known = {canonical(name): name for name in self.written}
+        if extra not in known.values() or extra in chain:
+            return []
+        for declared in self.read(extra):
+            if declared.name != self.itself or not declared.extras:
+                found.append(declared)
+                continue
+            for one in declared.extras:
+                if canonical(one) not in known:
+                    problems.add(unknown_part(one, declared.origin, list(known.values()), "extra", self.path))
+                    continue
+                items = self.requirements(known[canonical(one)], problems, (*chain, extra))
+                found += [replace(item, marker=both(declared.marker, item.marker)) for item in items]
+        return found
 
 
 def unknown_part(name: str, origin: Origin, known: list[str], kind: str, path: str) -> Problem:

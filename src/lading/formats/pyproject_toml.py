@@ -9,9 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lading.formats._markers import both
 from lading.formats._near import did_you_mean
-from lading.formats._optional import unknown_part, without_parts, written_names
+from lading.formats._optional import Extras, without_parts, written_names
 from lading.formats._pdm import read_pdm
 from lading.formats._place import NO_VARIABLES
 from lading.formats._poetry import enrich, optional_of, python_request, read_poetry, read_sources, without_effect
@@ -194,7 +193,7 @@ class _Reading:
         poetry = read_sources(self.reader, self.environ)
         uv = read_uv_table(self.reader, self.environ, self.selection)
         extras = self._extras()
-        written = [*self._project(), *(one for extra in extras for one in self._extra(extra, ()))]
+        written = [*self._project(), *(one for extra in extras for one in self._extra(extra))]
         if self._is_poetrys():
             groups = (GROUP, *self.selection.group_names)
             written += read_poetry(self.reader, poetry, groups, optional_of(self.reader, extras))
@@ -231,24 +230,15 @@ class _Reading:
             return written_names(self.selection.extras, known, "extra", self.toml.path)
         return []
 
-    def _extra(self, extra: str, chain: tuple[str, ...]) -> list[Declared]:
-        """The requirements of an extra; one on the project itself (``name[other]``) stands for those of the extras that it names."""
-        found: list[Declared] = []
+    def _extra(self, extra: str) -> list[Declared]:
         itself = canonical(str(self.toml.get("project", "name") or ""))
-        known = {canonical(name): name for name in self.reader.table(*_OPTIONAL)}
-        if extra not in known.values() or extra in chain:
-            return []
-        for declared in self.reader.requirements(*_OPTIONAL, extra):
-            if declared.name != itself or not declared.extras:
-                found.append(declared)
-                continue
-            for one in declared.extras:
-                if canonical(one) not in known:
-                    self.problems.add(unknown_part(one, declared.origin, list(known.values()), "extra", self.toml.path))
-                    continue
-                items = self._extra(known[canonical(one)], (*chain, extra))
-                found += [replace(item, marker=both(declared.marker, item.marker)) for item in items]
-        return found
+        extras = Extras(
+            path=self.toml.path,
+            itself=itself,
+            written=tuple(self.reader.table(*_OPTIONAL)),
+            read=lambda one: self.reader.requirements(*_OPTIONAL, one),
+        )
+        return extras.requirements(extra, self.problems)
 
     def _project(self) -> list[Declared]:
         """``project.dependencies``, or where setuptools takes them from when they are dynamic."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from lading.formats._optional import without_parts, written_names
+from lading.formats._optional import Extras, without_parts, written_names
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.formats._requirement import read_pep508
@@ -14,6 +14,7 @@ from lading.formats._setuptools import read_listed
 from lading.formats._text import read_text
 from lading.formats._together import conflicting_pins
 from lading.model.files import ProjectFiles
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import Declaration, Declared
@@ -64,9 +65,7 @@ def parse(
         with problems.catching():
             requirements += read_listed(paths, Origin(path, line), files)
     else:
-        for one, at in _items(text, written, line):
-            with problems.catching():
-                requirements.append(read_pep508(one, Place(one, Origin(path, at), files, folder=path.rpartition("/")[0])))
+        requirements += _requirements(path, _items(text, written, line), files, problems)
     with problems.catching():
         requirements += _extras(path, text, files, selection)
     python = None
@@ -88,12 +87,23 @@ def _extras(path: str, text: str, files: ProjectFiles, selection: Selection) -> 
         raise without_parts(Selection(groups=selection.groups), path)
     listed = _options(path, text, "options.extras_require")
     problems = ProblemCollector()
-    found = []
-    for extra in written_names(selection.extras, listed, "extra", path):
-        for one, at in _items(text, listed[extra], _line(text, extra)):
-            with problems.catching():
-                found.append(read_pep508(one, Place(one, Origin(path, at), files, folder=path.rpartition("/")[0])))
+    itself = canonical(_options(path, text, "metadata").get("name", ""))
+
+    def read(extra: str) -> list[Declared]:
+        return _requirements(path, _items(text, listed[extra], _line(text, extra)), files, problems)
+
+    extras = Extras(path=path, itself=itself, written=tuple(listed), read=read)
+    wanted = written_names(selection.extras, listed, "extra", path)
+    found = [one for extra in wanted for one in extras.requirements(extra, problems)]
     problems.raise_if_any()
+    return found
+
+
+def _requirements(path: str, items: Iterable[tuple[str, int]], files: ProjectFiles, problems: ProblemCollector) -> list[Declared]:
+    found = []
+    for one, at in items:
+        with problems.catching():
+            found.append(read_pep508(one, Place(one, Origin(path, at), files, folder=path.rpartition("/")[0])))
     return found
 
 

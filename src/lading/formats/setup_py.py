@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lading.formats._optional import without_parts, written_names
+from lading.formats._optional import Extras, without_parts, written_names
 from lading.formats._place import NO_VARIABLES, Place
 from lading.formats._python import specifier_request
 from lading.formats._requirement import read_pep508
@@ -15,6 +15,7 @@ from lading.formats._text import read_text
 from lading.formats._together import conflicting_pins
 from lading.model.decisions import Decision, Kind
 from lading.model.files import ProjectFiles
+from lading.model.names import canonical
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem, ProblemCollector
 from lading.model.requirements import Declaration, Declared
@@ -52,28 +53,60 @@ def parse(
     tree = _tree(path, read_text(path, files, coding_line=True))
     script = _Script(tree)
     problems = ProblemCollector()
-    requirements: list[Declared] = []
     python = None
+
+    def read(items: Sequence[_Item]) -> list[Declared]:
+        return _requirements(items, path, files, problems)
+
     try:
         arguments = script.arguments()
-        items = script.items(arguments["install_requires"]) if "install_requires" in arguments else []
-        items += script.extras(arguments.get("extras_require"), selection, path) if selection else []
+        requirements = read(script.items(arguments["install_requires"])) if "install_requires" in arguments else []
+        requirements += _optional(script, arguments, selection, path, read, problems=problems) if selection else []
         asked = script.text(arguments["python_requires"]) if "python_requires" in arguments else None
     except _UnknownError as error:
         if selection:
             raise without_parts(selection, path) from error
         return Declaration(format=name, path=path, read=(path,), dynamic=True, decisions=(_asked_backend(path, str(error), script.line),))
-    for text, line in items:
-        for number, one in enumerate(part.strip() for part in text.splitlines()):
-            if one and not one.startswith("#"):
-                with problems.catching():
-                    requirements.append(read_pep508(one, Place(one, Origin(path, line + number), files, folder=path.rpartition("/")[0])))
     if asked:
         with problems.catching():
             python = specifier_request(asked[0], Origin(path, asked[1]), what="python_requires", example='python_requires=">=3.10"')
     problems.add(*conflicting_pins(requirements))
     problems.raise_if_any()
     return Declaration(format=name, path=path, read=(path,), requirements=tuple(dict.fromkeys(requirements)), python=python)
+
+
+def _requirements(items: Sequence[_Item], path: str, files: ProjectFiles, problems: ProblemCollector) -> list[Declared]:
+    found = []
+    for text, line in items:
+        for number, one in enumerate(part.strip() for part in text.splitlines()):
+            if one and not one.startswith("#"):
+                with problems.catching():
+                    found.append(read_pep508(one, Place(one, Origin(path, line + number), files, folder=path.rpartition("/")[0])))
+    return found
+
+
+def _optional(
+    script: _Script,
+    arguments: Mapping[str, ast.expr],
+    selection: Selection,
+    path: str,
+    read: Callable[[Sequence[_Item]], list[Declared]],
+    *,
+    problems: ProblemCollector,
+) -> list[Declared]:
+    """The requirements of the extras that are wanted.
+
+    Raises:
+        LadingError: if the script has no such extra, or no groups.
+        _UnknownError: if only running the script would tell.
+    """
+    if selection.groups:
+        raise without_parts(Selection(groups=selection.groups), path)
+    listed = script.extras(arguments.get("extras_require"))
+    itself = canonical(script.name(arguments))
+    extras = Extras(path=path, itself=itself, written=tuple(listed), read=lambda one: read(script.items(listed[one])))
+    wanted = written_names(selection.extras, listed, "extra", path)
+    return [one for extra in wanted for one in extras.requirements(extra, problems)]
 
 
 def _tree(path: str, text: str) -> ast.Module:
@@ -145,20 +178,23 @@ class _Script:
         self.line = node.lineno
         raise _UnknownError("install_requires is worked out when it runs")
 
-    def extras(self, node: ast.expr | None, selection: Selection, path: str) -> list[_Item]:
-        """The requirements of the extras that are wanted.
+    def extras(self, node: ast.expr | None) -> dict[str, ast.expr]:
+        """Where each extra is listed.
 
         Raises:
-            LadingError: if the script has no such extra, or no groups.
             _UnknownError: if only running the script would tell.
         """
-        if selection.groups:
-            raise without_parts(Selection(groups=selection.groups), path)
         table = self.names.get(node.id) if isinstance(node, ast.Name) else node
         if table is not None and not isinstance(table, ast.Dict):
             raise _UnknownError("extras_require is worked out when it runs")
-        known = {self.text(key)[0]: value for key, value in zip(table.keys, table.values, strict=True) if key} if table else {}
-        return [item for extra in written_names(selection.extras, known, "extra", path) for item in self.items(known[extra])]
+        return {self.text(key)[0]: value for key, value in zip(table.keys, table.values, strict=True) if key} if table else {}
+
+    def name(self, arguments: Mapping[str, ast.expr]) -> str:
+        """The project's name; empty if only running the script would tell it."""
+        try:
+            return self.text(arguments["name"])[0]
+        except (KeyError, _UnknownError):
+            return ""
 
     def _element(self, node: ast.expr) -> list[_Item]:
         return self.items(node.value) if isinstance(node, ast.Starred) else [self.text(node)]
