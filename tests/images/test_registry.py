@@ -29,6 +29,7 @@ from lading.images.reference import local_name, parse_reference
 from lading.images.registry import Registry
 from lading.images.store import Store
 from lading.images.wire import find_proxy
+from lading.locks.bases import read_bases
 from lading.model.problems import ExitCode, LadingError
 from lading.model.records import replace
 from lading.model.secrets import Secret
@@ -141,7 +142,11 @@ def test_an_image_for_two_platforms_is_one_name(
     assert ran.code == 0, ran.out + ran.err
     with Registry(parse_reference(name)) as served:
         index = json.loads(served.manifest("v1")[0])
+        beside = [json.loads(served.manifest(entry["digest"].replace(":", "-"))[0]) for entry in index["manifests"]]
     assert [entry["platform"]["architecture"] for entry in index["manifests"]] == ["amd64", "arm64"]
+    assert [len(one["manifests"]) for one in beside] == [1, 1]  # a bill of materials for each
+    # One line of the lock holds for both.
+    assert read_bases((project / "base.lock").read_text(), "base.lock") == {f"{registry.host}/bases:all": digest_of(content)}
 
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
