@@ -1,6 +1,6 @@
 """A cluster of three hosts under load, of which one after the other fails: no request that may be repeated is lost, and no item of a job.
 
-The suite takes some minutes: `.ci/test --cluster` runs it, as root.
+The suite takes some minutes: `.ci/test --all` runs it, as root.
 """
 
 from __future__ import annotations
@@ -165,10 +165,16 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
 
 
 @pytest.fixture(scope="module")
-def python(three: Three) -> str:
-    """The oldest Python here."""
+def pythons(three: Three) -> list[str]:
+    """The Pythons here, the oldest first."""
     minors = {one.minor for one in find_interpreters(three.environ) if one.implementation == "cpython"}
-    return min(minors, key=lambda minor: tuple(map(int, minor.split("."))))
+    return sorted(minors, key=lambda minor: tuple(map(int, minor.split("."))))
+
+
+@pytest.fixture(scope="module")
+def python(pythons: list[str]) -> str:
+    """The oldest Python here."""
+    return pythons[0]
 
 
 @pytest.fixture(scope="module")
@@ -207,11 +213,11 @@ def load(gateway: str, python: str) -> Iterator[Load]:
     assert running.sent > 100
 
 
-def test_a_model_of_another_python_runs_beside_it(three, gateway, tmp_path):
-    three.deploy(project(tmp_path, "3.12"), "new")
+def test_a_model_of_another_python_runs_beside_it(three, gateway, pythons, tmp_path):
+    three.deploy(project(tmp_path, pythons[-1]), "new")
     for host in (three.one, three.two, three.head):
         answer = httpx.post(f"http://{host.address}:{HTTP}/new/predictions", json={"input": {"text": "x"}}, timeout=20)
-        assert answer.json()["output"] == "says x on 3.12"
+        assert answer.json()["output"] == f"says x on {pythons[-1]}"
     three.lading("delete", "--to", "ray", f"{three.head.address}:{PORT}", "--name", "new")
 
 
