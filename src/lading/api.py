@@ -118,7 +118,7 @@ def deploy(
     if capabilities.image:
         made = of_image(project, image or imaging.default_name(project), chosen)
     else:
-        _put_weights(options, project.config, reporter)
+        _put_weights(options, project.config, reporter, here=place.engine == "local")
         made = of_bundle(locked, project, options, chosen)
     hidden = {key: Secret(value) for key, value in (secrets or {}).items()}
     deployment = replace(
@@ -131,10 +131,10 @@ def deploy(
     return engine.wait(revision, reporter, timeout)
 
 
-def _put_weights(options: pipeline.Options, config: ProjectConfig, reporter: Reporter) -> None:
+def _put_weights(options: pipeline.Options, config: ProjectConfig, reporter: Reporter, *, here: bool = True) -> None:
     if config.weights:
         from lading.weights.locking import weights_of  # noqa: PLC0415 -- for the projects that have some
         from lading.weights.placing import put_settled  # noqa: PLC0415
 
         weights = weights_of(options.directory, config, options.environ, reporter, offline=options.offline)
-        put_settled(weights, locked=options.locked, frozen=options.frozen)
+        put_settled(weights, locked=options.locked, frozen=options.frozen, here=here)

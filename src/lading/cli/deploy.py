@@ -126,7 +126,7 @@ def _of_image(arguments: argparse.Namespace, place: Place, output: Output) -> tu
     return options.directory, of_image(project, arguments.image or imaging.default_name(project), name, side_loaded=side_loaded)
 
 
-def _of_project(arguments: argparse.Namespace, _place: Place, output: Output) -> tuple[Path, Deployment]:
+def _of_project(arguments: argparse.Namespace, place: Place, output: Output) -> tuple[Path, Deployment]:
     """The project as a bundle; it is locked first, if it is not yet."""
     from lading.cli.ending import ending_orderly
     from lading.cli.report import report_locked
@@ -141,7 +141,7 @@ def _of_project(arguments: argparse.Namespace, _place: Place, output: Output) ->
         planned = pipeline.plan(project, options, output.reporter)
         locked = pipeline.lock(planned, project, options, output.reporter)
         report_locked(locked, output)
-        put_in_place(options, project.config, output)
+        put_in_place(options, project.config, output, here=place.engine == "local")
     deployment = of_bundle(locked, project, options, name)
     assert deployment.bundled is not None
     output.decisions(deployment.bundled.decisions)

@@ -60,13 +60,13 @@ def of_project(options: pipeline.Options, config: ProjectConfig, output: Output)
     return weights_of(options.directory, config, options.environ, output.reporter, offline=options.offline)
 
 
-def put_in_place(options: pipeline.Options, config: ProjectConfig, output: Output) -> None:
-    """Before something of the project runs on this machine: its weights are what the lock says, and where it looks for them."""
+def put_in_place(options: pipeline.Options, config: ProjectConfig, output: Output, *, here: bool = True) -> None:
+    """Before something of the project runs, on this machine or elsewhere: its weights are what the lock says, and where it looks for them."""
     if not config.weights:
         return
     from lading.weights.placing import put_settled
 
-    placed, decisions = put_settled(of_project(options, config, output), locked=options.locked, frozen=options.frozen)
+    placed, decisions = put_settled(of_project(options, config, output), locked=options.locked, frozen=options.frozen, here=here)
     output.decisions(decisions)
     if placed:
         output.say(f"Put {count(len(placed), 'file')} of weights into the project's folder.")

@@ -22,10 +22,11 @@ _FICLONE = 0x40049409
 """``linux/fs.h``: share the extents of another file."""
 
 
-def put(weights: Weights, locked: Sequence[LockedWeight]) -> list[Path]:
-    """Have the files where a predictor on this machine looks for them; returns what was put there.
+def put(weights: Weights, locked: Sequence[LockedWeight], *, here: bool = True) -> list[Path]:
+    """Have the files where a predictor looks for them; returns what was put there.
 
-    A target below ``/src`` is in the project's folder; another one must be on the machine already.
+    A target below ``/src`` is in the project's folder; another one must be on the machine already. Where the predictor is to run is not
+    ``here``, that is not looked at.
 
     Raises:
         LadingError: if a target is no place that Lading may write to, or something else lies there.
@@ -34,6 +35,7 @@ def put(weights: Weights, locked: Sequence[LockedWeight]) -> list[Path]:
     lacking = [
         (one, file, place)
         for one in locked
+        if here or one.inside is not None
         for file in one.files
         if not is_file_of_lock(weights, place := _target(weights, one, file), file)
     ]
@@ -43,20 +45,22 @@ def put(weights: Weights, locked: Sequence[LockedWeight]) -> list[Path]:
         if place.exists() and not _is_ours(weights, place):
             raise LadingError(_in_the_way(weights, declared[one.name], file, place))
     needed = {one.name for one, _, _ in lacking}
-    here = {(one.weight.name, one.file.path): one.here for one in files(weights, [one for one in locked if one.name in needed])}
+    kept = {(one.weight.name, one.file.path): one.here for one in files(weights, [one for one in locked if one.name in needed])}
     for one, file, place in lacking:
-        _put(weights, here[one.name, file.path], file, place)
+        _put(weights, kept[one.name, file.path], file, place)
     return [place for _, _, place in lacking]
 
 
-def put_settled(weights: Weights, *, locked: bool = False, frozen: bool = False) -> tuple[list[Path], tuple[Decision, ...]]:
-    """`settle`, then `put`: what was put, and what was decided. Before something of the project runs on this machine.
+def put_settled(
+    weights: Weights, *, locked: bool = False, frozen: bool = False, here: bool = True
+) -> tuple[list[Path], tuple[Decision, ...]]:
+    """`settle`, then `put`: what was put, and what was decided. Before something of the project runs.
 
     Raises:
         LadingError: as they do.
     """
     settled, decisions = settle(weights, locked=locked, frozen=frozen)
-    return put(weights, settled), decisions
+    return put(weights, settled, here=here), decisions
 
 
 def _target(weights: Weights, locked: LockedWeight, file: WeightFile) -> Path:
