@@ -58,8 +58,9 @@ def _require_clean(layout: Path, value: bytes) -> None:
 
 def test_a_script_of_cortex_runs_before_the_packages_and_once(lading: Command, shelled: Path, tmp_path: Path) -> None:
     which("buildah")
-    script = "mkdir -p /opt/made\ncat note.txt > /opt/made/by-script\nenv > /dev/null\n"
-    project = write(tmp_path / "scripted", {**CORTEX, "dependencies.sh": script, "note.txt": "from the project\n"})
+    script = "mkdir -p /opt/made data/new\ncat note.txt > /opt/made/by-script\necho new > data/new/x\necho changed > data/own\n"
+    own = {"dependencies.sh": script, "note.txt": "from the project\n", "data/own": "as it was\n"}
+    project = write(tmp_path / "scripted", {**CORTEX, **own})
     lading.environ["TMPDIR"] = str(write(tmp_path / "Temp_-_", {"x": ""}))  # no image's name may hold this
     built = lading("build", project, "-t", "scripted:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'image'}", "--json")
     kinds = [layer["kind"] for layer in built.data["images"][0]["layers"]]
@@ -67,7 +68,13 @@ def test_a_script_of_cortex_runs_before_the_packages_and_once(lading: Command, s
     files = _files(tmp_path / "image")
     assert files["opt/made/by-script"] == b"from the project\n"
     step = next(layer for layer in built.data["images"][0]["layers"] if layer["kind"] == "build steps")
-    assert not [name for name in content_of(Layout(tmp_path / "image").read(step["digest"])) if name.startswith("src")]
+    kept = content_of(Layout(tmp_path / "image").read(step["digest"]))
+    assert {name: content for name, content in kept.items() if name.startswith("src")} == {"src/data/new/x": b"new\n"}
+    assert files["src/data/own"] == b"as it was\n"
+    assert [one["asked"] for one in built.data["decisions"] if one["rule"] == "step-project-files"] == [
+        "/src/data/own (8 B), which it changed"
+    ]
+    assert not (project / "data/new").exists()
     again = lading("build", project, "-t", "scripted:v1", "--base", shelled, "--json")
     assert again.data["digest"] == built.data["digest"]
     assert "Running build steps" not in again.err
@@ -317,13 +324,16 @@ def test_podman_and_docker_make_the_same_of_commands_and_scripts(
     _require_clean(tmp_path / "image", b"planted-0123")
     if engine == "docker":
         assert [line.split()[0] for line in log.read_text().splitlines()] == ["version", "image", "build", "image", "image"]
+    beside = "echo made > made\n" if engine == "podman" else ""  # to docker the project's files are only to be read
     scripted = write(
-        tmp_path / "scripted", {**CORTEX, "dependencies.sh": "mkdir -p /opt/made\ncat note.txt > /opt/made/by-script\n", "note.txt": "n\n"}
+        tmp_path / "scripted",
+        {**CORTEX, "dependencies.sh": f"mkdir -p /opt/made\ncat note.txt > /opt/made/by-script\n{beside}", "note.txt": "n\n"},
     )
     lading(
         "build", scripted, "-t", f"scripted-{engine}:v1", "--base", shelled, "-o", f"oci:{tmp_path / 'other'}", PATH=str(tools), **variables
     )
     assert _files(tmp_path / "other")["opt/made/by-script"] == b"n\n"
+    assert ("src/made" in _files(tmp_path / "other")) is (engine == "podman")
     if engine == "docker":  # whose images are those of everybody on the machine
         tags = [words[words.index("-t") + 1] for words in map(str.split, log.read_text().splitlines()) if words[0] == "build"]
         assert len(set(tags)) == 2
@@ -413,3 +423,25 @@ def test_ctrl_c_in_a_step_ends_it_and_leaves_nothing(engine: str, lading: Comman
     assert process.returncode == 130, "".join(said)
     assert not list(temporary.iterdir())
     assert str(temporary) not in Path("/proc/self/mounts").read_text()
+
+
+_ON_OVERLAY = (
+    'mount -t overlay overlay -o "lowerdir=$1/l,upperdir=$1/u,workdir=$1/w" "$1/m" || exit 77; export TMPDIR="$1/m"; shift; exec "$@"'
+)
+
+
+@pytest.mark.slow
+def test_steps_run_where_folders_cannot_be_laid_over_each_other(lading: Command, shelled: Path, tmp_path: Path) -> None:
+    """As in a container of a CI service; the project's files are only to be read there."""
+    which("buildah")
+    for name in "luwm":
+        (tmp_path / "overlay" / name).mkdir(parents=True)
+    script = "mkdir -p /opt/made\ncat note.txt > /opt/made/by-script\n"
+    project = write(tmp_path / "scripted", {**CORTEX, "dependencies.sh": script, "note.txt": "read\n"})
+    inside = [which("unshare"), "-m", "/bin/sh", "-c", _ON_OVERLAY, "sh", str(tmp_path / "overlay"), sys.executable, "-m", "lading"]
+    words = ["build", str(project), "-t", "inside:v1", "--base", str(shelled), "-o", f"oci:{tmp_path / 'image'}", "--no-cache"]
+    done = subprocess.run([*inside, *words], env=lading.variables({}), cwd=tmp_path, capture_output=True, text=True, check=False)
+    if done.returncode in (1, 77) and "Reading dependencies" not in done.stderr:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()[:200]}")
+    assert done.returncode == 0, done.stderr
+    assert _files(tmp_path / "image")["opt/made/by-script"] == b"read\n"

@@ -133,6 +133,7 @@ _OWN = frozenset(
         "commands-run-in-build-container",
         "step-caches-left-out",
         "step-home-kept",
+        "step-project-files",
         "step-temporary-files",
     )
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -38,6 +39,10 @@ ENGINES = ("buildah", "podman", "docker")
 _CERTIFICATES = "/run/lading/ca.pem"
 _NAMING_CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
 _LONGEST = 50
+_NO_OVERLAY = re.compile(
+    r"(?:mount\w*|creating|invalid)\b.*\boverlay|overlay\b.*\b(?:mount|not supported)|invalid (?:mount|volume) option", re.IGNORECASE
+)
+"""What buildah and podman say where they cannot lay a folder over another, before anything runs."""
 
 
 @contextmanager
@@ -66,18 +71,28 @@ def _unmounted(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for place in reversed(_mounts_below(str(folder.resolve()))):
+        below = [place for place, _ in _mounts() if place.startswith(f"{folder.resolve()}/")]
+        for place in reversed(below):
             with suppress(OSError):
                 subprocess.run(["umount", "-l", place], check=False, capture_output=True)
 
 
-def _mounts_below(folder: str) -> list[str]:
+def _mounts() -> list[tuple[str, str]]:
+    """Where something is mounted, and of which file system."""
     try:
         lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return []
-    places = [line.split(" ")[1].replace("\\040", " ") for line in lines]
-    return [place for place in places if place.startswith(f"{folder}/")]
+    parts = [line.split(" ") for line in lines]
+    return [(place.replace("\\040", " "), kind) for _, place, kind, *_ in parts]
+
+
+def _file_system(folder: str) -> str:
+    """What kind of file system a folder is on: of what is mounted deepest, and last, above it."""
+    above = [
+        (len(place), number, kind) for number, (place, kind) in enumerate(_mounts()) if f"{folder}/".startswith(f"{place.rstrip('/')}/")
+    ]
+    return max(above, default=(0, 0, ""))[2]
 
 
 class BuildContainer:
@@ -90,6 +105,8 @@ class BuildContainer:
         self.engine, self.folder, self.running = engine, folder, running
         self.recipe, self.reporter, self.origin = recipe, reporter, origin
         self.out = folder / "out"
+        self.written = folder / "written"
+        """What a script wrote beside the project's files, where the engine can lay a folder over theirs."""
         # The daemon of docker is everybody's: two builds must not take each other's images.
         name = f"lading-steps-{uuid.uuid4().hex}"
         self.under, self.done = f"{name}:under", f"{name}:done"
@@ -113,7 +130,10 @@ class BuildContainer:
         return Descriptor.from_json(manifest["layers"][-1]) if len(manifest["layers"]) > len(under.layers) else None
 
     def _storage(self) -> list[str]:
-        return ["--root", str(self.folder / "root"), "--runroot", str(self.running)]
+        storage = ["--root", str(self.folder / "root"), "--runroot", str(self.running)]
+        chosen = {"STORAGE_DRIVER", "CONTAINERS_STORAGE_CONF"} & set(os.environ)
+        # Inside a container folders of layers cannot be laid over another: they are copied then.
+        return storage if chosen or _file_system(str(self.folder.resolve())) != "overlay" else [*storage, "--storage-driver", "vfs"]
 
     def _buildah(self, script: str, *, project: bool) -> None:
         storage = self._storage()
@@ -129,10 +149,10 @@ class BuildContainer:
                 "--user",
                 "0:0",
                 *self._variables(),
-                *self._volumes(project=project),
+                *self._volumes(),
             ]
             words += ["--workingdir", "/src"] if project else ["--workingdir", "/"]
-            self._call(*storage, *words, container, "--", "/bin/sh", "-c", script)
+            self._with_project([*storage, *words], [container, "--", "/bin/sh", "-c", script], project=project)
             self._call(*storage, "commit", "-q", "--timestamp", "0", "--format", "oci", container, "oci:out:latest")
         finally:
             self.engine.run(*storage, "rm", container)
@@ -142,9 +162,9 @@ class BuildContainer:
         """Podman and docker the same steps from a Dockerfile."""
         context = self.recipe.root if project else self.folder / "empty"
         context.mkdir(exist_ok=True)
-        mounts = ["--mount=type=bind,source=.,target=/src"] if project else []
+        mounts = ["--mount=type=bind,source=.,target=/src"] if project and self.engine.name == "docker" else []
         mounts += [f"--mount=type=secret,id={name},target={target}" for name, _, target in self._secret_targets()]
-        self.mounts += ["src"] if project else []
+        self.mounts += ["src"] if project and self.engine.name == "docker" else []
         self.mounts += [target.strip("/") for _, _, target in self._secret_targets()]
         variables = "".join(f"export {name}={shlex.quote(value)}; " for name, value in self._environment().items())
         # As JSON, in which a command of several lines is one line, and no builder reads anything else into it.
@@ -154,18 +174,19 @@ class BuildContainer:
         file.write_text(text, encoding="utf-8")
         secrets = [word for name, path, _ in self._secret_targets() for word in ("--secret", f"id={name},src={path}")]
         if self.engine.name == "podman":
-            self._podman(secrets, file, context)
+            self._podman(secrets, file, context, project=project)
         else:
             self._docker(under, secrets, file, context)
 
-    def _podman(self, secrets: Sequence[str], file: Path, context: Path) -> None:
+    def _podman(self, secrets: Sequence[str], file: Path, context: Path, *, project: bool) -> None:
         storage = self._storage()
         try:
             self._call(*storage, "pull", "-q", "oci:under:latest")
             pulled = self.engine.run(*storage, "images", "-q").stdout.split()[0]
             self._call(*storage, "tag", pulled, self.under)
             flags = ["--isolation", "chroot", "--network", "host", "--layers=false", "--format", "oci", "--timestamp", "0"]
-            self._call(*storage, "build", *flags, *secrets, "-t", self.done, "-f", str(file), str(context))
+            words = [*secrets, "-t", self.done, "-f", str(file), str(context)]
+            self._with_project([*storage, "build", *flags], words, project=project)
             self._call(*storage, "push", "-q", f"localhost/{self.done}", "oci:out:latest")
         finally:
             self.engine.run(*storage, "rmi", "--all", "--force")
@@ -195,9 +216,28 @@ class BuildContainer:
         path = self.recipe.environ.get("SSL_CERT_FILE")
         return path if path and Path(path).is_file() else None
 
-    def _volumes(self, *, project: bool) -> list[str]:
-        pairs = [(str(self.recipe.root), "/src")] if project else []
-        pairs += [(str(path), target) for _, path, target in self._secret_targets()]
+    def _with_project(self, before: Sequence[str], after: Sequence[str], *, project: bool) -> None:
+        """Call the engine with the project's files at ``/src``, where a script may write: what it writes goes to a folder over them.
+
+        They are only to be read where the system does not lay one folder over another, as in some containers.
+        """
+        if not project:
+            self._call(*before, *after)
+            return
+        self.mounts.append("src")
+        work = self.folder / "work"
+        for folder in (self.written, work):
+            folder.mkdir()
+        over = f"{self.recipe.root}:/src:O,upperdir={self.written},workdir={work}"
+        try:
+            self._call(*before, "-v", over, *after)
+        except LadingError as error:
+            if not any(_NO_OVERLAY.search(problem.detail or "") for problem in error.problems):
+                raise
+            self._call(*before, "-v", f"{self.recipe.root}:/src:ro", *after)
+
+    def _volumes(self) -> list[str]:
+        pairs = [(str(path), target) for _, path, target in self._secret_targets()]
         self.mounts += [target.strip("/") for _, target in pairs]
         return [word for source, target in pairs for word in ("-v", f"{source}:{target}:ro")]
 
@@ -252,7 +292,9 @@ def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
 
 def _failed(origin: Origin, detail: str) -> Problem:
     read_only = (
-        " The project's files at /src are there to be read: write elsewhere, as to /opt." if "Read-only file system" in detail else ""
+        " The project's files at /src are only to be read here: write elsewhere, as to /opt, or install buildah, with which a script may write there."
+        if "Read-only file system" in detail
+        else ""
     )
     return Problem(
         rule="build-step-failed",

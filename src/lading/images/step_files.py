@@ -6,16 +6,19 @@ root's home, is for the service: everybody may read it. Cog's builds keep the ca
 
 from __future__ import annotations
 
+import os
 import stat
 import tarfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lading.explain.layers import size
 from lading.images.base import copy_entry
+from lading.images.folders import walk, write_found
 from lading.images.layers import LayerWriter
 from lading.images.media import Blobs, Descriptor
-from lading.images.project import is_secret_name
+from lading.images.project import ROOT, is_secret_name
 from lading.images.tar import FOLDER, Entry, header
 from lading.images.unpacked import open_entries
 from lading.model.decisions import Decision, Kind
@@ -38,24 +41,33 @@ _SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class StepFiles:
-    """Bytes by folder: of ``caches``, which are left out, and in root's ``home`` and among the ``temporary`` files, which are kept."""
+    """Bytes by folder: of ``caches``, which are left out, and in root's ``home`` and among the ``temporary`` files, which are kept.
+
+    ``changed`` are files of the project, with their new sizes, that the step wrote to.
+    """
 
     caches: Mapping[str, int] = field(default_factory=dict)
     home: Mapping[str, int] = field(default_factory=dict)
     temporary: Mapping[str, int] = field(default_factory=dict)
+    changed: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As a note in the store."""
-        return {"caches": dict(self.caches), "home": dict(self.home), "temporary": dict(self.temporary)}
+        return {name: dict(getattr(self, name)) for name in ("caches", "home", "temporary", "changed")}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> StepFiles:
         """The inverse of `as_json`."""
-        return cls(dict(record["caches"]), dict(record["home"]), dict(record["temporary"]))
+        return cls(**{name: dict(record[name]) for name in ("caches", "home", "temporary", "changed")})
 
     def decisions(self, step: str) -> list[Decision]:
         """What to tell about a step."""
-        told = ((_caches_left_out, self.caches), (_home_kept, self.home), (_temporary_kept, self.temporary))
+        told = (
+            (_caches_left_out, self.caches),
+            (_home_kept, self.home),
+            (_temporary_kept, self.temporary),
+            (_project_unchanged, self.changed),
+        )
         return [make(step, folders) for make, folders in told if folders]
 
 
@@ -70,6 +82,7 @@ class Rewriting:
         self.caches: dict[str, int] = {}
         self.home: dict[str, int] = {}
         self.temporary: dict[str, int] = {}
+        self.changed: dict[str, int] = {}
         self.opened = False
 
     def run(self, blobs: Blobs, descriptor: Descriptor) -> StepFiles:
@@ -83,7 +96,31 @@ class Rewriting:
                 name = entry.name.removeprefix("./").strip("/")
                 if name and not self._is_left_out(name, entry):
                     self._write(archive, entry, name)
-        return StepFiles(self.caches, self.home, self.temporary)
+        return self.files
+
+    @property
+    def files(self) -> StepFiles:
+        """What there was."""
+        return StepFiles(self.caches, self.home, self.temporary, self.changed)
+
+    def beside(self, written: Path, project: Path) -> StepFiles:
+        """Write what a script left beside the project's files; those of the project stay as they are, as they come above.
+
+        Raises:
+            LadingError: if a file changes meanwhile.
+        """
+        found = walk(written, ROOT, lambda path, _: path.rpartition("/")[2] != "__pycache__") if written.is_dir() else []
+        own = [one for one in found if not one.folder and os.path.lexists(project / one.path.removeprefix(f"{ROOT}/"))]
+        self.changed = {one.path: one.size for one in own}
+        write_found(
+            self.writer,
+            [
+                one
+                for one in found
+                if one.path not in self.changed and not (one.folder and (project / one.path.removeprefix(f"{ROOT}/")).exists())
+            ],
+        )
+        return self.files
 
     def _is_left_out(self, name: str, entry: tarfile.TarInfo) -> bool:
         if any(name == mount or name.startswith(f"{mount}/") for mount in self.mounts):
@@ -173,4 +210,16 @@ def _temporary_kept(step: str, folders: Mapping[str, int]) -> Decision:
         chose="kept, as Docker keeps them",
         because="where containers run with a read-only root, as by `lading serve` and `lading deploy`, their /tmp is another one, and empty",
         instead="another folder for what the service needs, as /opt; rm in the same step for the rest",
+    )
+
+
+def _project_unchanged(step: str, files: Mapping[str, int]) -> Decision:
+    return Decision(
+        rule="step-project-files",
+        kind=Kind.ADVICE,
+        subject=step,
+        asked=f"{_listed(files)}, which it changed",
+        chose="as they are in the project",
+        because="an image has the project's files above what steps make, so that a change of one makes no step run again",
+        instead="another file for what the script makes; new ones are kept",
     )

@@ -28,7 +28,7 @@ from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.secrets import redact_urls
 
-_FORMAT = "steps, 3"
+_FORMAT = "steps, 4"
 """What becomes of the files that a step wrote; another one makes every such layer anew."""
 _TEXT = 256 * 1024
 """Smaller files (bytes) that a script names are looked into for further names."""
@@ -145,7 +145,9 @@ def _run_layer(
         top = container.build(under, commands, project=project)
         with store.aside() as (path, stream), LayerWriter(stream, recipe.compression) as writer:
             rewriting = Rewriting(writer, container.mounts, packages=kind is Kind.SYSTEM)
-            files = rewriting.run(Layout(container.out), top) if top is not None else StepFiles()
+            if top is not None:
+                rewriting.run(Layout(container.out), top)
+            files = rewriting.beside(container.written, recipe.root)
             written = writer.finish()
             stream.flush()
             store.adopt(path, written.digest)
