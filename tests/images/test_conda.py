@@ -42,6 +42,9 @@ def test_a_conda_prefix_becomes_layers_and_is_active_in_the_container(
     for layer in manifest_of(tmp_path / "image")["layers"]:
         found |= content_of(Layout(tmp_path / "image").read(layer["digest"]))
     assert not [path for path, data in found.items() if str(lading.home).encode() in data]
+    shown = lading("report", "molecules:v1", "--json", "-o", tmp_path / "page.html").data["bytes"]
+    assert {"rdkit", "boost-cpp", "six", "python"} <= set(shown)
+    assert shown["python"] > 100 * shown.get("/opt/venv", 0)
     ran = lading("predict", "molecules:v1", "--json", '{"number": 3}', **cast("Any", podman_environ))
     assert json.loads(ran.out) == {"numpy": "1.26.4", "python": PYTHON, "boost": "/opt/venv/share/boost", "number": 3}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import tarfile
 from collections import defaultdict
@@ -15,9 +16,12 @@ from lading.images.store import Store
 from lading.images.unpacked import open_entries
 from lading.model.records import dataclass
 
-_FORMAT = "3"
+_FORMAT = "4"
 _RECORD = re.compile(r"(?P<site>(?:.+/)?(?:site|dist)-packages)/(?P<info>[^/]+)\.dist-info/RECORD")
 _LIST = re.compile(r"var/lib/dpkg/info/(?P<name>[^/:]+)(?::\w+)?\.list")
+_CONDA = re.compile(r"(?P<prefix>.+)/conda-meta/[^/]+\.json")
+_LIBRARY = re.compile(r"opt/python/.*|(?:.+/)?lib/python3\.\d+/(?!(?:site|dist)-packages/).*")
+"""Python's own, of which no record tells: copied, or compiled for the base."""
 _SORTS = {
     "tests": re.compile(r".*/tests?/.*"),
     "caches": re.compile(r"(root/\.cache|home/[^/]+/\.cache|var/cache|var/lib/apt/lists|tmp)/.*"),
@@ -90,17 +94,27 @@ def _scan(image: Image, layer: Layer) -> dict[str, Any]:
 
 
 def _owned(archive: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> Iterable[tuple[str, str]]:
-    """Which files a record of pip's or of dpkg's claims."""
-    record, listed = _RECORD.fullmatch(name), _LIST.fullmatch(name)
-    content = archive.extractfile(entry) if record or listed else None
+    """Which files a record of pip's, conda's or dpkg's claims."""
+    record, listed, linked = _RECORD.fullmatch(name), _LIST.fullmatch(name), _CONDA.fullmatch(name)
+    content = archive.extractfile(entry) if record or listed or linked else None
     if content is None:
         return []
+    if linked:
+        return _linked(linked["prefix"], content.read())
     lines = content.read().decode("utf-8", "replace").splitlines()
     if record:
         owner = record["info"].rpartition("-")[0].replace("_", "-").lower()
         return [(f"{record['site']}/{row[0]}", owner) for row in csv.reader(lines) if row]
     assert listed is not None
     return [(_merged(line.strip("/")), listed["name"]) for line in lines]
+
+
+def _linked(prefix: str, content: bytes) -> Iterable[tuple[str, str]]:
+    try:
+        record = json.loads(content)
+        return [(f"{prefix}/{path}", str(record["name"])) for path in record["files"]]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _merged(path: str) -> str:
@@ -115,6 +129,8 @@ def _owner(name: str, owners: Mapping[str, str]) -> str:
     top = _top(name)
     if top:
         return top
+    if _LIBRARY.fullmatch(name):
+        return "python"
     parts = name.split("/")
     if len(parts) < 3:
         return f"/{parts[0]}"
