@@ -16,7 +16,7 @@ VARIABLE = "LADING_HOME_FILES"
 """The folder whose files are to be seen."""
 _SMALL = 16 * 1024
 _MANY = 5000
-"""A folder at the top with more files than these is linked as a whole: making a link takes its time."""
+"""A folder at the top, or of caches, with more files than these is linked as a whole: making a link takes its time."""
 
 
 def furnish(environ: Mapping[str, str]) -> None:
@@ -38,9 +38,10 @@ def _furnish(source: str, home: str, *, top: bool) -> None:
 
 def _one(entry: os.DirEntry[str], place: str, *, top: bool) -> None:
     folder = entry.is_dir(follow_symlinks=False)
-    if folder and not (top and _count(entry.path) > _MANY):
+    caches = entry.name == ".cache"
+    if folder and not (top and not caches and _count(entry.path) > _MANY):
         os.makedirs(place, exist_ok=True)  # noqa: PTH103 -- of thousands
-        _furnish(entry.path, place, top=top and entry.name == ".cache")
+        _furnish(entry.path, place, top=top and caches)
     elif os.path.lexists(place) or not os.access(entry.path, os.R_OK):
         return
     elif entry.is_symlink():
