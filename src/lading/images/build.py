@@ -527,7 +527,7 @@ class _Build:
         python = f"/{front.PREFIX}/bin/python"
         return Settings(
             entrypoint=(python, "-I", "-m", "lading.service.container"),
-            env=self.recipe.variables(path, home="/root" if self.has_home else ""),
+            env=self.recipe.variables(path, home="/root" if self.has_home or self.recipe.user.partition(":")[0] in ("0", "root") else ""),
             user=self.recipe.user,
             workdir="/src",
             ports=(PORT,),

@@ -197,7 +197,7 @@ class BuildContainer:
         Archive(loaded).publish((under,), self.under)
         try:
             self._call("image", "load", "-q", "-i", str(loaded))
-            self._call("build", *secrets, "--network", "host", "-t", self.done, "-f", str(file), str(context))
+            self._call("build", "--no-cache", *secrets, "--network", "host", "-t", self.done, "-f", str(file), str(context))
             self._call("image", "save", "-o", str(saved), self.done)
         finally:
             self.engine.run("image", "rm", "-f", self.done, self.under)

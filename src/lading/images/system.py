@@ -88,7 +88,7 @@ def _made(base: Base, recipe: Recipe, running: str, title: str, key: str, store:
         except AptError as error:
             if error.certain:
                 raise LadingError(_apt_failed(str(error))) from error
-            why = " ".join(str(error).splitlines()[:3])
+            why = " ".join(str(error).splitlines()[:3]).rstrip(".")
     return _by_running(base, recipe, why, title, store, reporter), f"{why}, so apt ran in a build container"
 
 
