@@ -235,7 +235,7 @@ class Bench:
         """The Dockerfile that Lading writes, with uv, its cache and the server's wheels from this machine."""
         text = self.written
         exported = f"export PATH=/uv:$PATH UV_OFFLINE=1 UV_LINK_MODE=copy UV_CACHE_DIR=/cache UV_FIND_LINKS={self.work}/dist; "
-        text = re.sub(r"^COPY --from=.*\n", "", text, flags=re.MULTILINE)
+        text = re.sub(r"^COPY --from=ghcr.*\n", "", text, flags=re.MULTILINE)
         text = re.sub(r"^RUN --mount=type=cache\S+ --mount=type=secret\S+ ", f"RUN {exported}", text, flags=re.MULTILINE)
         text = text.replace("uv pip install --no-deps", "uv pip install --no-index --no-deps")
         path = self.work / f"Dockerfile.{folder.name}.uv"
