@@ -87,7 +87,11 @@ def test_the_bill_is_one_of_cyclonedx(bill: dict[str, Any]) -> None:
 def test_the_server_and_its_packages_are_listed_beside_the_models(bill: dict[str, Any]) -> None:
     components = {one["purl"]: one for one in bill["components"] if "purl" in one}
     for name, version in pins().items():
-        assert "/opt/lading" in _places(components[f"pkg:pypi/{name}@{version}"])
+        component = components[f"pkg:pypi/{name}@{version}"]
+        assert "/opt/lading" in _places(component)
+        # Which index this machine has them from must not make another image.
+        assert "externalReferences" not in component
+        assert component["hashes"][0]["alg"] == "SHA-256"
     assert _places(components[f"pkg:pypi/lading@{__version__}"]) == ["/opt/lading"]
     greeting = components["pkg:pypi/greeting@1.0"]
     assert _places(greeting) == ["/opt/venv"]

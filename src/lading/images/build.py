@@ -427,7 +427,7 @@ class _Build:
             system=self.base.system,
             records=records.without(hidden),
             pythons=pythons_of(self.base, [*(one.python for one in environments), python]),
-            packages=(*packages, *((f"/{place.prefix}", package) for package in self.front_packages)),
+            packages=(*packages, *((f"/{place.prefix}", package.anywhere) for package in self.front_packages)),
             conda=tuple(
                 (f"/{one.place.prefix}", package)
                 for one in environments

@@ -14,7 +14,7 @@ from lading.model.lock import Lock
 from lading.model.markers import marker_environment
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem, ProblemCollector
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 from lading.model.target import Target
 
 SOURCES = ("vcs", "directory", "archive", "sdist")
@@ -44,6 +44,11 @@ class Package:
         return str(self.file.get("name") or self.place.partition("#")[0].partition("?")[0].rstrip("/").rpartition("/")[2]).replace(
             "%2B", "+"
         )
+
+    @property
+    def anywhere(self) -> Package:
+        """Without where this machine has it from: the same wheel of another index is the same package."""
+        return replace(self, file={"name": self.filename, "hashes": {"sha256": self.sha256} if self.sha256 else {}})
 
     @property
     def sha256(self) -> str | None:
