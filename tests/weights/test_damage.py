@@ -204,3 +204,12 @@ def test_weights_in_a_place_of_other_machines_are_theirs(lading: Command, hub: H
     assert put(lading, place).err.splitlines()[-1].startswith("weights-not-in-place")
     elsewhere = python(lading, script=PUT.replace("Output())", "Output(), here=False)"), words=(str(place),))
     assert (elsewhere.code, (place / "weights/w/model.bin").read_bytes()) == (0, BIG)
+
+
+def test_a_file_that_lies_where_it_comes_from_is_told_of_as_the_source(lading: Command, tmp_path: Path) -> None:
+    place = project(tmp_path / "p", one("w", "/src/w"), w__a=b"aa")
+    assert put(lading, place).code == 0
+    (place / "w/a").write_bytes(b"ab")
+    assert put(lading, place).err.startswith("weights-changed")
+    lading("weights", "import", "-C", place)
+    assert put(lading, place).err == ""

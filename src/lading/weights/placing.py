@@ -42,7 +42,7 @@ def put(weights: Weights, locked: Sequence[LockedWeight], *, here: bool = True) 
     for one, file, place in lacking:
         if one.inside is None:
             raise LadingError(_not_here(declared[one.name]))
-        if place.exists() and not _is_ours(weights, place):
+        if place.exists() and not _is_source(weights, declared[one.name], one, file, place) and not _is_ours(weights, place):
             raise LadingError(_in_the_way(weights, declared[one.name], file, place))
     needed = {one.name for one, _, _ in lacking}
     kept = {(one.weight.name, one.file.path): one.here for one in files(weights, [one for one in locked if one.name in needed])}
@@ -74,6 +74,12 @@ def is_file_of_lock(weights: Weights, place: Path, file: WeightFile) -> bool:
     kept = weights.store.path(file.digest)
     linked = kept.is_file() and place.samefile(kept)
     return weights.store.digest_of(kept if linked else place) == file.digest
+
+
+def _is_source(weights: Weights, weight: Weight, locked: LockedWeight, file: WeightFile, place: Path) -> bool:
+    """Whether a file is where it comes from; what is to be done about another content is told of sources, then."""
+    source = weights.source(weight, locked.sources[file.source]).place(file)
+    return source is not None and source.exists() and place.samefile(source)
 
 
 def _is_ours(weights: Weights, place: Path) -> bool:
