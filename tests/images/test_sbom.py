@@ -14,9 +14,11 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from lading import __version__
+from lading.images.base import Base
 from lading.images.bill import PATH
 from lading.images.front import pins
-from lading.images.inventory import Debian, Records, debian_packages, records_of
+from lading.images.interpreters import place_interpreter
+from lading.images.inventory import Debian, Records, debian_packages, pythons_of, records_of
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.manifest import Settings, make_config
@@ -175,6 +177,16 @@ def test_what_a_step_installs_removes_or_upgrades_is_seen(tmp_path: Path) -> Non
     hidden = _layer(store, Kind.HIDDEN, {"usr/local/.wh.lib": ""})
     assert records_of([base, step, hidden], store).python == ()
     assert found.without((f"/{site}/",)) == Records()
+
+
+@pytest.mark.parametrize(("folder", "listed"), [("usr/local/bin", ["3.11.9"]), ("usr/bin", [])])
+def test_a_python_that_was_compiled_for_the_base_is_listed_and_debians_is_its_packages(
+    folder: str, listed: list[str], tmp_path: Path
+) -> None:
+    config = {"config": {"Env": ["PYTHON_VERSION=3.11.9"]}}
+    base = Base(name="python", digest="", platform="linux/amd64", layers=(), config=config, pythons={"3.11": folder})
+    placed = place_interpreter(base, "3.11", None, Store(tmp_path), Compression.GZIP)
+    assert [one.version for one in pythons_of(base, [placed, placed])] == listed
 
 
 @pytest.mark.slow
