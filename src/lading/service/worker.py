@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import os
 import select
+import socket
 import struct
 import threading
 import time
@@ -148,9 +149,10 @@ class Owner(Protocol):
 class _Channel(asyncio.Protocol):
     """A socket that speaks frames. Whatever is not a frame condemns the worker; nothing gets past to the event loop."""
 
-    def __init__(self, worker: Worker, kinds: frozenset[Kind], handle: Callable[[Frame], None]) -> None:
-        self._worker, self._handle = worker, handle
+    def __init__(self, worker: Worker, end: socket.socket, kinds: frozenset[Kind], handle: Callable[[Frame], None]) -> None:
+        self._worker, self.end, self._handle = worker, end, handle
         self._reader = FrameReader(kinds)
+        self._closed = False
         self.transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -164,9 +166,17 @@ class _Channel(asyncio.Protocol):
             self.close()
             self._worker.condemn(f"sent what is not of the protocol: {error}")
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it was lost does not matter
+    def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        if exc is not None:
+            self._read_rest()
         self._worker.channel_lost()
+
+    def _read_rest(self) -> None:
+        """A failed write ends the reading, too, and what the worker sent before its end may not have been read yet."""
+        with contextlib.suppress(OSError):  # there is no more for now, or nothing at all
+            while not self._closed and (data := self.end.recv(_READ)):
+                self.data_received(data)
 
     def send(self, frame: bytes) -> None:
         if self.transport is not None:
@@ -188,6 +198,7 @@ class _Channel(asyncio.Protocol):
             self.transport.resume_reading()
 
     def close(self) -> None:
+        self._closed = True
         if self.transport is not None:
             self.transport.abort()
 
@@ -197,11 +208,11 @@ class Slot:
 
     __slots__ = ("ahead", "channel", "idle", "places", "region", "running", "worker")
 
-    def __init__(self, worker: Worker, region: Region | None, places: int) -> None:
+    def __init__(self, worker: Worker, end: socket.socket, region: Region | None, places: int) -> None:
         self.worker, self.region, self.places = worker, region, places
         self.running: dict[int, Call] = {}
         self.ahead: deque[Call] = deque()
-        self.channel = _Channel(worker, SLOT_KINDS, self._on_frame)
+        self.channel = _Channel(worker, end, SLOT_KINDS, self._on_frame)
         self.idle = False
 
     def __len__(self) -> int:
@@ -209,8 +220,8 @@ class Slot:
 
     @property
     def has_room(self) -> bool:
-        """Whether a call that is sent now runs at once, or as one of a batch."""
-        return len(self.running) < self.places
+        """Whether a call that is sent now runs at once, or as one of a batch. What comes after the worker's end has not begun, and another runs it."""
+        return len(self.running) < self.places and self.channel.transport is not None
 
     def send(self, call: Call) -> None:
         """Put a call on its way."""
@@ -331,8 +342,10 @@ class Worker:
         self.left: list[Call] = []  # what it was running when it ended
         self.gone = asyncio.Event()
         regions: list[Region | None] = [Region(number) for number in child.regions]
-        self.slots = tuple(Slot(self, region, child.places) for region in regions or [None] * len(child.slots))
-        self._control = _Channel(self, CONTROL_KINDS, self._on_control)
+        self.slots = tuple(
+            Slot(self, end, region, child.places) for end, region in zip(child.slots, regions or [None] * len(child.slots), strict=True)
+        )
+        self._control = _Channel(self, child.control, CONTROL_KINDS, self._on_control)
         self._open = 1 + len(self.slots)
         self._health: asyncio.Future[_Health] | None = None
         self._printing = select.poll()
@@ -345,8 +358,8 @@ class Worker:
         for number, source in zip(self.child.outputs, ("stdout", "stderr"), strict=True):
             self.loop.add_reader(number, self._read_output, number, source)
         try:
-            for channel, end in zip(self._channels(), (*self.child.slots, self.child.control), strict=True):
-                await self.loop.create_unix_connection(lambda channel=channel: channel, sock=end)  # type: ignore[misc]  # the default binds it
+            for channel in self._channels():
+                await self.loop.create_unix_connection(lambda channel=channel: channel, sock=channel.end)  # type: ignore[misc]  # the default binds it
         finally:
             # Not before: its end is told when everything is connected.
             threading.Thread(target=self._wait, name=f"worker-{self.child.pid}", daemon=True).start()
