@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,4 +100,12 @@ def processes_about(place: Path) -> list[str]:
             continue
         if str(place) in text and state not in "ZX":
             found.append(text)
+    return found
+
+
+def left_about(place: Path) -> list[str]:
+    """Those of `processes_about` that stay: what was killed a moment ago takes another to end."""
+    until = time.monotonic() + 10
+    while (found := processes_about(place)) and time.monotonic() < until:
+        time.sleep(0.05)
     return found

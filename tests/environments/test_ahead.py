@@ -22,7 +22,7 @@ from lading.model.problems import LadingError
 from lading.model.requirements import IndexOptions
 from lading.model.target import Interpreter
 from tests.environments.conftest import snapshot
-from tests.environments.support import FOUND, installed, lock_of, package, processes_about
+from tests.environments.support import FOUND, installed, left_about, lock_of, package
 from tests.support.index import LocalIndex
 from tests.support.plans import plan_of
 
@@ -191,7 +191,7 @@ def test_thrown_away_in_the_midst_it_leaves_nothing(cached: Lock, root: Path, la
     begun.discard()
     begun.discard()
     assert ahead.begun is None
-    assert processes_about(lading_home) == []
+    assert left_about(lading_home) == []
     assert snapshot(lading_home) == []
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from lading.model.problems import ExitCode
 from tests.environments.conftest import snapshot
-from tests.environments.support import REPOSITORY, processes_about
+from tests.environments.support import REPOSITORY, left_about
 from tests.support.index import LocalIndex
 from tests.support.wheels import project as source_tree
 from tests.support.wheels import wheel
@@ -111,7 +111,7 @@ def test_a_mistake_after_beginning_ahead_leaves_nothing(project: Path, lading_ho
     (project / "requirements.txt").write_text("demo==\n")
     lading("install", project, code=ExitCode.USAGE)
     assert snapshot(lading_home) == []
-    assert processes_about(lading_home) == []
+    assert left_about(lading_home) == []
 
 
 def test_an_editable_package_of_the_project_follows_its_sources(project: Path):
@@ -212,7 +212,7 @@ def test_a_request_to_end_is_passed_on(project: Path, lading_home: Path):
     process.terminate()
     process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
-    assert processes_about(lading_home) == []
+    assert left_about(lading_home) == []
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
@@ -231,7 +231,7 @@ def test_interrupted_installing_leaves_the_project_locked_and_the_store_as_it_wa
     assert process.returncode == status, said
     assert "Traceback" not in said
     assert snapshot(lading_home) == []
-    assert processes_about(lading_home) == []
+    assert left_about(lading_home) == []
 
 
 def test_lock_says_what_changed(project: Path, index: LocalIndex):

@@ -18,7 +18,7 @@ from lading.model.environment import Environment
 from lading.model.lock import Lock
 from lading.model.target import Interpreter
 from tests.environments.conftest import snapshot
-from tests.environments.support import Builder, lock_of, package, processes_about
+from tests.environments.support import Builder, left_about, lock_of, package, processes_about
 from tests.support.index import LocalIndex
 from tests.support.wheels import wheel
 
@@ -160,7 +160,7 @@ def test_ctrl_c_ends_uv_and_leaves_nothing(
         builder.process.send_signal(signal.SIGINT)
     assert builder.result() == {"interrupted": True}
     assert builder.process.returncode == 130
-    assert processes_about(lading_home) == []
+    assert left_about(lading_home) == []
     assert again or snapshot(lading_home) == []  # who does not wait for the tidying up leaves it to the next run
     assert list_environments() == ()
 

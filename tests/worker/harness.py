@@ -261,7 +261,7 @@ def _candidates(version: str) -> Iterator[str]:
         yield sys.executable
 
 
-def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     """Wait until something is true."""
     until = time.monotonic() + seconds
     while not condition():

@@ -12,7 +12,8 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lading.environments.home import home
@@ -140,26 +141,50 @@ def _execute(command: list[str], folder: Path, environ: Mapping[str, str], told:
     Raises:
         OSError: if it cannot be started.
     """
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    ) as process:
+    process: subprocess.Popen[str] | None = None
+    try:
+        with _interrupts_held():
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
         assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                told(line.rstrip("\n"))
-            return process.wait()
-        except BaseException:
+        for line in process.stdout:
+            told(line.rstrip("\n"))
+        return process.wait()
+    except BaseException:
+        if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            raise
+        raise
+    finally:
+        if process is not None:
+            with process:  # closes the pipe, and waits
+                pass
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hear Ctrl-C afterwards: while a process is started it would leave that running, known to nobody."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[Secret]:
