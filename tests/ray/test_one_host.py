@@ -436,3 +436,24 @@ def test_jobs_run_on_replicas_that_share_a_database(cluster, tmp_path):
             time.sleep(0.2)
         assert answer["result"] == {"b": 2}
         cluster.verb("delete", "jobs")
+
+
+STARTED = """
+import sys, ray
+from ray import serve
+
+ray.init(sys.argv[1], namespace="somebody", log_to_driver=False)
+serve.start(proxy_location="EveryNode", http_options={"host": "0.0.0.0", "port": int(sys.argv[2])})
+"""
+
+
+def test_where_somebody_else_started_serve_its_slow_ingress_is_told_and_does(home, tmp_path):
+    reason = unasked() or missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with Cluster(os.environ) as cluster:
+        subprocess.run([sys.executable, "-c", STARTED, cluster.address, str(cluster.http)], env=cluster.environ, check=True, timeout=120)
+        cluster.deploy(write_files(tmp_path, conformance.PROJECT), "--name", "slow")
+        conformance.check(f"{cluster.url}/slow")
+        found = cluster.lading("doctor", "--to", "ray", cluster.address, code=7)["findings"][0]
+        assert {one["rule"] for one in found["problems"]} == {"ray-slow-ingress", "ray-head-without-storage"}

@@ -19,18 +19,18 @@ from lading.model.service import ServedApi, ServiceSpec
 
 HOST = "Host"
 """The Serve deployment of every application."""
-HA_PROXY = "RAY_SERVE_ENABLE_HA_PROXY"
-"""Ray's variable for its fast ingress; read where Serve's controller starts, and in its replicas."""
 _LOGGED: Mapping[str, Any] = {"logging_config": {"enable_access_log": False}}
 """Our servers write no line for each request either."""
 _DIRECT: Mapping[str, Any] = {
     "env_vars": {
-        HA_PROXY: "1",
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "lading.deploy.ray_ingress:middlewares",
     }
 }
-"""Serve puts a thread, two queues and two tasks between a connection and a handler, which may block and is no server; ours is one."""
+"""Serve puts a thread, two queues and two tasks between a connection and a handler, which may block and is no server; ours is one.
+
+The other variables of a replica, that of the fast ingress too, are those of Serve's controller.
+"""
 _JOBS = ("BatchAPI", "AsyncAPI", "TaskAPI")
 _HEALTH = {"health_check_period_s": 2.0, "health_check_timeout_s": 10.0}
 _BETWEEN = "."  # names of deployments and APIs have dashes, so a dash would make one name of several pairs

@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 import lading
 from lading.deploy.engine import Place, missing_package
-from lading.deploy.ray_plan import HA_PROXY
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 
 T = TypeVar("T")
+HA_PROXY = "RAY_SERVE_ENABLE_HA_PROXY"
+"""Ray's variable for its fast ingress; read where Serve's controller starts."""
 NAMESPACE = "lading"
 _PROBE_SECONDS = 60.0
 _REACH_SECONDS = 5.0
