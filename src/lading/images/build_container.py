@@ -39,6 +39,8 @@ ENGINES = ("buildah", "podman", "docker")
 _CERTIFICATES = "/run/lading/ca.pem"
 _NAMING_CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
 _LONGEST = 50
+_LAST_WORDS_SECONDS = 0.2
+"""buildah passes on what a command prints, and drops what it has not passed on when the command has ended: of one that failed, why."""
 _NO_OVERLAY = re.compile(
     r"(?:mount\w*|creating|invalid)\b.*\boverlay|overlay\b.*\b(?:mount|not supported)|invalid (?:mount|volume) option", re.IGNORECASE
 )
@@ -152,6 +154,7 @@ class BuildContainer:
                 *self._volumes(),
             ]
             words += ["--workingdir", "/src"] if project else ["--workingdir", "/"]
+            script = f"{{ {script}; }} || {{ code=$?; sleep {_LAST_WORDS_SECONDS} 2>/dev/null; exit $code; }}"
             self._with_project([*storage, *words], [container, "--", "/bin/sh", "-c", script], project=project)
             self._call(*storage, "commit", "-q", "--timestamp", "0", "--format", "oci", container, "oci:out:latest")
         finally:
