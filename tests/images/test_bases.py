@@ -88,6 +88,7 @@ def test_a_changed_folder_is_another_base(base: Path, tmp_path: Path) -> None:
     assert after.system["ID"] == "other"
 
 
+@pytest.mark.slow
 def test_an_environment_of_the_base_is_not_seen_through_the_images_own(lading: Command, base: Path, tmp_path: Path) -> None:
     stale = {"opt/venv/lib/python3.11/site-packages/stale.py": "", "opt/lading/old": "", "opt/other/kept": "", "src/kept": ""}
     folder = write(shutil.copytree(base, tmp_path / "used", symlinks=True), stale)

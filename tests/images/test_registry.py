@@ -744,6 +744,7 @@ def test_a_registry_that_is_gone_is_named() -> None:
     assert caught.value.problems[0].rule == "registry-unreachable"
 
 
+@pytest.mark.slow
 def test_podman_pulls_what_was_pushed(
     build: Callable[..., Any], project: Path, registry: RunningRegistry, podman_environ: dict[str, str]
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_container_serves_read_only_as_nobody_and_drains(loaded: str, podman_e
         assert podman(podman_environ, "inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip() == "0"
 
 
+@pytest.mark.slow
 def test_the_records_of_every_package_hold_in_the_container(loaded: str, podman_environ: dict[str, str]) -> None:
     """RECORD of each distribution, checked where it lies, in both environments; no one sees the other's packages."""
     for python, others in (("/opt/venv/bin/python", "uvicorn"), ("/opt/lading/bin/python", "greeting")):
@@ -297,6 +298,7 @@ def _ends_when_killed(lading: Command, tmp_path: Path, environ: dict[str, str]) 
         raise AssertionError("it still answers")
 
 
+@pytest.mark.slow
 def test_a_cortex_project_keeps_its_route(lading: Command, base: Path, tmp_path: Path, podman_environ: dict[str, str]) -> None:
     files = {
         "cortex.yaml": "- name: shout\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: predictor.py\n    config: {mark: '!'}\n",
