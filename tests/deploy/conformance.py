@@ -202,12 +202,11 @@ class PythonPredictor:
 }
 
 
-def check_cortex(url: str) -> None:
-    """Hold a server of `CORTEX` at ``url`` to what Cortex's clients rely on."""
-    with httpx.Client(base_url=url, timeout=30) as client:
-        _check_realtime(client)
-        _check_async(client)
-        _check_batch(client)
+def check_cortex(url: str, later: str | None = None, many: str | None = None) -> None:
+    """Hold a server of `CORTEX` at ``url`` to what Cortex's clients rely on; an API may have a server of its own."""
+    for check_api, place in ((_check_realtime, url), (_check_async, later or url), (_check_batch, many or url)):
+        with httpx.Client(base_url=place, timeout=30) as client:
+            check_api(client)
 
 
 def _check_realtime(client: httpx.Client) -> None:

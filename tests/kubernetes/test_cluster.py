@@ -14,9 +14,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from lading import pipeline
@@ -38,21 +40,8 @@ JOBS = {
     "requirements.txt": "",
     "task.py": "class Task:\n    def __call__(self, config):\n        print('began')\n        if config.get('fail'):\n            raise ValueError('no rows')\n",
 }
-SPLIT = {
-    "cortex.yaml": """\
-- name: a
-  kind: RealtimeAPI
-  predictor: {type: python, path: predictor.py, config: {name: a}}
-- name: b
-  kind: RealtimeAPI
-  predictor: {type: python, path: predictor.py, config: {name: b}}
-- name: both
-  kind: TrafficSplitter
-  apis: [{name: a, weight: 90}, {name: b, weight: 10}]
-""",
-    "requirements.txt": "",
-    "predictor.py": "class PythonPredictor:\n    def __init__(self, config):\n        self.name = config['name']\n\n    def predict(self, payload):\n        return self.name\n",
-}
+TASK = (JOBS, "nightly")
+BATCH = (conformance.CORTEX, "many")
 BROKEN = conformance.PROJECT["predict.py"].replace('self.version = "v1"', "raise ValueError('no weights')")
 
 
@@ -132,9 +121,10 @@ def under_load(url: str) -> Iterator[Load]:
         sys.stderr.write(f"lost {len(load.lost)} of {load.answered + len(load.lost)}: {sorted(set(load.lost))}\n")
 
 
-def url_of(engine: OfThisVersion, name: str, node: str) -> str:
-    """The address of a deployment, once the node's proxy has heard of its pods, which takes a moment."""
-    (service,) = objects_of(engine.cluster, "Service", name)
+def url_of(engine: OfThisVersion, name: str, node: str, api: str = "") -> str:
+    """The address of a deployment, or of one of its APIs, once the node's proxy has heard of its pods, which takes a moment."""
+    workload = f"{name}-{api}" if api else name
+    (service,) = (one for one in objects_of(engine.cluster, "Service", name) if one["metadata"]["name"] == workload)
     port = service["spec"]["ports"][0]["nodePort"]
     until = time.monotonic() + 30
     while True:
@@ -189,24 +179,53 @@ def test_a_model_that_does_not_load_is_taken_back(engine: OfThisVersion, name: s
     conformance.check(url_of(engine, name, node))
 
 
-def test_a_splitter_shares_requests_out_by_weight(engine: OfThisVersion, name: str, node: str, loaded: Callable[..., Deployment]) -> None:
-    deploy(engine, loaded(name, SPLIT))
-    url = url_of(engine, name, node)
-    answers = []
-    for _ in range(100):
-        request = urllib.request.Request(f"{url}/both", b"1", {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            answers.append(answer.read().decode())
-    assert {which: answers.count(which) for which in ("a", "b")} == {"a": 90, "b": 10}
-
-
-@pytest.mark.parametrize(("config", "condition"), [({}, "Complete"), ({"fail": True}, "Failed")])
-def test_jobs_end_as_their_work_does(
-    config: dict[str, Any], condition: str, engine: OfThisVersion, name: str, loaded: Callable[..., Deployment], tmp_path: Path
+def test_a_splitter_shares_requests_out_as_on_every_engine(
+    engine: OfThisVersion, name: str, node: str, loaded: Callable[..., Deployment]
 ) -> None:
-    submission = tmp_path / "submission.json"
-    submission.write_text(json.dumps({"config": config}))
-    deploy(engine, loaded(name, JOBS, job=[f"nightly={submission}"]))
+    """In one pod, as its counts hold for each pod: a Service would spread connections over several."""
+    deploy(engine, loaded(name, conformance.SPLIT))
+    conformance.check_split(url_of(engine, name, node))
+
+
+def test_clients_of_cortex_find_what_they_may_rely_on(
+    engine: OfThisVersion, name: str, node: str, loaded: Callable[..., Deployment]
+) -> None:
+    """All of it, but not at one address: each API has a Service of its own, and no other API answers there."""
+    deploy(engine, loaded(name, conformance.CORTEX))
+    places = {api: url_of(engine, name, node, api) for api in ("now", "later", "many")}
+    conformance.check_cortex(places["now"], places["later"], places["many"])
+    answers = {
+        (api, other): httpx.post(f"{url}/{other}", json={}, timeout=30).status_code for api, url in places.items() for other in places
+    }
+    assert {pair for pair, status in answers.items() if status == 404} == set(permutations(places, 2))
+
+
+def batch(*items: int) -> dict[str, Any]:
+    return {"workers": 1, "item_list": {"items": list(items), "batch_size": 1}}
+
+
+@pytest.mark.parametrize(
+    ("api", "submission", "condition"),
+    [
+        (TASK, {"config": {}}, "Complete"),
+        (TASK, {"config": {"fail": True}}, "Failed"),
+        (BATCH, batch(1, 2), "Complete"),
+        (BATCH, batch(1, 13), "Failed"),
+    ],
+)
+def test_jobs_end_as_their_work_does(
+    api: tuple[dict[str, str], str],
+    submission: dict[str, Any],
+    condition: str,
+    engine: OfThisVersion,
+    name: str,
+    loaded: Callable[..., Deployment],
+    tmp_path: Path,
+) -> None:
+    files, asked = api
+    path = tmp_path / "submission.json"
+    path.write_text(json.dumps(submission))
+    deploy(engine, loaded(name, files, job=[f"{asked}={path}"]))
     until = time.monotonic() + 180
     found: list[str] = []
     while condition not in found and time.monotonic() < until:
