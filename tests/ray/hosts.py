@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -32,15 +33,23 @@ def missing() -> str | None:
     network = Network()
     try:
         with network:
-            subprocess.run([*network.host("p").inside, *_OWN, "true"], check=True, capture_output=True)
+            one, two = network.host("p"), network.host("q")
+            subprocess.run([*one.inside, *_OWN, "true"], check=True, capture_output=True)
+            return (
+                None if one.reaches(two) else "hosts of one bridge do not reach each other here: the machine's own firewall stands between"
+            )
     except subprocess.CalledProcessError as error:
         network.__exit__()
         return f"there are no network namespaces here: {' '.join(error.cmd)}: {error.stderr.decode().strip()}"
-    return None
 
 
 def ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def _remove(*words: str) -> None:
+    with contextlib.suppress(subprocess.CalledProcessError):
+        ip(*words)
 
 
 class Network:
@@ -62,13 +71,12 @@ class Network:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for host in self.hosts:
-            host.kill()
-            with contextlib.suppress(subprocess.CalledProcessError):
-                ip("netns", "delete", host.name)
-        with contextlib.suppress(subprocess.CalledProcessError):
-            ip("link", "delete", self.bridge)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.ExitStack() as each:  # whatever fails, the rest is done
+            each.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            each.callback(_remove, "link", "delete", self.bridge)
+            for host in self.hosts:
+                each.callback(_remove, "netns", "delete", host.name)
+                each.callback(host.kill)
 
     def host(self, name: str) -> Host:
         """A new host."""
@@ -102,6 +110,18 @@ class Host:
         """The words before a command that run it in this host's network."""
         return ["nsenter", f"--net=/run/netns/{self.name}"]
 
+    def reaches(self, other: Host) -> bool:
+        """Whether a program here can connect to one there."""
+        listen = "import socket; end = socket.create_server(('', 7000)); print('', flush=True); end.settimeout(20); end.accept()"
+        connect = f"import socket; socket.create_connection(('{other.address}', 7000), 10)"
+        python = [sys.executable, "-I", "-c"]
+        with subprocess.Popen([*other.inside, *python, listen], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as listening:
+            assert listening.stdout is not None
+            listening.stdout.readline()
+            found = subprocess.run([*self.inside, *python, connect], capture_output=True, check=False)
+            listening.kill()
+        return found.returncode == 0
+
     def start(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         """Start a program with all that it will start, as the host's first process."""
         words = [*self.inside, *_OWN, *command]
@@ -124,7 +144,7 @@ class Host:
         if self.process is not None and self.process.poll() is None:
             # The kernel kills a namespace of processes with its first one, and that one with `unshare`.
             self.process.send_signal(signal.SIGKILL)
-            self.process.wait(20)
+            self.process.wait(60)
         (self.folder / "log").unlink(missing_ok=True)
 
     def cut(self) -> None:
