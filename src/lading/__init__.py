@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 TYPE_CHECKING = False  # typing's own constant, without importing typing: `lading install` with nothing to do must stay quick
 if TYPE_CHECKING:
     from lading.api import build_image as build_image
@@ -29,7 +27,7 @@ _HOMES = {
     "batched": "lading_worker.batched",
     "build_image": "lading.api",
     "create_environment": "lading.api",
-    "deploy": "lading.api",
+    "deploy": "lading.deploy",
     "lock": "lading.pipeline",
     "plan": "lading.pipeline",
     "read": "lading.pipeline",
@@ -44,26 +42,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 -- only who asks for a name
 
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    return home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
-
-
-class _Lading(type(sys)):  # type: ignore[misc] # what `types` calls ModuleType, without loading it
-    """This package, whose `deploy` is the function though a package inside is called so too.
-
-    Importing a module of that package sets the attribute; who wants the package imports from it.
-    """
-
-    @property
-    def deploy(self) -> object:
-        return __getattr__("deploy")
-
-    @deploy.setter
-    def deploy(self, package: object) -> None:
-        """What the import system does."""
-
-
-sys.modules[__name__].__class__ = _Lading

@@ -105,3 +105,15 @@ def test_serving_from_a_program(project, index):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
     assert process.returncode == 0
+
+
+def test_the_verb_and_the_package_of_deployments_have_one_name():
+    program = """
+import lading
+import lading.deploy.engine as engine
+from lading import deploy
+assert callable(deploy), deploy
+assert lading.deploy is deploy
+assert deploy.engine is engine
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
