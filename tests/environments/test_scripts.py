@@ -111,3 +111,12 @@ def test_ctrl_c_ends_the_script_and_its_children(tmp_path: Path):
         while is_alive(pid):
             assert time.monotonic() < until, name
             time.sleep(0.02)
+
+
+def test_what_a_script_leaves_running_ends_with_it(tmp_path: Path):
+    one = script(tmp_path, "sleep 1000 & echo $! > child\necho done\n")
+    assert run(one, tmp_path) == ["done"]
+    until = time.monotonic() + 60
+    while is_alive(int((tmp_path / "child").read_text())):
+        assert time.monotonic() < until
+        time.sleep(0.02)

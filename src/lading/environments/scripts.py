@@ -155,6 +155,7 @@ def _execute(command: list[str], folder: Path, environ: Mapping[str, str], told:
                 errors="replace",
                 start_new_session=True,
             )
+        threading.Thread(target=_end_rest, args=(process.pid,), daemon=True).start()
         assert process.stdout is not None
         for line in process.stdout:
             told(line.rstrip("\n"))
@@ -168,6 +169,16 @@ def _execute(command: list[str], folder: Path, environ: Mapping[str, str], told:
         if process is not None:
             with process:  # closes the pipe, and waits
                 pass
+
+
+def _end_rest(pid: int) -> None:
+    """What a script leaves running ends with it, as in builds of images: it would hold the output open, and nobody would end it later."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return
+    with contextlib.suppress(ChildProcessError, ProcessLookupError, PermissionError):
+        # The ended process stays unreaped while its group is killed, so that its id cannot belong to somebody else yet.
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.killpg(pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
