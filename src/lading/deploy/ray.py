@@ -29,11 +29,10 @@ from lading.deploy.engine import (
     not_deployed,
 )
 from lading.deploy.logs import in_turn, merged
-from lading.deploy.ray_plan import Application, applications, http_port, require_unshared, route_prefix, scaled, scaled_as
+from lading.deploy.ray_plan import applications, http_port, require_unshared, route_prefix, scaled, scaled_as
+from lading.deploy.ray_problems import require_current, require_database, require_scalable, require_small, wanted
 from lading.deploy.ray_session import failures, nodes, patiently, problems_of, session, slow_ingress, warnings_of
-from lading.jobs.opening import VARIABLE, is_database
 from lading.model.events import Event, Phase, Reporter
-from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 
 _POLL_SECONDS = 0.25
@@ -86,7 +85,7 @@ class RayEngine:
         bundled = deployment.bundled
         assert bundled is not None
         secrets = {name: secret.reveal() for name, secret in {**bundled.secrets, **deployment.secrets}.items()}
-        _require_database(deployment, secrets)
+        require_database(deployment, secrets)
         port, _prefix = http_port(deployment), route_prefix(deployment)  # refused before anything is written
         with session(self.place, self._environ) as ray:
             problems = problems_of(nodes(ray))
@@ -169,7 +168,7 @@ class RayEngine:
             told = ""
             while True:
                 record = self._require(revision.name)
-                _require_current(record, revision)
+                require_current(record, revision)
                 states, running = serving.states(one.name for one in records.applications_of(records.current(record)))
                 bad = next((name for name, state in states.items() if state in _FAILED), None)
                 if bad is not None:
@@ -191,7 +190,7 @@ class RayEngine:
         reporter(Event(step=STEP, phase=Phase.FAILED))
         with kept.changing(revision.name):
             record = self._require(revision.name)
-            _require_current(record, revision)
+            require_current(record, revision)
             left = [{**one, "current": False} for one in record["revisions"] if one["number"] != revision.number]
             before = records.newest_live(left)
             if before is None:
@@ -252,7 +251,7 @@ class RayEngine:
                 record = self._require(name)
                 current = records.current(record)
                 made = records.applications_of(current)
-                _require_scalable(name, api, replicas, made)
+                require_scalable(name, api, replicas, made)
                 changed = tuple(scaled(one, replicas) if one.plan.api == api else one for one in made)
                 new = {**current, "applications": [one.as_json() for one in changed]}
                 reporter(Event(step="Scaling", phase=Phase.STARTED, message=f"{api} to {replicas}"))
@@ -267,7 +266,7 @@ class RayEngine:
         """
         with session(self.place, self._environ), kept.changing(name):
             record = self._settled(name, self._require(name))
-            old = _wanted(name, number, record)
+            old = wanted(name, number, record)
             reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{name} back to revision {old['number']} on Ray"))
             new = records.new_revision(name, records.next_number(record), old["digest"], records.applications_of(old))
             self._run(name, record, records.with_newest(record, new))
@@ -318,7 +317,7 @@ def _write(bundled: bundles.Bundled, key: str | None, secrets: Mapping[str, str]
     """Keep what replicas will need: the bundle, and the secrets."""
     with tempfile.TemporaryFile() as archive:
         bundles.pack(bundled, archive)
-        _require_small(archive.tell())
+        require_small(archive.tell())
         archive.seek(0)
         kept.write_bundle(bundled.bundle.digest, archive)
     if key is not None:
@@ -336,68 +335,3 @@ def _back(before: Mapping[str, Any] | None) -> str:
             return f" Revision {before['number']} was asked for again, and is not ready yet."
         time.sleep(_POLL_SECONDS)
     return f" Revision {before['number']} is served again."
-
-
-def _require_current(record: Mapping[str, Any], revision: Revision) -> None:
-    number = records.current(record)["number"]
-    if number != revision.number:
-        raise LadingError(
-            Problem(
-                rule="deployment-superseded",
-                what=f"Revision {revision.number} of {revision.name} is waited for no more: somebody else made revision {number}.",
-                instead="Look at `lading status`, and deploy again if yours is the one that should be served.",
-                code=ExitCode.DEPLOY,
-            )
-        )
-
-
-def _require_scalable(name: str, api: str, replicas: int, made: tuple[Application, ...]) -> None:
-    known = [one.plan.api for one in made]
-    if api not in known or replicas < 1:
-        what = f"{name} has no API {api}." if api not in known else "An API has one replica at least."
-        instead = f"It has {', '.join(known)}." if api not in known else f"`lading delete --to ray --name {name}` takes all away."
-        raise LadingError(Problem(rule="cannot-scale", what=what, instead=instead, code=ExitCode.DEPLOY))
-
-
-def _wanted(name: str, number: int | None, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The revision to go back to: the one of a number, else the newest other one that was ever ready."""
-    others = [one for one in record["revisions"] if not one["current"]]
-    if number is None:
-        found = records.newest_live(others)
-        what = f"{name} has no other revision that was ever ready." if others else f"{name} has one revision alone."
-    else:
-        found = next((one for one in others if one["number"] == number), None)
-        what = f"{name} has no revision {number} to go back to."
-    if found is None:
-        instead = f"It has {', '.join(str(one['number']) for one in others)}." if others else "Deploy another one."
-        raise LadingError(Problem(rule="revision-unknown", what=what, instead=instead, code=ExitCode.DEPLOY))
-    return found
-
-
-def _require_database(deployment: Deployment, secrets: Mapping[str, str]) -> None:
-    later = [api.name for api in deployment.apis if api.worker.cortex.get("kind") in ("BatchAPI", "AsyncAPI", "TaskAPI")]
-    place = secrets.get(VARIABLE) or deployment.variables.get(VARIABLE, "")
-    if later and not is_database(place):
-        raise LadingError(
-            Problem(
-                rule="jobs-need-database",
-                what=f"Jobs of {', '.join(later)} need a database that every node of the cluster reaches.",
-                origin=Origin("--secret-env"),
-                why="Replicas come and go, and what one of them keeps on its disk goes with it.",
-                instead=f"Write --secret-env {VARIABLE}=postgresql://USER:PASSWORD@HOST/DATABASE, or --secret-env {VARIABLE} if it is set here.",
-                code=ExitCode.DEPLOY,
-            )
-        )
-
-
-def _require_small(size: int) -> None:
-    if size > kept.LARGEST:
-        raise LadingError(
-            Problem(
-                rule="bundle-too-large",
-                what=f"The project has {size >> 20} MiB, and a Ray cluster's store takes {kept.LARGEST >> 20} MiB.",
-                why="It lies in the memory of the cluster's head.",
-                instead="Load weights in setup, from a place that every node reaches; name files that are not needed in .dockerignore.",
-                code=ExitCode.DEPLOY,
-            )
-        )
