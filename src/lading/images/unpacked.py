@@ -29,6 +29,8 @@ _GZIP_ERROR: type[Exception] = getattr(_igzip, "isal_zlib", zlib).error
 _PIECE = 1 << 20
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+_LINKS = 40
+"""As many links the kernel follows in one path."""
 
 
 @contextmanager
@@ -99,11 +101,12 @@ def unpack(blobs: Blobs, layers: Sequence[Layer], folder: Path, wanted: Callable
         LadingError: if a layer cannot be read, or the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
     try:
         for layer in layers:
             with open_entries(blobs, layer.descriptor) as archive:
                 for entry in archive:
-                    path = entry.name.removeprefix("./").strip("/")
+                    path = _path_of(entry)
                     if path.rpartition("/")[2].startswith(_WHITEOUT) or wanted(path):
                         _unpack_one(archive, entry, folder)
     except OSError as error:
@@ -113,7 +116,7 @@ def unpack(blobs: Blobs, layers: Sequence[Layer], folder: Path, wanted: Callable
 
 
 def _unpack_one(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
-    path = entry.name.removeprefix("./").strip("/")
+    path = _path_of(entry)
     if not path or ".." in path.split("/"):
         return
     above = _inside(folder, path.rpartition("/")[0])
@@ -134,12 +137,17 @@ def _unpack_one(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) 
         _make(archive, entry, place, folder)
 
 
+def _path_of(entry: tarfile.TarInfo) -> str:
+    """An entry's path with one spelling: a name that stands for the folder itself, as ``usr/.``, would let a link take its place."""
+    return "/".join(part for part in entry.name.split("/") if part not in ("", "."))
+
+
 def _make(archive: tarfile.TarFile, entry: tarfile.TarInfo, place: Path, folder: Path) -> None:
     if entry.issym():
         place.symlink_to(entry.linkname)
     elif entry.islnk():
         target = entry.linkname.removeprefix("./").strip("/")
-        os.link(_inside(folder, target.rpartition("/")[0]) / target.rpartition("/")[2], place)
+        os.link(_inside(folder, target.rpartition("/")[0]) / target.rpartition("/")[2], place, follow_symlinks=False)
     else:
         content = archive.extractfile(entry)
         with place.open("wb") as stream:
@@ -158,7 +166,11 @@ def _settle(place: Path, entry: tarfile.TarInfo) -> None:
 
 
 def _inside(folder: Path, path: str) -> Path:
-    """A folder of the image, its symbolic links followed as if the image were the whole system."""
+    """A folder of the image, its symbolic links followed as if the image were the whole system.
+
+    Raises:
+        tarfile.ReadError: if they are more than a system follows: one that is left would be followed by this machine's, out of the folder.
+    """
     place, parts, links = folder, path.split("/") if path else [], 0
     while parts:
         part = parts.pop(0)
@@ -168,12 +180,16 @@ def _inside(folder: Path, path: str) -> Path:
             place = place.parent if place != folder else folder
             continue
         step = place / part
-        if step.is_symlink() and links < 40:
+        if step.is_symlink():
+            if links == _LINKS:
+                raise tarfile.ReadError(f"{path} has too many symbolic links")
             target, links = os.readlink(step), links + 1
             parts = target.split("/") + parts
             place = folder if target.startswith("/") else place
             continue
         place = step
+    if not place.resolve().is_relative_to(folder):
+        raise tarfile.ReadError(f"{path} leads out of the image")
     return place
 
 
