@@ -29,7 +29,7 @@ from lading.deploy.engine import (
     not_deployed,
 )
 from lading.deploy.logs import in_turn, merged
-from lading.deploy.ray_plan import applications, http_port, require_unshared, route_prefix, scaled, scaled_as
+from lading.deploy.ray_plan import Application, applications, http_port, require_unshared, route_prefix, scaled, scaled_as
 from lading.deploy.ray_problems import require_current, require_database, require_scalable, require_small, wanted
 from lading.deploy.ray_session import failures, nodes, patiently, problems_of, session, slow_ingress, warnings_of
 from lading.model.events import Event, Phase, Reporter
@@ -38,6 +38,8 @@ from lading.model.problems import ExitCode, LadingError, Problem
 _POLL_SECONDS = 0.25
 _START_SECONDS = 120.0
 _BACK_SECONDS = 120.0
+_SCALE_SECONDS = 600.0
+_SCALING = "Scaling"
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 _TAIL = 1500
 
@@ -163,27 +165,37 @@ class RayEngine:
 
     def wait(self, revision: Revision, reporter: Reporter, timeout: float) -> Status:
         """See `lading.deploy.engine.Engine`."""
-        until = time.monotonic() + timeout
         with session(self.place, self._environ):
-            told = ""
-            while True:
-                record = self._require(revision.name)
-                require_current(record, revision)
-                states, running = serving.states(one.name for one in records.applications_of(records.current(record)))
-                bad = next((name for name, state in states.items() if state in _FAILED), None)
-                if bad is not None:
-                    self._give_up(revision, reporter, serving.reasons(running[bad]))
-                if all(state == "RUNNING" for state in states.values()):
-                    self._settle(revision.name)
-                    reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served on Ray"))
-                    return self._status(revision.name, self._require(revision.name))
-                if time.monotonic() > until:
-                    self._give_up(revision, reporter, f"it was not ready within {timeout:g} s")
-                words = ", ".join(f"{name} {state.lower().replace('_', ' ')}" for name, state in states.items())
-                if words != told:
-                    reporter(Event(step=STEP, phase=Phase.PROGRESS, message=words))
-                told = words
-                time.sleep(_POLL_SECONDS)
+            why = self._failure(revision, reporter, timeout)
+            if why is not None:
+                self._give_up(revision, reporter, why)
+            self._settle(revision.name)
+            reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{revision.name} is served on Ray"))
+            return self._status(revision.name, self._require(revision.name))
+
+    def _failure(
+        self, revision: Revision, reporter: Reporter, timeout: float, failed: tuple[str, ...] = _FAILED, api: str | None = None
+    ) -> str | None:
+        """Wait for a revision's applications, or for one API's; why they are not ready: None if they are. ``failed``: states that end it."""
+        until = time.monotonic() + timeout
+        told = ""
+        while True:
+            record = self._require(revision.name)
+            require_current(record, revision)
+            made = [one.name for one in records.applications_of(records.current(record)) if api in (None, one.plan.api)]
+            states, running = serving.states(made)
+            bad = next((name for name, state in states.items() if state in failed), None)
+            if bad is not None:
+                return serving.reasons(running[bad])
+            if all(state == "RUNNING" for state in states.values()):
+                return None
+            if time.monotonic() > until:
+                return f"it was not ready within {timeout:g} s"
+            words = ", ".join(f"{name} {state.lower().replace('_', ' ')}" for name, state in states.items())
+            if words != told:
+                reporter(Event(step=STEP, phase=Phase.PROGRESS, message=words))
+            told = words
+            time.sleep(_POLL_SECONDS)
 
     def _give_up(self, revision: Revision, reporter: Reporter, why: str) -> NoReturn:
         """Serve what was served before, if anything was, and say what went wrong."""
@@ -191,6 +203,8 @@ class RayEngine:
         with kept.changing(revision.name):
             record = self._require(revision.name)
             require_current(record, revision)
+            if records.current(record)["live"]:
+                raise LadingError(_not_ready(revision.name, why))
             left = [{**one, "current": False} for one in record["revisions"] if one["number"] != revision.number]
             before = records.newest_live(left)
             if before is None:
@@ -252,11 +266,38 @@ class RayEngine:
                 current = records.current(record)
                 made = records.applications_of(current)
                 require_scalable(name, api, replicas, made)
-                changed = tuple(scaled(one, replicas) if one.plan.api == api else one for one in made)
-                new = {**current, "applications": [one.as_json() for one in changed]}
-                reporter(Event(step="Scaling", phase=Phase.STARTED, message=f"{api} to {replicas}"))
-                self._run(name, record, [new if one is current else one for one in record["revisions"]])
-            return self.wait(Revision(name=name, number=current["number"], digest=current["digest"]), reporter, 600.0)
+                before = next(one for one in made if one.plan.api == api)
+                asked = scaled(before, replicas)
+                reporter(Event(step=_SCALING, phase=Phase.STARTED, message=f"{api} to {replicas}"))
+                self._run(name, record, records.with_application(record, asked))
+            revision = Revision(name=name, number=current["number"], digest=current["digest"])
+            # What is ill may get well with more of it, and is served as well as it can be until then.
+            why = self._failure(revision, reporter, _SCALE_SECONDS, failed=("DEPLOY_FAILED",), api=api)
+            if why is not None:
+                self._scale_back(revision, before, asked, reporter, why)
+            self._settle(name)
+            reporter(Event(step=_SCALING, phase=Phase.FINISHED, message=f"{api} to {replicas}"))
+            return self._status(name, self._require(name))
+
+    def _scale_back(self, revision: Revision, before: Application, asked: Application, reporter: Reporter, why: str) -> NoReturn:
+        """Ask for the number of replicas again that was served, unless somebody else asked for another; and say what went wrong."""
+        reporter(Event(step=_SCALING, phase=Phase.FAILED))
+        with kept.changing(revision.name):
+            record = self._require(revision.name)
+            require_current(record, revision)
+            still = asked in records.applications_of(records.current(record))
+            if still:
+                self._run(revision.name, record, records.with_application(record, before))
+        raise LadingError(
+            Problem(
+                rule="deployment-not-scaled",
+                what=f"{asked.plan.api} of {revision.name} is not scaled to {asked.by_hand}: {serving.first_line(why)}.",
+                why="It is served as before." if still else "Somebody else scaled it since.",
+                instead="Look at `ray status`, which tells what the nodes have left, and scale it again.",
+                code=ExitCode.DEPLOY,
+                detail=why[-_TAIL:] if "\n" in why else None,
+            )
+        )
 
     def rollback(self, name: str, number: int | None, reporter: Reporter) -> Revision:
         """See `lading.deploy.engine.Engine`.
@@ -335,3 +376,13 @@ def _back(before: Mapping[str, Any] | None) -> str:
             return f" Revision {before['number']} was asked for again, and is not ready yet."
         time.sleep(_POLL_SECONDS)
     return f" Revision {before['number']} is served again."
+
+
+def _not_ready(name: str, why: str) -> Problem:
+    return Problem(
+        rule="deployment-not-ready",
+        what=f"{name} was ready, and is not now: {serving.first_line(why)}.",
+        instead="Look at `lading status` and `lading logs`; `lading rollback` serves the revision before.",
+        code=ExitCode.DEPLOY,
+        detail=why[-_TAIL:] if "\n" in why else None,
+    )

@@ -43,6 +43,13 @@ def with_newest(record: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[
     return [*([last] if last and last not in kept_ones else []), *kept_ones, dict(new)]
 
 
+def with_application(record: Mapping[str, Any], changed: Application) -> list[dict[str, Any]]:
+    """The revisions, the current one with this application in place of the one of its name."""
+    now = current(record)
+    made = [changed.as_json() if one["name"] == changed.name else one for one in now["applications"]]
+    return [{**now, "applications": made} if one is now else one for one in record["revisions"]]
+
+
 def newest_live(revisions: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
     """The newest one that was ready at a time; None if none was."""
     return next((one for one in reversed(list(revisions)) if one.get("live")), None)

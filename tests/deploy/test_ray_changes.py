@@ -1,0 +1,92 @@
+"""What Ray's engine does, in turn, to change a deployment; beside a cluster of this process, so no Ray is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lading.deploy import ray, ray_serve
+from lading.deploy import ray_records as records
+from lading.deploy.engine import Revision
+from lading.model.events import silent
+from lading.model.problems import LadingError
+from tests.deploy.ray_head import NAME, Head, application, head
+
+
+@pytest.fixture
+def cluster() -> Iterator[Head]:
+    with head() as made:
+        yield made
+
+
+def replicas(cluster: Head, api: str = "predict") -> tuple[int, int]:
+    """How many the store has, and how many Serve was asked for."""
+    kept = next(one for one in records.applications_of(cluster.current()) if one.plan.api == api)
+    return kept.options["num_replicas"], cluster.running[kept.name].options["num_replicas"]
+
+
+def test_what_has_no_room_is_not_scaled_and_is_served_as_before(cluster, monkeypatch):
+    monkeypatch.setattr(ray, "_SCALE_SECONDS", 0.0)
+    cluster.revision(1, application())
+    before = dict(cluster.store)
+    cluster.states[f"{NAME}.predict"] = "DEPLOYING"
+    with pytest.raises(LadingError, match="predict of shop is not scaled to 20: it was not ready within 0 s"):
+        cluster.engine().scale(NAME, "predict", 20, silent)
+    assert cluster.store == before
+    assert [what for what, _ in cluster.done] == ["ask", "ask"]
+    assert replicas(cluster) == (1, 1)
+
+
+def test_scaling_has_nothing_to_do_with_another_api_that_is_ill(cluster):
+    cluster.revision(1, application("a"), application("b"))
+    cluster.states[f"{NAME}.b"] = "UNHEALTHY"
+    cluster.engine().scale(NAME, "a", 3, silent)
+    assert replicas(cluster, "a") == (3, 3)
+    assert set(cluster.running) == {f"{NAME}.a", f"{NAME}.b"}
+
+
+def test_a_number_that_somebody_else_asked_for_meanwhile_stays(cluster, monkeypatch):
+    cluster.revision(1, application())
+    engine = cluster.engine()
+    status = cluster.status
+
+    def fails_after_another(names):
+        monkeypatch.setattr(ray_serve, "states", status)
+        engine.scale(NAME, "predict", 4, silent)
+        cluster.states[f"{NAME}.predict"] = "DEPLOY_FAILED"
+        return status(names)
+
+    monkeypatch.setattr(ray_serve, "states", fails_after_another)
+    with pytest.raises(LadingError, match="is not scaled to 20: no room"):
+        engine.scale(NAME, "predict", 20, silent)
+    assert replicas(cluster) == (4, 4)
+
+
+def test_a_revision_that_was_ready_is_never_taken_away(cluster):
+    """It may fall ill between the moment in which it is ready, and that in which whoever deployed it looks."""
+    made = cluster.revision(1, application())
+    cluster.states[f"{NAME}.predict"] = "UNHEALTHY"
+    with pytest.raises(LadingError, match="shop was ready, and is not now: no room"):
+        cluster.engine().wait(Revision(name=NAME, number=1, digest=made["digest"]), silent, 60)
+    assert cluster.done == []
+    assert cluster.current()["number"] == 1
+
+
+def test_a_revision_that_fails_gives_its_place_back(cluster):
+    cluster.revision(1, application())
+    made = cluster.revision(2, application(revision=2), live=False)
+    failing = {f"{NAME}.predict": "DEPLOY_FAILED"}
+    cluster.states = failing
+    ask = cluster.ask
+
+    def asked(made):
+        failing.clear()
+        ask(made)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray_serve, "ask", asked)
+        with pytest.raises(LadingError, match=r"no room\. Revision 1 is served again"):
+            cluster.engine().wait(Revision(name=NAME, number=2, digest=made["digest"]), silent, 60)
+    assert cluster.current()["number"] == 1
+    assert b"secrets/shop/2" not in cluster.store
