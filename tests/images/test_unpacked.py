@@ -65,3 +65,22 @@ def test_an_entry_named_like_the_folder_itself_does_not_replace_it(tmp_path: Pat
     unpack(store, [_layer(store, (".", str(outside)), ("owned", b"x"))], tmp_path / "root")
     assert list(outside.iterdir()) == []
     assert (tmp_path / "root/owned").is_file()
+
+
+@pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "usr/.wh."])
+def test_a_whiteout_of_no_file_removes_nothing(name: str, tmp_path: Path) -> None:
+    (tmp_path / "beside").write_text("precious")
+    store = Store(tmp_path / "store")
+    unpack(store, [_layer(store, ("usr/a", b"a")), _layer(store, (name, b""))], tmp_path / "root")
+    assert (tmp_path / "beside").read_text() == "precious"
+    assert (tmp_path / "root/usr/a").read_bytes() == b"a"
+
+
+def test_whiteouts_remove_what_they_name(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    layers = [
+        _layer(store, ("a/x", b"x"), ("b/y", b"y"), ("c", b"c")),
+        _layer(store, ("a/.wh.x", b""), ("b/.wh..wh..opq", b""), (".wh.c", b"")),
+    ]
+    unpack(store, layers, tmp_path / "root")
+    assert sorted(path.name for path in (tmp_path / "root").rglob("*")) == ["a", "b"]

@@ -126,7 +126,9 @@ def _unpack_one(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) 
         for child in above.iterdir():
             _remove(child)
     elif place.name.startswith(_WHITEOUT):
-        _remove(above / place.name.removeprefix(_WHITEOUT))
+        gone = place.name.removeprefix(_WHITEOUT)
+        if gone not in ("", ".", ".."):  # no file's name: what is meant must not be the folder, or the one above it
+            _remove(above / gone)
     elif entry.isdir():
         if place.is_symlink() or (place.exists() and not place.is_dir()):
             _remove(place)
