@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import itertools
 import json
 import re
 import socket
@@ -38,7 +39,7 @@ class Backend:
                 backend.asked.append((self.command, self.path, body))
                 behaviour(self)
 
-            do_GET = do_PUT = do_POST = do_HEAD = answer  # noqa: N815 -- the names that the handler looks for
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = answer  # noqa: N815 -- the names that the handler looks for
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -198,6 +199,47 @@ def test_what_a_server_says_itself_is_believed_after_a_few_times(backends):
         with gateway(one.url) as client:
             answer = client.request(method, "/predictions/a")
             assert (answer.status_code, answer.text, len(one.asked)) == (status, "mine", 4)
+
+
+def test_a_full_queue_is_believed_after_a_few_times_and_asked_no_more_often_than_it_says(backends):
+    times: list[float] = []
+
+    def full(handler: http.server.BaseHTTPRequestHandler) -> None:
+        times.append(time.monotonic())
+        handler.send_response(503)
+        for name, value in (("lading-error", "own"), ("retry-after", "1"), ("content-length", "4")):
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(b"full")
+
+    one = backends(full)
+    with gateway(one.url) as client:
+        answer = client.put("/predictions/a", content=b"{}")
+    assert (answer.status_code, answer.text, answer.headers["retry-after"], len(one.asked)) == (503, "full", "1", 4)
+    assert min(after - before for before, after in itertools.pairwise(times)) > 0.9
+
+
+@pytest.mark.parametrize(("refuse", "status", "text"), [(fail, 503, "not now"), (reach_nobody, 500, "Internal Server Error")])
+def test_the_last_answer_is_passed_on_at_the_deadline(backends, refuse, status, text):
+    one = backends(refuse)
+    with gateway(one.url, dead_url(), options=("--deadline", "2")) as client:
+        for method in ("GET", "PUT"):
+            answer = client.request(method, "/predictions/a")
+            assert (answer.status_code, answer.text, answer.headers["x-own"]) == (status, text, "yes")
+    assert len(one.asked) > 4
+
+
+def test_a_202_is_the_answer_to_all_but_a_put(backends):
+    def drop_the_first(handler: http.server.BaseHTTPRequestHandler) -> None:
+        if len(one.asked) == 1:
+            handler.close_connection = True
+        else:
+            respond(handler, 202, b"stopping")
+
+    one = backends(drop_the_first)
+    with gateway(one.url) as client:
+        answer = client.delete("/jobs/a")
+    assert (answer.status_code, answer.text, len(one.asked)) == (202, "stopping", 2)
 
 
 def test_a_prediction_that_runs_already_is_waited_for(backends):

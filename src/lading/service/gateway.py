@@ -32,7 +32,9 @@ _LONGER = 1.5
 """By how much each attempt is waited for longer than the one before, so that a long prediction is begun a few times and no more."""
 _LONGEST_PAUSE = 1.0
 _TRIES = 4
-"""After so many a server's own failure stands, and its own 503 to a GET: probes ask for that one."""
+"""After so many a server's own failure stands, its own 503 to a GET (probes ask for that one), and one that says when to come again."""
+_LONGEST_RETRY = 10.0
+"""Seconds; a server that wants to be left alone for longer is asked again all the same."""
 _NOWHERE_SECONDS = 8.0
 """After so long a path stands as one that is nowhere, if nothing else was said of it."""
 
@@ -81,15 +83,25 @@ class _Whole:
         """Whether a server of ours says so itself, and no ingress in front of it."""
         return OWN_ERROR in self.answer.headers
 
+    @property
+    def retry_after(self) -> float | None:
+        """In how many seconds it says that it may be asked again; None if it does not."""
+        value = dict(self.answer.headers).get(b"retry-after", b"")
+        return min(_LONGEST_RETRY, int(value)) if value.isdigit() else None
+
 
 class _Refusals:
     """The answers to one request that may be improved on, and whether they are to be believed in the end.
 
-    What an ingress says of servers that it does not reach is not: they may be back before the request's deadline.
+    What an ingress says of servers that it does not reach is not: they may be back before the request's deadline. ``last`` is the last
+    one that was read to its end, for the client if there is nothing better when the deadline comes.
     """
 
     def __init__(self, sent: Sent) -> None:
+        self.last: _Whole | None = None
         self._reading, self._own, self._nowhere_since = sent.method in _READING, 0, math.inf
+        self._again: dict[Upstream, float] = {}
+        self._counts_from = 0.0
 
     def believed(self, whole: _Whole) -> bool:
         """Whether one more such answer is the one that the client gets."""
@@ -97,8 +109,31 @@ class _Refusals:
             self._nowhere_since = min(self._nowhere_since, time.monotonic())
             return time.monotonic() - self._nowhere_since >= _NOWHERE_SECONDS
         self._nowhere_since = math.inf
-        self._own += whole.own and (self._reading or whole.answer.status in _FAILURES)
+        self._own += whole.own and self._counts(whole)
         return self._own >= _TRIES
+
+    def _counts(self, whole: _Whole) -> bool:
+        """Whether an own answer is one more for its being believed: of those that say when to ask again, one in that time."""
+        if self._reading or whole.answer.status in _FAILURES:
+            return True
+        now, seconds = time.monotonic(), whole.retry_after
+        if seconds is None:
+            return False
+        self._again[whole.answer.upstream] = now + seconds
+        if now < self._counts_from:
+            return False
+        self._counts_from = now + seconds
+        return True
+
+    def keep(self, whole: _Whole) -> None:
+        """An answer that is not the one yet; a path that is unknown to one node says nothing of the others."""
+        whole.answer.end()
+        if whole.complete and not whole.unrouted:
+            self.last = whole
+
+    def rest(self, upstream: Upstream) -> float:
+        """For how many seconds more a server wants to be left alone."""
+        return self._again.get(upstream, 0.0) - time.monotonic()
 
 
 class Gateway:
@@ -152,14 +187,16 @@ class Gateway:
 
     async def _relay(self, sent: Sent, send: Callable[[Any], Awaitable[None]]) -> None:
         harmless = self.limits.repeats and _repeatable(sent)
-        whole: _Whole | None = None
+        refusals = _Refusals(sent)
         try:
             async with asyncio.timeout(self.limits.deadline):
-                whole = await (self._surely(sent) if harmless else self._once(sent))
+                whole = await (self._surely(sent, refusals) if harmless else self._once(sent))
         except TimeoutError:
-            self.counts["lost"] += 1
-            await _respond(send, 504, b'{"error":"No server has answered in time."}')
-            return
+            if refusals.last is None:
+                self.counts["lost"] += 1
+                await _respond(send, 504, b'{"error":"No server has answered in time."}')
+                return
+            whole = refusals.last
         except (UnreachedError, BrokenError) as error:
             self.counts["lost"] += 1
             what = b"No server can be reached." if isinstance(error, UnreachedError) else b"The server ended before it had answered."
@@ -192,12 +229,12 @@ class Gateway:
             upstream.worked()
             return _Whole(answer)
 
-    async def _surely(self, sent: Sent) -> _Whole:
-        """Send what may be repeated, until there is an answer; the caller sets the deadline."""
+    async def _surely(self, sent: Sent, refusals: _Refusals) -> _Whole:
+        """Send what may be repeated, until there is an answer; the caller sets the deadline, and has ``refusals`` then."""
         tried: list[Upstream] = []
         running: set[asyncio.Task[_Whole]] = set()
         unjudged: set[asyncio.Task[_Whole]] = set()
-        patience, pause, refusals = self.limits.patience, 0.05, _Refusals(sent)
+        patience, pause = self.limits.patience, 0.05
         try:
             while True:
                 upstream = choose(self.upstreams, tried)
@@ -216,11 +253,11 @@ class Gateway:
                             continue
                         whole = task.result()
                         # Cog's 202 for a second PUT: an earlier attempt is running there, and nobody asked to be told before it is done.
-                        unfinished = whole.answer.status == HTTPStatus.ACCEPTED and len(tried) > 1 and not _asynchronous(sent)
+                        unfinished = whole.answer.status == HTTPStatus.ACCEPTED and len(tried) > 1 and _waits(sent)
                         if not unfinished and (not whole.improvable or refusals.believed(whole)):
                             return whole
-                        whole.answer.end()
-                    done, running = await _pause(running, pause)
+                        refusals.keep(whole)
+                    done, running = await _pause(running, max(pause, refusals.rest(choose(self.upstreams, tried))))
                     pause = min(_LONGEST_PAUSE, pause * 2)
         finally:
             for task in running | unjudged:
@@ -265,8 +302,9 @@ def _repeatable(sent: Sent) -> bool:
     return sent.method in _IDEMPOTENT or any(name == b"idempotency-key" for name, _ in sent.headers)
 
 
-def _asynchronous(sent: Sent) -> bool:
-    return any(name == b"prefer" and b"respond-async" in value for name, value in sent.headers)
+def _waits(sent: Sent) -> bool:
+    """Whether it is a PUT of a prediction whose client wants it done, not begun."""
+    return sent.method == b"PUT" and not any(name == b"prefer" and b"respond-async" in value for name, value in sent.headers)
 
 
 def _drop(task: asyncio.Task[_Whole]) -> None:

@@ -96,10 +96,10 @@ class Answer:
         self.status = 0
         self.headers: list[Header] = []
         self.length: int | None = None
-        self._upstream, self._connection, self._method = upstream, connection, method
+        self.upstream, self._connection, self._method = upstream, connection, method
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []
-        self._headed = self._over = self._chunked = False
+        self._headed = self._over = self._chunked = self._ended = False
 
     @property
     def streams(self) -> bool:
@@ -175,11 +175,14 @@ class Answer:
             raise BrokenError(str(error) or type(error).__name__) from error
 
     def end(self) -> None:
-        """Keep the connection for the next request, if this answer was read to its end; else close it."""
-        self._upstream.in_flight -= 1
+        """Keep the connection for the next request, if this answer was read to its end; else close it. A second time does nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        self.upstream.in_flight -= 1
         if self._over and self._method != b"HEAD" and self._parser.should_keep_alive():
             self._connection.since = time.monotonic()
-            self._upstream.idle.append(self._connection)
+            self.upstream.idle.append(self._connection)
         else:
             self._connection.close()
 
