@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lading.images.apt import Apt, AptError
 from lading.images.base import load_base
 from lading.images.debs import has_work
 from lading.images.interpreters import host_platform
@@ -283,6 +284,26 @@ def test_nothing_of_apts_configuration_here_or_in_the_base_counts(base: Path, tm
     layer, _ = _layer(folder, tmp_path / "home", "tool")
     assert "usr/share/tool" in content_of(Store(tmp_path / "home").read(layer.descriptor.digest))
     assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("said", ['amd64";};APT::Update::Pre-Invoke{"touch${IFS}MARK";};X{"', "amd64;", "-x", 'a\n"b'])
+def test_architectures_of_a_base_are_no_commands(said: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    which("apt-get")
+    folder = write(
+        _packaged(base, tmp_path, [_deb(tmp_path, "tool", _TOOL)]), {"var/lib/dpkg/arch": said.replace("MARK", str(tmp_path / "mark"))}
+    )
+    monkeypatch.setenv("PATH", f"{without_engines(tmp_path)}:{Path(which('touch')).parent}")
+    layer, _ = _layer(folder, tmp_path / "home", "tool")
+    assert "usr/share/tool" in content_of(Store(tmp_path / "home").read(layer.descriptor.digest))
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("character", ['"', ";", "\n", " "])
+def test_a_folder_whose_name_apt_would_read_as_configuration_is_refused(character: str, base: Path, tmp_path: Path) -> None:
+    which("apt-get")
+    folder, store = _packaged(base, tmp_path, [_deb(tmp_path, "tool", _TOOL)]), Store(tmp_path / "home")
+    with pytest.raises(AptError, match="no folder for temporary files"):
+        Apt(tmp_path / f"odd{character}name", load_base(str(folder), host_platform(), store), store).fetch(["tool"])
 
 
 @pytest.mark.slow

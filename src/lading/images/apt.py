@@ -27,6 +27,9 @@ _NETWORK = re.compile(
     r"Acquire::(?:https?|ftp)(?:::[^ ]+)?::(?:Proxy|Proxy-Auto-Detect|ProxyAutoDetect|No-Proxy|CaInfo|CaPath|SslCert|SslKey)(?:::[^ ]*)? .*;",
     re.IGNORECASE,
 )
+_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*")
+_ENDS = ('"', ";", "\n")
+"""What would end a value of apt's configuration."""
 _CHECKS = re.compile(r"Acquire::(?:Check-Valid-Until|Check-Date|Max-ValidTime)(?:::[^ ]*)? .*;", re.IGNORECASE)
 """What a machine that reaches an old mirror says about it: for its own sources alone."""
 _SIGNED_BY = re.compile(r"(?im)(?:^Signed-By:|signed-by=)[^\]\n]*")
@@ -71,8 +74,8 @@ class Apt:
             raise AptError("apt is not on this machine")
         if not (self.root / "var/lib/dpkg/status").is_file():
             raise AptError("the base has no record of its packages")
-        if any(" " in str(path) for path in (self.folder, self.root)):
-            raise AptError("apt takes no folder for temporary files with a space in its name")
+        if any(character in str(self.root) for character in (" ", *_ENDS)):
+            raise AptError("apt takes no folder for temporary files with a space, a quote or a semicolon in its name")
         first: AptError | None = None
         for configure in (self._as_base, self._as_machine):
             if not configure():
@@ -136,7 +139,8 @@ class Apt:
         """Write apt's configuration, with sources in a folder and a file, and ``keys`` for those that name none."""
         folder = self.folder
         own = "arm64" if self.base.platform.startswith("linux/arm64") else "amd64"
-        architectures = _text(self.root / "var/lib/dpkg/arch").split() or [own]
+        # The base's word goes among commands that apt would run here: only what is a name for dpkg.
+        architectures = [name for name in _text(self.root / "var/lib/dpkg/arch").split() if _ARCHITECTURE.fullmatch(name)] or [own]
         settings = {
             "Dir::Etc::main": "/dev/null",
             "Dir::Etc::parts": "/dev/null",
@@ -162,7 +166,7 @@ class Apt:
             "Acquire::http::Timeout": "20",
             "Acquire::https::Timeout": "20",
         }
-        lines = [f'{name} "{value}";' for name, value in settings.items()]
+        lines = [f"{name} {_quoted(str(value))};" for name, value in settings.items()]
         lines += [f"APT::Architectures {{ {' '.join(f'{_quoted(name)};' for name in architectures)} }};"]
         lines += [found[0] for found in _NETWORK.finditer(self._machines())]
         (folder / "apt.conf").write_text("\n".join([*lines, *further, ""]), encoding="utf-8")
@@ -208,6 +212,13 @@ def _output(command: Sequence[str], environ: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
+    """A value for apt's configuration, in which hooks are commands.
+
+    Raises:
+        AptError: if it would not end where it should; apt has no escape for that.
+    """
+    if any(character in text for character in _ENDS):
+        raise AptError(f"apt takes no {text!r} in its configuration")
     return f'"{text}"'
 
 
