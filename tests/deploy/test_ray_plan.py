@@ -18,6 +18,7 @@ from lading.deploy.ray_plan import applications, from_json, http_port, require_u
 from lading.model.cluster import UpdateStrategy
 from lading.model.problems import LadingError
 from lading.model.secrets import Secret
+from lading.service.process import environment_of
 from tests.deploy.support import COG, CORTEX, SPLIT, deployment_of
 from tests.deploy.test_bundle import bundled
 
@@ -108,6 +109,14 @@ def test_a_replica_follows_cogs_variables(tmp_path):
     (application,) = applications(deployment, "d", 1, "m/1")
     spec = planned(deployment.service, application.plan, {"COG_SETUP_TIMEOUT": "7"}, {"COG_SETUP_TIMEOUT": "9"})
     assert (spec.apis[0].worker.threads, spec.setup_timeout) == (3, 7)
+
+
+def test_a_model_sees_the_secrets_of_its_deployment_and_not_the_password_of_its_jobs(cortex):
+    _iris, words, *_ = applications(replace(cortex, variables={"LADING_JOBS": "postgresql://u:hush@h/e"}), "d", 1, "fraud/1")
+    spec = planned(cortex.service, words.plan, {"LADING_JOBS": "postgresql://u:hush@h/d", "TOKEN": "seen"}, {})
+    seen = environment_of(spec.apis[0].worker, {"LADING_JOBS": "postgresql://u:hush@h/d"})
+    assert "hush" not in str(seen)
+    assert seen["TOKEN"] == "seen"
 
 
 def test_an_application_is_the_same_after_json_and_is_scaled(cortex):

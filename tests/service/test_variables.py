@@ -7,7 +7,7 @@ import pytest
 from lading.model.project import ProjectKind
 from lading.model.service import ServedApi, ServiceSpec, WorkerSpec
 from lading.service.log import level_of
-from lading.service.process import slots_of
+from lading.service.process import environment_of, slots_of
 from lading.service.variables import of_server, with_cog_variables, with_options, with_threads
 
 
@@ -86,3 +86,11 @@ def test_a_containers_variables_stand_for_the_options_of_serve():
 def test_a_containers_variables_that_make_no_sense_are_passed_over():
     nonsense = dict.fromkeys(("LADING_WORKERS", "LADING_THREADS", "LADING_MAX_QUEUE", "LADING_MAX_BODY", "LADING_TIMEOUT"), "-1")
     assert with_options(spec(api()), nonsense) == spec(api()) == with_options(spec(api()), {})
+
+
+def test_no_model_sees_where_jobs_are_kept_whoever_says_it():
+    """It has the password of the jobs' database; engines that hand secrets to a model hand it on with the others."""
+    worker = api("cortex", LADING_JOBS="postgresql://u:hush@h/d", TOKEN="seen").worker
+    seen = environment_of(worker, {"LADING_JOBS": "postgresql://u:hush@h/d", "OTHER": "seen"})
+    assert "hush" not in str(seen)
+    assert (seen["TOKEN"], seen["OTHER"]) == ("seen", "seen")

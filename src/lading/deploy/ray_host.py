@@ -105,7 +105,7 @@ class Host:
             )
             self.services.append(service)
             await service.start()
-        await self._start_jobs(spec, environ)
+        await self._start_jobs(spec, {**os.environ, **self.plan.variables, **secrets})
         for service in self.services:
             await service.pool.wait_settled()
             failure = service.pool.setup.failure

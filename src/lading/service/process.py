@@ -27,8 +27,10 @@ from lading.service.shared import make_region
 if TYPE_CHECKING:
     from lading.service.limits import LimitGroup
 
-# What another environment that happens to be active would leak into the model's; and where jobs are kept, which may hold a password.
-_LEAKS = frozenset(
+_OWN = frozenset({"LADING_JOBS"})
+"""Where the server keeps jobs, which may hold a password: no business of a model, whoever set it."""
+# What another environment that happens to be active would leak into the model's.
+_LEAKS = _OWN | frozenset(
     {
         "CONDA_DEFAULT_ENV",
         "CONDA_EXE",
@@ -36,7 +38,6 @@ _LEAKS = frozenset(
         "CONDA_PROMPT_MODIFIER",
         "CONDA_PYTHON_EXE",
         "CONDA_SHLVL",
-        "LADING_JOBS",
         "PYTHONEXECUTABLE",
         "PYTHONHOME",
         "PYTHONPATH",
@@ -258,7 +259,7 @@ def environment_of(spec: WorkerSpec, environ: Mapping[str, str]) -> dict[str, st
     if spec.limits.cpu is not None:
         # More threads than processors would only wait for each other.
         variables.setdefault("OMP_NUM_THREADS", str(max(1, math.ceil(spec.limits.cpu))))
-    variables.update(spec.env)
+    variables.update((name, value) for name, value in spec.env.items() if name not in _OWN)
     return variables
 
 
