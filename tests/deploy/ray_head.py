@@ -6,6 +6,7 @@ For the order in which the engine does things, and for what it does when Serve f
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -31,12 +32,16 @@ def application(api: str = "predict", revision: int = 1, replicas: int = 1) -> A
 
 @dataclass
 class Head:
-    """The cluster. ``states`` are those of applications that are not RUNNING; ``done`` is what Serve was asked for, in turn."""
+    """The cluster. ``states`` are those of applications that are not RUNNING; ``done`` is what Serve was asked for, in turn.
+
+    ``contended`` is set when somebody wants to take in its store what another one has.
+    """
 
     store: dict[bytes, bytes] = field(default_factory=dict)
     running: dict[str, Application] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     done: list[tuple[str, list[str]]] = field(default_factory=list)
+    contended: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, made: Iterable[Application]) -> None:
         asked = {one.name: one for one in made}
@@ -81,6 +86,8 @@ class Head:
         there = key in self.store
         if overwrite or not there:
             self.store[key] = value
+        else:
+            self.contended.set()
         return there
 
     def _internal_kv_list(self, prefix: bytes, *, namespace: bytes) -> list[bytes]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
 
 import pytest
 
-from lading.deploy import ray, ray_serve
+from lading.deploy import ray, ray_serve, ray_store
 from lading.deploy import ray_records as records
 from lading.deploy.engine import Revision
 from lading.model.events import silent
@@ -24,6 +26,62 @@ def replicas(cluster: Head, api: str = "predict") -> tuple[int, int]:
     """How many the store has, and how many Serve was asked for."""
     kept = next(one for one in records.applications_of(cluster.current()) if one.plan.api == api)
     return kept.options["num_replicas"], cluster.running[kept.name].options["num_replicas"]
+
+
+@contextlib.contextmanager
+def somebody_else(until: threading.Event | None = None) -> Iterator[None]:
+    """Another program that is changing the deployment, until the end or an event."""
+    over, holds = until or threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ray_store.changing(NAME):
+            holds.set()
+            over.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert holds.wait(60)
+    try:
+        yield
+    finally:
+        over.set()
+        other.join(60)
+
+
+def test_a_change_waits_for_the_one_before_it(cluster, monkeypatch):
+    cluster.revision(1, application())
+    with somebody_else(until=cluster.contended):
+        cluster.engine().scale(NAME, "predict", 2, silent)
+    assert replicas(cluster) == (2, 2)
+
+
+def test_a_change_that_takes_too_long_is_told(cluster):
+    with somebody_else(), pytest.raises(LadingError, match="Somebody else is changing shop"), ray_store.changing(NAME, 0.0):
+        pass
+    with ray_store.changing(NAME, 0.0):
+        pass
+    assert cluster.store == {}
+
+
+def test_what_was_left_behind_is_free_after_a_while(cluster):
+    cluster.store[b"changing/shop"] = b"0 killed"
+    with ray_store.changing(NAME, 0.0):
+        assert cluster.store[b"changing/shop"] != b"0 killed"
+    assert cluster.store == {}
+
+
+def test_looking_waits_for_nobody_and_holds_nobody_up(cluster, monkeypatch):
+    cluster.revision(1, application(), live=False)
+    with somebody_else():
+        assert cluster.engine().status(NAME).name == NAME
+    assert not cluster.current()["live"]
+    cluster.engine().status(NAME)
+    assert cluster.current()["live"]
+    monkeypatch.setattr(ray_store, "changing", lambda *_: pytest.fail("there is nothing to note"))
+    cluster.engine().status(NAME)
+    cluster.revision(2, application(revision=2), live=False)
+    cluster.states[f"{NAME}.predict"] = "DEPLOYING"
+    cluster.engine().status(NAME)
 
 
 def test_what_has_no_room_is_not_scaled_and_is_served_as_before(cluster, monkeypatch):

@@ -151,16 +151,27 @@ class RayEngine:
 
     def _settled(self, name: str, record: dict[str, Any]) -> dict[str, Any]:
         """A record in which the current revision counts as one that was ready, if it is; whoever calls holds `kept.changing`."""
-        if not record["revisions"] or records.current(record)["live"]:
-            return record
-        if serving.all_running(one.name for one in records.applications_of(records.current(record))):
+        if self._is_ready(record):
             records.current(record)["live"] = True
             kept.write_record(name, record)
         return record
 
-    def _settle(self, name: str) -> None:
-        """`_settled`, unless somebody is changing the deployment: then it can be done the next time."""
-        with contextlib.suppress(LadingError), kept.changing(name):
+    @staticmethod
+    def _is_ready(record: Mapping[str, Any]) -> bool:
+        """Whether the current revision is ready, and does not count as one that was."""
+        if not record["revisions"] or records.current(record)["live"]:
+            return False
+        return serving.all_running(one.name for one in records.applications_of(records.current(record)))
+
+    def _settle(self, name: str, patience: float = kept.PATIENCE) -> None:
+        """`_settled`, unless somebody is changing the deployment for longer than so many seconds: then it can be done the next time.
+
+        Who only looks holds nobody up for it: the right to change is taken when there is something to note, and for as long as that takes.
+        """
+        record = kept.read_record(name)
+        if record is None or not self._is_ready(record):
+            return
+        with contextlib.suppress(LadingError), kept.changing(name, patience):
             self._settled(name, self._require(name))
 
     def wait(self, revision: Revision, reporter: Reporter, timeout: float) -> Status:
@@ -231,8 +242,7 @@ class RayEngine:
     def status(self, name: str) -> Status:
         """See `lading.deploy.engine.Engine`."""
         with session(self.place, self._environ):
-            if kept.read_record(name) is not None:
-                self._settle(name)
+            self._settle(name, patience=0.0)
             record = kept.read_record(name)
             if record is None:
                 return Status(name=name, place=self.place, state=State.ABSENT)

@@ -17,6 +17,9 @@ from lading.model.problems import ExitCode, LadingError, Problem
 LARGEST = 512 << 20
 """Bytes of a bundle; as of Ray's own packages."""
 _PIECE = 4 << 20
+PATIENCE = 30.0
+"""Seconds that a change of a deployment waits for one that is under way: most take a moment."""
+_POLL_SECONDS = 0.2
 _STALE_SECONDS = 300.0
 _SPACE = b"lading"
 
@@ -50,26 +53,38 @@ def _delete(key: str) -> None:
 
 
 @contextlib.contextmanager
-def changing(name: str) -> Iterator[None]:
-    """The sole right to change a deployment. What a killed process held is free again after some minutes.
+def changing(name: str, patience: float = PATIENCE) -> Iterator[None]:
+    """The sole right to change a deployment; others are waited for so many seconds. What a killed process held is free again after some minutes.
 
     Raises:
-        LadingError: if somebody else has it.
+        LadingError: if somebody else still has it then.
     """
     key, mine = f"changing/{name}", f"{time.time()} {uuid.uuid4()}".encode()
-    held = b"" if _put_new(key, mine) else _get(key) or b""
-    if held:
-        since = float(held.split()[0])
-        if time.time() - since < _STALE_SECONDS:
+    until = time.monotonic() + patience
+    while (since := _held_since(key, mine)) is not None:
+        if time.monotonic() >= until:
             raise LadingError(_busy(name, since))
-        _delete(key)
-        if not _put_new(key, mine):
-            raise LadingError(_busy(name, time.time()))
+        time.sleep(_POLL_SECONDS)
+        mine = f"{time.time()} {uuid.uuid4()}".encode()
     try:
         yield
     finally:
         if _get(key) == mine:
             _delete(key)
+
+
+def _held_since(key: str, mine: bytes) -> float | None:
+    """Take a right, if it is free or was left behind; since when somebody else has it, in seconds of the epoch: None if it is ours now."""
+    if _put_new(key, mine):
+        return None
+    held = _get(key)
+    if held is None:  # given back since
+        return time.time()
+    since = float(held.split()[0])
+    if time.time() - since >= _STALE_SECONDS:
+        _delete(key)
+        return None if _put_new(key, mine) else time.time()
+    return since
 
 
 def _busy(name: str, since: float) -> Problem:
