@@ -11,6 +11,7 @@ import pytest
 from lading.deploy import ray, ray_serve, ray_store
 from lading.deploy import ray_records as records
 from lading.deploy.engine import Revision
+from lading.deploy.ray_plan import scaled
 from lading.model.events import silent
 from lading.model.problems import LadingError
 from tests.deploy.ray_head import NAME, Head, application, head
@@ -148,3 +149,11 @@ def test_a_revision_that_fails_gives_its_place_back(cluster):
             cluster.engine().wait(Revision(name=NAME, number=2, digest=made["digest"]), silent, 60)
     assert cluster.current()["number"] == 1
     assert b"secrets/shop/2" not in cluster.store
+
+
+def test_going_back_keeps_the_number_of_replicas(cluster):
+    cluster.revision(1, application())
+    cluster.revision(2, scaled(application(revision=2), 10))
+    gone_back = cluster.engine().rollback(NAME, None, silent)
+    assert (gone_back.number, cluster.current()["digest"]) == (3, "digest-1")
+    assert replicas(cluster) == (10, 10)

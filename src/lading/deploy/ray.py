@@ -319,7 +319,8 @@ class RayEngine:
             record = self._settled(name, self._require(name))
             old = wanted(name, number, record)
             reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{name} back to revision {old['number']} on Ray"))
-            new = records.new_revision(name, records.next_number(record), old["digest"], records.applications_of(old))
+            made = scaled_as(records.applications_of(old), records.applications_of(records.current(record)))
+            new = records.new_revision(name, records.next_number(record), old["digest"], made)
             self._run(name, record, records.with_newest(record, new))
             return Revision(name=name, number=new["number"], digest=new["digest"], created=new["created"])
 
