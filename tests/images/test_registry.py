@@ -245,20 +245,134 @@ class _Downgrading(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_a_password_is_not_sent_on_without_encryption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[_Secure]:
+    """A kind of server that this process trusts."""
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     made = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run([which("openssl"), *made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    heard: list[tuple[bool, str]] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    server = type("Server", (_Secure,), {"context": context})
+    return type("Server", (_Secure,), {"context": context})
+
+
+def test_a_password_is_not_sent_on_without_encryption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[tuple[bool, str]] = []
+    server = _secure(tmp_path, monkeypatch)
     with serving(type("Downgrading", (_Downgrading,), {"heard": heard}), server) as host:
         login = Login("ada", Secret("wonder land"))
         with Registry(parse_reference(f"{host}/x:v1"), login, insecure=False) as asking:
             assert asking.has("sha256:" + "0" * 64)
     assert [(secure, bool(sent)) for secure, sent in heard] == [(True, False), (True, True), (False, False)]
+
+
+class _Asking(BaseHTTPRequestHandler):
+    """Asks for what it is told to (a challenge, ``HOST`` standing for itself), and keeps which authorizations came, with or without encryption.
+
+    Who is let in gets blobs from ``elsewhere``, and sends uploads there.
+    """
+
+    protocol_version = "HTTP/1.1"
+    challenge = ""
+    elsewhere = ""
+    content = b""
+    heard: list[tuple[str, str]]
+
+    def _any(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        login, host = self.headers.get("Authorization") or "", self.headers["Host"]
+        self.heard.append((("https " if isinstance(self.connection, ssl.SSLSocket) else "http ") + self.command, login))
+        if self.path.startswith("/token"):
+            self._answer(200, b'{"token": "t"}')
+        elif self.challenge and not login:
+            self._answer(401, b"", **{"WWW-Authenticate": self.challenge.replace("HOST", host)})
+        elif self.command in ("GET", "HEAD"):
+            answers = (307, b"") if self.elsewhere and self.command == "GET" else (404 if self.command == "HEAD" else 200, self.content)
+            self._answer(*answers, Location=f"{self.elsewhere}/blob")
+        else:
+            self._answer(
+                202 if self.command == "POST" else 201, Location=f"{(self.elsewhere or 'http://HOST').replace('HOST', host)}/up?a=b"
+            )
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+    def _answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 -- the base class's name
+        """Say nothing."""
+
+
+def _asking(heard: list[tuple[str, str]], **variables: Any) -> type[BaseHTTPRequestHandler]:
+    return type("Asking", (_Asking,), {"heard": heard, **variables})
+
+
+@pytest.mark.parametrize("asked", ['Basic realm="test"', 'Bearer realm="http://HOST/token",service="test"'])
+@pytest.mark.parametrize("user", ["ada", ""])  # without a name, the password is a token that brings others
+def test_another_host_gets_no_password_whatever_it_asks_for(asked: str, user: str) -> None:
+    """Uploads and blobs may be elsewhere; only the registry's own questions are answered."""
+    blobs = Memory(b"x" * 100)
+    own: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
+    with (
+        serving(_asking(others, challenge=asked)) as other,
+        serving(_asking(own, challenge='Bearer realm="http://HOST/token",scope="x"', elsewhere=f"http://{other}")) as host,
+        Registry(parse_reference(f"{host}/x:v1"), Login(user, Secret("wonder land"))) as asking,
+    ):
+        for attempt in (lambda: asking.push(blobs.descriptor(), blobs), lambda: asking.fetch(blobs.descriptor(), io.BytesIO())):
+            with pytest.raises(LadingError) as caught:
+                attempt()
+            assert caught.value.problems[0].rule == "registry-refused"
+    assert "Bearer t" in [login for _, login in own]
+    assert [how for how, _ in others] == ["http PUT", "http GET"]
+    assert {login for _, login in others} == {""}
+
+
+def test_blobs_come_from_another_host_without_a_password() -> None:
+    """As a registry's store behind it, whose addresses are signed, and which refuses what has both."""
+    blobs = Memory(b"x" * 100)
+    own: list[tuple[str, str]] = []
+    others: list[tuple[str, str]] = []
+    back = io.BytesIO()
+    with (
+        serving(_asking(others, content=b"x" * 100)) as other,
+        serving(_asking(own, challenge='Basic realm="test"', elsewhere=f"http://{other}")) as host,
+        Registry(parse_reference(f"{host}/x:v1"), Login("ada", Secret("wonder land"))) as asking,
+    ):
+        asking.fetch(blobs.descriptor(), back)
+    assert back.getvalue() == b"x" * 100
+    assert others == [("http GET", "")]
+
+
+@pytest.mark.parametrize("asked", ['Basic realm="test"', 'Bearer realm="https://HOST/token",scope="x"'])
+def test_an_upload_to_an_encrypted_registry_stays_encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    """A registry behind a proxy that decrypts may say that uploads go on at ``http://`` itself."""
+    blobs = Memory(b"x" * 100)
+    heard: list[tuple[str, str]] = []
+    server = _secure(tmp_path, monkeypatch)
+    with (
+        serving(_asking(heard, challenge=asked), server) as host,
+        Registry(parse_reference(f"{host}/x:v1"), Login("ada", Secret("wonder land")), insecure=False) as asking,
+    ):
+        assert asking.push(blobs.descriptor(), blobs) == "sent"
+    assert heard[-1][0] == "https PUT"
+    assert {how.partition(" ")[0] for how, _ in heard} == {"https"}
+
+
+def test_a_password_is_not_given_for_a_token_without_encryption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[tuple[str, str]] = []
+    server = _secure(tmp_path, monkeypatch)
+    with (
+        serving(_asking(heard, challenge='Bearer realm="http://HOST/token",scope="x"'), server) as host,
+        Registry(parse_reference(f"{host}/x:v1"), Login("ada", Secret("wonder land")), insecure=False) as asking,
+    ):
+        asking.has("sha256:" + "0" * 64)
+    assert [login for how, login in heard if how.startswith("http ")] == [""]
 
 
 class _Front(BaseHTTPRequestHandler):

@@ -8,13 +8,13 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from typing import BinaryIO, Self
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from lading.environments.home import home, unusable
 from lading.images.credentials import Login, find_login
 from lading.images.media import INDEXES, MANIFEST, MANIFESTS, Blobs, Descriptor, digest_of
 from lading.images.reference import Reference
-from lading.images.wire import BUSY, TRANSIENT, TRIES, Answer, Wire, pause
+from lading.images.wire import BUSY, TRANSIENT, TRIES, Answer, Wire, pause, same_server
 from lading.model.problems import ExitCode, LadingError, Problem
 
 _ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
@@ -37,9 +37,9 @@ class Registry:
 
     def __init__(self, reference: Reference, login: Login | None = None, *, insecure: bool | None = None) -> None:
         self.reference = reference
-        self._wire = Wire(login or find_login(reference))
         plain = reference.local if insecure is None else insecure
         self._root = f"{'http' if plain else 'https'}://{reference.host}"
+        self._wire = Wire(self._root, login or find_login(reference))
         self._takes_pieces, self._least = True, 0
 
     def __enter__(self) -> Self:
@@ -199,7 +199,12 @@ class Registry:
         return self._location(answer)
 
     def _location(self, answer: Answer) -> str:
-        return urljoin(f"{self._root}/", answer.header("location"))
+        """Where an upload goes on. A registry behind a proxy that decrypts may name itself without encryption: it is asked as before."""
+        url = urljoin(f"{self._root}/", answer.header("location"))
+        parts = urlsplit(url)
+        if parts.scheme == "http" and same_server(self._root, url):
+            return self._root + url[len(f"http://{parts.netloc}") :]
+        return url
 
     def _send_whole(self, descriptor: Descriptor, blobs: Blobs, upload: str, heard: Heard) -> None:
         """In one request; a broken one begins anew: nothing large is lost, or the registry takes no pieces."""

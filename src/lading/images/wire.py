@@ -30,8 +30,9 @@ _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 @dataclass(slots=True)
 class Answer:
-    """What a server said. ``headers`` have lower-case names."""
+    """What the server at ``url`` said. ``headers`` have lower-case names."""
 
+    url: str
     status: int
     headers: Mapping[str, str]
     body: bytes = b""
@@ -42,10 +43,14 @@ class Answer:
 
 
 class Wire:
-    """Requests to one server and those that it sends us to. May be used by several threads: each has its own connections."""
+    """Requests to one server and those that it sends us to. May be used by several threads: each has its own connections.
 
-    def __init__(self, login: Login | None = None) -> None:
-        self._login = login
+    ``root`` is the server's address. The login and the tokens that it brings are for this server alone, on the way that ``root`` says: others,
+    which its redirects and the addresses of uploads name, get none, whatever they ask for.
+    """
+
+    def __init__(self, root: str, login: Login | None = None) -> None:
+        self._root, self._login = root, login
         self._local = threading.local()
         self._tokens: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -82,17 +87,18 @@ class Wire:
         raise AssertionError("unreachable")
 
     def _authorized(self, method: str, url: str, headers: dict[str, str], body: Body | None, length: int, sink: Sink | None) -> Answer:
-        host = urlsplit(url).netloc
+        if not _may_know(self._root, url):
+            return self._follow(method, url, headers, body, length, sink)
         scope_key = f"{method not in ('GET', 'HEAD')} {urlsplit(url).path.partition('/blobs/')[0].partition('/manifests/')[0]}"
-        token = self._tokens.get(f"{host} {scope_key}")
+        token = self._tokens.get(scope_key)
         answer = self._follow(method, url, {**headers, **({"Authorization": token} if token else {})}, body, length, sink)
-        if answer.status != 401:
+        if answer.status != 401 or not _may_know(self._root, answer.url):
             return answer
         fresh = self._authorization(answer.header("www-authenticate"))
         if fresh is None or fresh == token:
             return answer
         with self._lock:
-            self._tokens[f"{host} {scope_key}"] = fresh
+            self._tokens[scope_key] = fresh
         return self._follow(method, url, {**headers, "Authorization": fresh}, body, length, sink)
 
     def _authorization(self, challenge: str) -> str | None:
@@ -112,8 +118,11 @@ class Wire:
 
     def _token(self, fields: Mapping[str, str]) -> str | None:
         scopes = fields.get("scope", "").split()
-        if self._login and not self._login.user:
-            form = {"grant_type": "refresh_token", "refresh_token": self._login.password.reveal(), "client_id": "lading"}
+        # The server that gives tokens may be another, which the registry vouches for; but not one that everybody on the way could be.
+        encrypted = urlsplit(fields["realm"]).scheme == "https" or urlsplit(self._root).scheme != "https"
+        login = self._login if encrypted else None
+        if login and not login.user:
+            form = {"grant_type": "refresh_token", "refresh_token": login.password.reveal(), "client_id": "lading"}
             form |= {"service": fields.get("service", ""), "scope": " ".join(scopes)}
             content = urlencode(form).encode()
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -121,7 +130,7 @@ class Wire:
         else:
             query = [("service", fields["service"])] if "service" in fields else []
             url = f"{fields['realm']}?{urlencode([*query, *(('scope', scope) for scope in scopes)])}"
-            answer = self._follow("GET", url, {"Authorization": self._basic(self._login)} if self._login else {}, None, 0, None)
+            answer = self._follow("GET", url, {"Authorization": self._basic(login)} if login else {}, None, 0, None)
         try:
             record: Any = json.loads(answer.body)
             return str(record.get("token") or record["access_token"])
@@ -163,8 +172,8 @@ class Wire:
         found = {name.lower(): value for name, value in response.getheaders()}
         if sink is not None and response.status in (200, 206):
             sink(response)
-            return Answer(response.status, found)
-        answer = Answer(response.status, found, response.read())
+            return Answer(url, response.status, found)
+        answer = Answer(url, response.status, found, response.read())
         if found.get("connection", "").lower() == "close":
             self.drop()
         return answer
@@ -211,8 +220,16 @@ class Wire:
 
 def _may_know(url: str, target: str) -> bool:
     """Whether a password for one address may go to another: the same server, and not without encryption where it was encrypted."""
-    before, after = urlsplit(url), urlsplit(target)
-    return after.netloc == before.netloc and after.scheme in (before.scheme, "https")
+    return same_server(url, target) and urlsplit(target).scheme in (urlsplit(url).scheme, "https")
+
+
+def same_server(url: str, other: str) -> bool:
+    """Whether two addresses are of one server, encrypted or not; the port that a scheme stands for may be left out."""
+    first, second = (
+        parts.netloc.lower().removesuffix({"https": ":443", "http": ":80"}.get(parts.scheme, ""))
+        for parts in (urlsplit(url), urlsplit(other))
+    )
+    return first == second
 
 
 @dataclass(frozen=True, slots=True)
