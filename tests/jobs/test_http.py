@@ -312,6 +312,7 @@ def test_the_root_names_every_api_and_browsers_may_ask(server):
     assert told["apis"] == {"later": "/later", "many": "/many", "once": "/once"}
     assert told["kinds"] == {"later": "AsyncAPI", "many": "BatchAPI", "once": "TaskAPI"}
     asked = server.client.options("/many", headers={"access-control-request-headers": "x-a"})
+    assert asked.headers["lading-idempotency-key"] == "honored"
     assert (asked.status_code, asked.headers["access-control-allow-headers"]) == (204, "x-a")
     assert len(server.client.get("/many").json()["jobs"]) > 3
 

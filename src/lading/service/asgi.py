@@ -18,6 +18,8 @@ JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 OWN_ERROR = (b"lading-error", b"own")
 """Stands in every answer of 500 and above: ingresses in front of the server say 500 and 503, too, of servers that they do not reach."""
+HONORS_KEYS = (b"lading-idempotency-key", b"honored")
+"""Stands in the answer to OPTIONS where a POST that is sent twice with the same ``Idempotency-Key`` is run once."""
 _WATCH_AFTER = 0.05  # seconds before a request is watched for its client's going away
 _LINGER = 2.0  # seconds in which the rest of a refused body is read and dropped
 

@@ -1,8 +1,9 @@
 """A gateway in front of several servers of one service: requests that may be repeated come through, whatever becomes of one server.
 
 A request is repeated if that does no harm: its method is idempotent (RFC 9110: GET, HEAD, OPTIONS, PUT, DELETE; Cog's ``PUT /predictions/ID``
-is), or it has an ``Idempotency-Key``. Others are repeated only where nothing of them was sent. A server whose link was cut says nothing, so
-a second attempt is begun on another one after a while, and the first answer of either counts.
+is). A server whose link was cut says nothing, so a second attempt is begun on another one after a while, and the first answer of either
+counts. Others are repeated only where nothing of them was sent; one with an ``Idempotency-Key`` also where the connection broke before it
+was answered and the server says, when it is asked, that it honors such keys there: Lading's do where jobs are submitted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from lading.service.asgi import OWN_ERROR
+from lading.service.asgi import HONORS_KEYS, OWN_ERROR
 from lading.service.upstreams import Answer, BrokenError, Header, Sent, UnreachedError, Upstream, ask, choose
 
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
@@ -186,7 +187,7 @@ class Gateway:
         return Sent(method=scope["method"].encode(), target=target, headers=headers, body=b"".join(pieces))
 
     async def _relay(self, sent: Sent, send: Callable[[Any], Awaitable[None]]) -> None:
-        harmless = self.limits.repeats and _repeatable(sent)
+        harmless = self.limits.repeats and sent.method in _IDEMPOTENT
         refusals = _Refusals(sent)
         try:
             async with asyncio.timeout(self.limits.deadline):
@@ -210,8 +211,9 @@ class Gateway:
         self.counts["answered"] += 1
 
     async def _once(self, sent: Sent) -> _Whole:
-        """Send what must not be repeated: to another server only while nothing of it was sent."""
+        """Send what must not be repeated: to another server only while nothing of it was sent, or as the module says of keys."""
         tried: list[Upstream] = []
+        keyed = self.limits.repeats and any(name == b"idempotency-key" for name, _ in sent.headers)
         while True:
             upstream = choose(self.upstreams, tried)
             tried.append(upstream)
@@ -219,15 +221,23 @@ class Gateway:
                 answer = await ask(upstream, sent)
             except UnreachedError:
                 upstream.failed()
-                if len(tried) >= 2 * len(self.upstreams):
+                if not keyed and len(tried) >= 2 * len(self.upstreams):
                     raise
-                await asyncio.sleep(0 if len(tried) < len(self.upstreams) else 0.25)
-                continue
             except BrokenError:
                 upstream.failed()
-                raise
-            upstream.worked()
-            return _Whole(answer)
+                if not (keyed and await self._honors_keys(sent)):
+                    raise
+            else:
+                upstream.worked()
+                return _Whole(answer)
+            await asyncio.sleep(0 if len(tried) < len(self.upstreams) else 0.25)
+
+    async def _honors_keys(self, sent: Sent) -> bool:
+        """Ask whether the servers run once what has the same key."""
+        question = Sent(method=b"OPTIONS", target=sent.target, headers=[one for one in sent.headers if one[0] == b"host"], body=b"")
+        whole = await self._surely(question, _Refusals(question))
+        whole.answer.end()
+        return HONORS_KEYS in whole.answer.headers
 
     async def _surely(self, sent: Sent, refusals: _Refusals) -> _Whole:
         """Send what may be repeated, until there is an answer; the caller sets the deadline, and has ``refusals`` then."""
@@ -296,10 +306,6 @@ async def _pause(running: set[asyncio.Task[_Whole]], seconds: float) -> tuple[se
         return await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     await asyncio.sleep(seconds)
     return set(), running
-
-
-def _repeatable(sent: Sent) -> bool:
-    return sent.method in _IDEMPOTENT or any(name == b"idempotency-key" for name, _ in sent.headers)
 
 
 def _waits(sent: Sent) -> bool:

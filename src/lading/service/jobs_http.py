@@ -23,7 +23,7 @@ from lading.jobs.store import Item, ItemState, Job, JobStatus, StoreLostError, n
 from lading.jobs.submission import Submission, SubmissionError, batches_of, files_of, read_batch, read_task
 from lading.model.cortex import merged
 from lading.model.service import ServedApi
-from lading.service.asgi import TEXT, ClientGoneError, Request, TooLargeError
+from lading.service.asgi import HONORS_KEYS, TEXT, ClientGoneError, Request, TooLargeError
 from lading.service.counters import Counters
 from lading.service.crews import JobCrew, JobLog, ServiceCrew, endpoints_of, iso, job_spec, job_status, seat_states
 from lading.service.log import ServiceLog
@@ -234,7 +234,7 @@ class JobRoutes:
         handlers = {"POST": self._submit, "GET": self._status, "DELETE": self._stop}
         handler = handlers.get("GET" if request.method == "HEAD" else request.method)
         if request.method == "OPTIONS":
-            await preflight(request)
+            await preflight(request, HONORS_KEYS)
         elif handler is None:
             await request.respond(405, b"Method Not Allowed", None, [(b"allow", _METHODS)])
         else:
@@ -414,11 +414,11 @@ async def out_of_reach(request: Request) -> None:
     await request.respond(503, _encode(body), headers=[*_CORS, (b"retry-after", b"2")])
 
 
-async def preflight(request: Request) -> None:
+async def preflight(request: Request, *extra: tuple[bytes, bytes]) -> None:
     """Answer a browser's question whether another site's page may ask."""
     asked = request.headers.get(b"access-control-request-headers", b"*")
     allowed = [(b"access-control-allow-methods", _METHODS), (b"access-control-allow-headers", asked)]
-    await request.respond(204, headers=[*_CORS, *allowed, (b"allow", _METHODS)])
+    await request.respond(204, headers=[*_CORS, *allowed, (b"allow", _METHODS), *extra])
 
 
 async def spool(request: Request, path: Path, limit: int = MAX_SUBMISSION) -> None:
