@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from lading.deploy import ray, ray_serve, ray_store
 from lading.deploy import ray_records as records
 from lading.deploy.engine import Revision
-from lading.deploy.ray_plan import scaled
+from lading.deploy.ray_plan import Application, scaled
 from lading.model.events import silent
 from lading.model.problems import LadingError
 from tests.deploy.ray_head import NAME, Head, application, head
@@ -157,3 +158,70 @@ def test_going_back_keeps_the_number_of_replicas(cluster):
     gone_back = cluster.engine().rollback(NAME, None, silent)
     assert (gone_back.number, cluster.current()["digest"]) == (3, "digest-1")
     assert replicas(cluster) == (10, 10)
+
+
+def next_revision(cluster: Head, number: int, *made: Application) -> Revision:
+    """What `RayEngine.apply` asks for, once there is a bundle."""
+    record = ray_store.read_record(NAME)
+    assert record is not None
+    new = records.new_revision(NAME, number, f"digest-{number}", made)
+    cluster.engine()._run(NAME, record, records.with_newest(record, new))
+    return Revision(name=NAME, number=number, digest=f"digest-{number}")
+
+
+def test_an_api_that_is_left_out_is_served_until_what_comes_instead_is_ready(cluster):
+    cluster.revision(1, application("a"), application("b"))
+    cluster.states[f"{NAME}.a"] = "DEPLOYING"
+    asked = next_revision(cluster, 2, application("a", 2))
+    assert set(cluster.running) == {f"{NAME}.a", f"{NAME}.b"}
+    cluster.engine().status(NAME)
+    assert set(cluster.running) == {f"{NAME}.a", f"{NAME}.b"}
+    cluster.states.clear()
+    cluster.engine().wait(asked, silent, 60)
+    assert set(cluster.running) == {f"{NAME}.a"}
+
+
+def test_an_api_that_is_left_out_by_what_fails_was_always_served(cluster):
+    cluster.revision(1, application("a"), application("b"))
+    cluster.states[f"{NAME}.c"] = "DEPLOY_FAILED"
+    asked = next_revision(cluster, 2, application("a", 2), application("c", 2))
+    with pytest.raises(LadingError, match="Revision 1 is served again"):
+        cluster.engine().wait(asked, silent, 60)
+    assert cluster.done == [
+        ("ask", [f"{NAME}.a", f"{NAME}.c"]),
+        ("ask", [f"{NAME}.a", f"{NAME}.b"]),
+        ("remove", [f"{NAME}.c"]),
+    ]
+
+
+def test_of_revisions_that_never_were_ready_nothing_is_kept(cluster):
+    cluster.revision(1, application("a"), application("b"))
+    next_revision(cluster, 2, application("a", 2), application("c", 2))
+    next_revision(cluster, 3, application("a", 3))
+    assert set(cluster.running) == {f"{NAME}.a", f"{NAME}.b"}
+
+
+def test_a_route_is_given_to_one_application_at_a_time(cluster):
+    """Serve refuses a second one, so what has it now has to end before."""
+    cluster.revision(1, application("a"), application("b"))
+    next_revision(cluster, 2, application("a", 2))
+    new = replace(application("c", 3), route=f"/{NAME}/b")
+    next_revision(cluster, 3, application("a", 3), new)
+    assert cluster.done[-2:] == [("remove", [f"{NAME}.b"]), ("ask", [f"{NAME}.a", f"{NAME}.c"])]
+
+
+def test_what_serve_refuses_leaves_all_that_was_served(cluster, monkeypatch):
+    cluster.revision(1, application("a"), application("b"))
+    next_revision(cluster, 2, application("a", 2))
+    before, ask = dict(cluster.store), cluster.ask
+
+    def refuse(_made):
+        monkeypatch.setattr(ray_serve, "ask", ask)
+        raise ConnectionError
+
+    monkeypatch.setattr(ray_serve, "ask", refuse)
+    with pytest.raises(ConnectionError):
+        next_revision(cluster, 3, application("a", 3), application("b", 3), application("c", 3))
+    assert cluster.store == before
+    assert cluster.done[-1] == ("ask", [f"{NAME}.a", f"{NAME}.b"])
+    assert set(cluster.running) == {f"{NAME}.a", f"{NAME}.b"}

@@ -116,6 +116,8 @@ class RayEngine:
     def _run(self, name: str, record: dict[str, Any], revisions: list[dict[str, Any]]) -> None:
         """Ask Serve for the current one of these revisions, instead of what a record has; what it refuses leaves all as it was.
 
+        What the last revision that was ready has, and this one has not, is served until this one is ready: see `_settled`.
+
         Raises:
             LadingError: if names or routes are taken.
         """
@@ -126,13 +128,12 @@ class RayEngine:
         kept.write_record(name, new)
         try:
             routes = {one.route for one in made}
-            old = records.applications_of(records.current(record)) if record["revisions"] else ()
-            serving.remove((one.name for one in old if one.route in routes and one.name not in names), wait=True)
+            serving.remove((one.name for one in records.served(record) if one.route in routes and one.name not in names), wait=True)
             serving.ask(made)
         except BaseException:
             self._undo(name, record, names)
             raise
-        serving.remove(owned - names)
+        serving.remove(owned - {one.name for one in records.served(new)})
         numbers = {one["number"] for one in revisions}
         records.forget(new, [one for one in record["revisions"] if one["number"] not in numbers])
 
@@ -145,13 +146,18 @@ class RayEngine:
             return
         kept.write_record(name, record)
         with contextlib.suppress(*failures()):
-            old = records.applications_of(records.current(record))
+            old = records.served(record)
             serving.ask(old)
             serving.remove(names - {one.name for one in old})
 
     def _settled(self, name: str, record: dict[str, Any]) -> dict[str, Any]:
-        """A record in which the current revision counts as one that was ready, if it is; whoever calls holds `kept.changing`."""
+        """A record in which the current revision counts as one that was ready, if it is: what it left out ends now.
+
+        Whoever calls holds `kept.changing`.
+        """
         if self._is_ready(record):
+            made = records.applications_of(records.current(record))
+            serving.remove(records.names_of(record) - {one.name for one in made})
             records.current(record)["live"] = True
             kept.write_record(name, record)
         return record

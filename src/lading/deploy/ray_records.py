@@ -66,6 +66,12 @@ def applications_of(revision: Mapping[str, Any]) -> tuple[Application, ...]:
     return tuple(from_json(one) for one in revision["applications"])
 
 
+def served(record: Mapping[str, Any]) -> tuple[Application, ...]:
+    """The applications that run: those of the current revision, and until it is ready what it left out of the last one that was."""
+    revisions = [one for one in (newest_live(record["revisions"]), current(record)) if one] if record["revisions"] else []
+    return tuple({one.name: one for revision in revisions for one in applications_of(revision)}.values())
+
+
 def names_of(record: Mapping[str, Any]) -> set[str]:
     """The names of all applications that a deployment has, or had."""
     return {one["name"] for revision in record["revisions"] for one in revision["applications"]}
