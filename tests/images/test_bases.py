@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import tarfile
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from lading.images.store import Store
 from lading.images.unpacked import unpack
 from lading.model.problems import LadingError
 from lading.model.records import replace
-from tests.images.support import PROJECT, Command, manifest_of, which, without_engines, write
+from tests.images.support import PROJECT, Command, manifest_of, serving, which, without_engines, write
 from tests.support.index import LocalIndex
 from tests.support.wheels import wheel
 
@@ -168,6 +169,69 @@ def test_a_base_that_is_no_image_is_named(manifest: Any, config: Any, tmp_path: 
     with pytest.raises(LadingError) as caught:
         load_base(str(layout), host_platform(), Store(tmp_path / "store"))
     assert caught.value.problems[0].rule == "base-damaged"
+
+
+def _stolen(tmp_path: Path, place: str) -> str:
+    """A digest that is the path of a file of this machine, from a folder of blobs."""
+    secret = write(tmp_path, {"secret.json": canonical(_CONFIG | {"config": {"Labels": {"stolen": "x"}}})}) / "secret.json"
+    return f"sha256:{os.path.relpath(secret, tmp_path / place / 'blobs/sha256')}"
+
+
+def _answering(content: bytes) -> type[BaseHTTPRequestHandler]:
+    """A registry that has one manifest under every name."""
+
+    class Answering(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    return Answering
+
+
+@pytest.mark.parametrize("where", ["index", "inner", "config", "layers"])
+@pytest.mark.parametrize("served", [False, True])
+def test_a_digest_that_is_a_path_is_not_read(where: str, served: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    """From a registry as from a folder: it would put a file of this machine into the image."""
+    layout = tmp_path / "layout"
+    stolen = {**_described(_LAYER), "digest": _stolen(tmp_path, "store" if served else "layout")}
+    config = canonical({**_CONFIG, "rootfs": {"diff_ids": []}})
+    manifest: dict[str, Any] = {"config": _described(config), "layers": []}
+    if where == "inner":
+        manifest = {"manifests": [{**stolen, "platform": {"os": "linux", "architecture": _CONFIG["architecture"]}}]}
+    elif where != "index":
+        manifest[where] = stolen if where == "config" else [stolen]
+    blobs = [canonical(manifest), config]
+    write(layout, {"blobs/sha256/" + digest_of(blob).removeprefix("sha256:"): blob for blob in blobs})
+    entry = stolen if where == "index" else _described(blobs[0])
+    index = {"schemaVersion": 2, "manifests": [{**entry, "mediaType": MANIFEST}]}
+    write(layout, {"oci-layout": '{"imageLayoutVersion": "1.0.0"}', "index.json": canonical(index)})
+    if served:
+        top = canonical({"manifests": [{**stolen, "platform": _CONFIG}]}) if where == "index" else blobs[0]
+        with serving(_answering(top)) as host, pytest.raises(LadingError) as caught:
+            load_base(f"{host}/bases:x", host_platform(), Store(tmp_path / "store"))
+    else:
+        with pytest.raises(LadingError) as caught:
+            load_base(str(layout), host_platform(), Store(tmp_path / "store"))
+    assert caught.value.problems[0].rule == "digest-malformed"
+    assert "secret.json" in caught.value.problems[0].what
+
+
+@pytest.mark.parametrize(
+    "digest", ["sha256:../../../x", "sha256:", "", "latest", f"sha256:{'a' * 64}/..", f"sha256:{'A' * 64}", f"sha256:{'a' * 64}\n"]
+)
+def test_a_store_has_nothing_under_what_is_no_digest(digest: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.prepare()
+    assert not store.has(digest)
+    for look in (store.open, store.path, Layout(tmp_path / "store").open):
+        with pytest.raises(LadingError) as caught:
+            look(digest)
+        assert caught.value.problems[0].rule == "digest-malformed"
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lading.environments.threads import threads
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
-from lading.images.media import INDEXES, MANIFESTS, Blobs, Compression, Descriptor, Kind, Layer, digest_of
+from lading.images.media import INDEXES, MANIFESTS, Blobs, Compression, Descriptor, Kind, Layer, checked_digest, digest_of
 from lading.images.reference import Reference, parse_reference
 from lading.images.store import NAME, Store, touch
 from lading.images.tar import FILE, FOLDER, LINK, Entry, header
@@ -159,7 +159,8 @@ def _from_layout(layout: Layout, name: str, platform: str, store: Store) -> Base
     named = [entry for entry in layout.entries() if not name or (entry.get("annotations") or {}).get(NAME) == name]
     if not named:
         raise LadingError(_nothing(f"oci:{layout.folder}:{name}"))
-    return _from_manifest(layout.read(named[-1]["digest"]), layout, shown, platform, store)
+    with _documents(shown):
+        return _from_manifest(layout.read(named[-1]["digest"]), layout, shown, platform, store)
 
 
 @contextmanager
@@ -341,7 +342,7 @@ def _pulled(registry: Registry, text: str, platform: str, store: Store, reporter
     record = json.loads(content)
     if media_type in INDEXES or "manifests" in record:
         entry = _for_platform(record["manifests"], platform, text)
-        content, media_type = registry.manifest(str(entry["digest"]))
+        content, media_type = registry.manifest(checked_digest(entry["digest"]))
         record = json.loads(content)
     if media_type not in MANIFESTS and "layers" not in record:
         raise LadingError(_nothing(text))

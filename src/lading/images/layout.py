@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lading.images.media import Image, canonical, digest_of
+from lading.images.media import Image, canonical, checked_digest, digest_of
 from lading.images.referrers import REFERRERS, sbom_artifact
 from lading.images.store import NAME, index_of
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -21,8 +21,12 @@ class Layout:
         self.folder = folder
 
     def path(self, digest: str) -> Path:
-        """Where a blob lies."""
-        return self.folder / "blobs" / digest.replace(":", "/")
+        """Where a blob lies.
+
+        Raises:
+            LadingError: if this is no digest.
+        """
+        return self.folder / "blobs" / checked_digest(digest).replace(":", "/")
 
     def open(self, digest: str) -> BinaryIO:
         """See `lading.images.media.Blobs`."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
+from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass, field
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -19,6 +21,8 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
 INDEXES = (INDEX, DOCKER_INDEX)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+"""The algorithms that the image specification registers."""
 
 
 class Compression(StrEnum):
@@ -70,10 +74,14 @@ class Descriptor:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Descriptor:
-        """The inverse of `as_json`."""
+        """The inverse of `as_json`.
+
+        Raises:
+            LadingError: if its digest is none.
+        """
         return cls(
             media_type=str(record["mediaType"]),
-            digest=str(record["digest"]),
+            digest=checked_digest(record["digest"]),
             size=int(record["size"]),
             annotations=dict(record.get("annotations") or {}),
         )
@@ -176,6 +184,30 @@ class Destination(Protocol):
 def digest_of(content: bytes) -> str:
     """``sha256:…`` of a blob's bytes."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def is_digest(text: str) -> bool:
+    """Whether a text is a digest as the image specification has them, and so safe as a file's name or in an address."""
+    return bool(_DIGEST.fullmatch(text))
+
+
+def checked_digest(value: object) -> str:
+    """A digest that others wrote.
+
+    Raises:
+        LadingError: if it is none: ``sha256:../…`` would be a file of this machine where blobs are files.
+    """
+    if not isinstance(value, str) or not is_digest(value):
+        raise LadingError(
+            Problem(
+                rule="digest-malformed",
+                what=f"{value!r} is no digest of a blob.",
+                why="A digest is sha256: and 64 hexadecimal digits, or sha512: and 128.",
+                instead="Take the image from another place: what describes it there is damaged, or made to read files of this machine.",
+                code=ExitCode.BUILD,
+            )
+        )
+    return value
 
 
 def canonical(record: Any) -> bytes:

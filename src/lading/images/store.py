@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from lading.environments.claims import try_lock
 from lading.environments.home import home, require_writable, unusable
 from lading.images.layers import LayerWriter, Written, compressor_name
-from lading.images.media import Compression, Descriptor, Image, Kind, Layer, canonical, digest_of
+from lading.images.media import Compression, Descriptor, Image, Kind, Layer, canonical, checked_digest, digest_of, is_digest
 from lading.model.files import fold_hashes
 from lading.model.problems import LadingError, Problem
 
@@ -61,12 +61,16 @@ class Store:
             raise unusable(str(self.root), error) from error
 
     def path(self, digest: str) -> Path:
-        """Where a blob lies, whether it is there or not."""
-        return self.root / "blobs" / digest.replace(":", "/")
+        """Where a blob lies, whether it is there or not.
+
+        Raises:
+            LadingError: if this is no digest.
+        """
+        return self.root / "blobs" / checked_digest(digest).replace(":", "/")
 
     def has(self, digest: str) -> bool:
         """Whether a blob is there."""
-        return self.path(digest).is_file()
+        return is_digest(digest) and self.path(digest).is_file()
 
     def open(self, digest: str) -> BinaryIO:
         """See `lading.images.media.Blobs`."""
