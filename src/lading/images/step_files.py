@@ -84,6 +84,8 @@ class Rewriting:
         self.temporary: dict[str, int] = {}
         self.changed: dict[str, int] = {}
         self.opened = False
+        self._gone: dict[str, str] = {}
+        self._moved: dict[str, list[tarfile.TarInfo]] = {}
 
     def run(self, blobs: Blobs, descriptor: Descriptor) -> StepFiles:
         """Write all of it; what there was.
@@ -93,10 +95,47 @@ class Rewriting:
         """
         with open_entries(blobs, descriptor) as archive:
             for entry in archive:
-                name = entry.name.removeprefix("./").strip("/")
-                if name and not self._is_left_out(name, entry):
+                name = _name_of(entry.name)
+                if name and self._is_left_out(name, entry):
+                    self._note_gone(name, entry)
+                elif name and not self._is_moved(name, entry):
                     self._write(archive, entry, name)
+        if self._moved:
+            with open_entries(blobs, descriptor) as archive:
+                for entry in archive:
+                    self._move(archive, entry)
         return self.files
+
+    def _note_gone(self, name: str, entry: tarfile.TarInfo) -> None:
+        """Of a file that is left out, the first of its names."""
+        target = _name_of(entry.linkname)
+        self._gone[name] = self._gone.get(target, target) if entry.islnk() else name
+
+    def _is_moved(self, name: str, entry: tarfile.TarInfo) -> bool:
+        """Whether an entry is another name of a file that is left out: uv links what it installs to its cache, whose name comes first."""
+        first = self._gone.get(_name_of(entry.linkname)) if entry.islnk() else None
+        if first is None:
+            return False
+        if first in self._gone:
+            entry.name = name
+            self._moved.setdefault(first, []).append(entry)
+            return True
+        entry.linkname = first
+        return False
+
+    def _move(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
+        """Write a file that is left out under the first of its names that is kept; the others are links to that."""
+        name = _name_of(entry.name)
+        if name not in self._moved or not entry.isfile():
+            return
+        cache = next((folder for folder in self.caches if name.startswith(f"{folder}/")), None)
+        if cache:
+            self.caches[cache] -= entry.size
+        kept, *others = self._moved.pop(name)
+        self._write(archive, entry, kept.name)
+        for other in others:
+            other.linkname = kept.name
+            self._write(archive, other, other.name)
 
     @property
     def files(self) -> StepFiles:
@@ -156,6 +195,10 @@ class Rewriting:
             return
         shown = "/".join(parts[: 3 if parts[1] == ".cache" else 2])
         self.home[shown] = self.home.get(shown, 0) + entry.size
+
+
+def _name_of(path: str) -> str:
+    return path.removeprefix("./").strip("/")
 
 
 def is_private(parts: Sequence[str]) -> bool:
