@@ -10,6 +10,7 @@ from lading.images.layers import LayerWriter
 from lading.images.media import LAYER, Descriptor
 from lading.images.step_files import Rewriting, StepFiles
 from lading.images.store import Store
+from tests.images.support import write
 
 
 def _rewritten(tmp_path: Path, layer: bytes) -> tuple[bytes, StepFiles]:
@@ -21,6 +22,25 @@ def _rewritten(tmp_path: Path, layer: bytes) -> tuple[bytes, StepFiles]:
         files = Rewriting(writer, (), packages=False).run(store, Descriptor(media_type=LAYER, digest=store.add(layer), size=len(layer)))
         writer.finish()
     return written.getvalue(), files
+
+
+def test_secrets_that_a_script_leaves_beside_the_project_stay_out(tmp_path: Path) -> None:
+    """As they do when they are the project's own: a clone's folder holds the address that it came from, with its token."""
+    project = write(tmp_path / "project", {"own.py": "", ".env": "OWN=1"})
+    left = {"third/.git/config": "url = https://token@example.com/x", ".env": "OWN=2", "third/.env": "KEY=1", "id_rsa": "key"}
+    kept = {"third/code.py": "x = 1", "third/.env.example": "KEY="}
+    script = write(tmp_path / "written", {**left, **kept, "own.py": "changed", "third/__pycache__/code.pyc": "code"})
+    written = io.BytesIO()
+    with LayerWriter(written) as writer:
+        files = Rewriting(writer, (), packages=False).beside(script, project)
+        writer.finish()
+    written.seek(0)
+    with tarfile.open(fileobj=written) as archive:
+        assert {entry.name for entry in archive if not entry.isdir()} == {f"src/{name}" for name in kept}
+    assert files.secret == {"src/third/.git": 33, "src/third/.env": 5, "src/id_rsa": 3}
+    assert StepFiles.from_json(files.as_json()) == files
+    (told,) = [one for one in files.decisions("dependencies.sh") if one.rule == "step-secrets-left-out"]
+    assert told.asked == "/src/third/.git (33 B), /src/third/.env (5 B), /src/id_rsa (3 B)"
 
 
 def _layer(*entries: tuple[str, bytes | str]) -> bytes:

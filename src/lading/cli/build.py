@@ -134,6 +134,7 @@ _OWN = frozenset(
         "step-caches-left-out",
         "step-home-kept",
         "step-project-files",
+        "step-secrets-left-out",
         "step-temporary-files",
     )
 )

@@ -53,7 +53,7 @@ def find_files(root: Path, without: Iterable[str] = (), *, cortex: bool = False)
 
     def keep(path: str, is_folder: bool) -> bool:  # noqa: FBT001 -- as `walk` asks
         name = path.rpartition("/")[2]
-        if name in _FOLDERS if is_folder else any(fnmatch.fnmatchcase(name, pattern) for pattern in _FILES):
+        if is_tools_own(name, is_folder=is_folder):
             return False
         said = ignored.named_by(f"{path}/" if is_folder else path)
         if cortex and name.startswith(".") and not is_secret_name(name):
@@ -77,6 +77,11 @@ def find_files(root: Path, without: Iterable[str] = (), *, cortex: bool = False)
 def left_out_names() -> tuple[str, ...]:
     """The patterns of names that no project's files in an image have: folders of tools, caches, and files that hold credentials."""
     return tuple(sorted({*_FOLDERS, *_FILES, *_SECRET_FILES}))
+
+
+def is_tools_own(name: str, *, is_folder: bool) -> bool:
+    """Whether folders or files of this name belong to version control, editors or caches, or are where programs keep their logins."""
+    return name in _FOLDERS if is_folder else any(fnmatch.fnmatchcase(name, pattern) for pattern in _FILES)
 
 
 def is_secret_name(name: str) -> bool:

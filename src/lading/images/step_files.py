@@ -18,7 +18,7 @@ from lading.images.base import copy_entry
 from lading.images.folders import walk, write_found
 from lading.images.layers import LayerWriter
 from lading.images.media import Blobs, Descriptor
-from lading.images.project import ROOT, is_secret_name
+from lading.images.project import ROOT, is_secret_name, is_tools_own
 from lading.images.tar import FOLDER, Entry, header
 from lading.images.unpacked import open_entries
 from lading.model.decisions import Decision, Kind
@@ -36,29 +36,34 @@ _OF_APT = ("tmp/", "var/log/")
 _PROTECTED = ("etc/", "var/", "run/", "boot/", "proc/", "sys/", "dev/")
 _PRIVATE = frozenset((".ssh", ".gnupg", ".aws", ".docker", ".kube"))
 _PLAIN_ROOT = frozenset((".bashrc", ".profile", ".cache"))
+_TELLING = frozenset((".git", ".hg", ".svn", ".bzr", *_PRIVATE))
+"""What else is told when it is left out; nobody looks for caches."""
 _SHOWN = 6
+_KINDS = ("caches", "home", "temporary", "changed", "secret")
 
 
 @dataclass(frozen=True, slots=True)
 class StepFiles:
     """Bytes by folder: of ``caches``, which are left out, and in root's ``home`` and among the ``temporary`` files, which are kept.
 
-    ``changed`` are files of the project, with their new sizes, that the step wrote to.
+    ``changed`` are files of the project, with their new sizes, that the step wrote to; ``secret`` are others beside them, which are left out
+    as they would be in the project: they hold credentials, or are version control's own, where addresses with tokens stand.
     """
 
     caches: Mapping[str, int] = field(default_factory=dict)
     home: Mapping[str, int] = field(default_factory=dict)
     temporary: Mapping[str, int] = field(default_factory=dict)
     changed: Mapping[str, int] = field(default_factory=dict)
+    secret: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """As a note in the store."""
-        return {name: dict(getattr(self, name)) for name in ("caches", "home", "temporary", "changed")}
+        return {name: dict(getattr(self, name)) for name in _KINDS}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> StepFiles:
         """The inverse of `as_json`."""
-        return cls(**{name: dict(record[name]) for name in ("caches", "home", "temporary", "changed")})
+        return cls(**{name: dict(record[name]) for name in _KINDS})
 
     def decisions(self, step: str) -> list[Decision]:
         """What to tell about a step."""
@@ -67,6 +72,7 @@ class StepFiles:
             (_home_kept, self.home),
             (_temporary_kept, self.temporary),
             (_project_unchanged, self.changed),
+            (_secret_left_out, self.secret),
         )
         return [make(step, folders) for make, folders in told if folders]
 
@@ -83,6 +89,7 @@ class Rewriting:
         self.home: dict[str, int] = {}
         self.temporary: dict[str, int] = {}
         self.changed: dict[str, int] = {}
+        self.secret: dict[str, int] = {}
         self.opened = False
         self._gone: dict[str, str] = {}
         self._moved: dict[str, list[tarfile.TarInfo]] = {}
@@ -140,15 +147,27 @@ class Rewriting:
     @property
     def files(self) -> StepFiles:
         """What there was."""
-        return StepFiles(self.caches, self.home, self.temporary, self.changed)
+        return StepFiles(self.caches, self.home, self.temporary, self.changed, self.secret)
 
     def beside(self, written: Path, project: Path) -> StepFiles:
-        """Write what a script left beside the project's files; those of the project stay as they are, as they come above.
+        """Write what a script left beside the project's files, but what no project's files in an image have.
+
+        Those of the project stay as they are, as they come above.
 
         Raises:
             LadingError: if a file changes meanwhile.
         """
-        found = walk(written, ROOT, lambda path, _: path.rpartition("/")[2] != "__pycache__") if written.is_dir() else []
+
+        def keep(path: str, is_folder: bool) -> bool:  # noqa: FBT001 -- as `walk` asks
+            name = path.rpartition("/")[2]
+            secret = not is_folder and is_secret_name(name)
+            if not secret and not is_tools_own(name, is_folder=is_folder):
+                return True
+            if (secret or name in _TELLING) and not os.path.lexists(project / path):
+                self.secret[f"{ROOT}/{path}"] = _size_of(written / path)
+            return False
+
+        found = walk(written, ROOT, keep) if written.is_dir() else []
         own = [one for one in found if not one.folder and os.path.lexists(project / one.path.removeprefix(f"{ROOT}/"))]
         self.changed = {one.path: one.size for one in own}
         write_found(
@@ -195,6 +214,12 @@ class Rewriting:
             return
         shown = "/".join(parts[: 3 if parts[1] == ".cache" else 2])
         self.home[shown] = self.home.get(shown, 0) + entry.size
+
+
+def _size_of(path: Path) -> int:
+    """Of a file, or of all files of a folder."""
+    below = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+    return sum(one.lstat().st_size for one in (below if path.is_dir() and not path.is_symlink() else (path,)))
 
 
 def _name_of(path: str) -> str:
@@ -265,4 +290,16 @@ def _project_unchanged(step: str, files: Mapping[str, int]) -> Decision:
         chose="as they are in the project",
         because="an image has the project's files above what steps make, so that a change of one makes no step run again",
         instead="another file for what the script makes; new ones are kept",
+    )
+
+
+def _secret_left_out(step: str, files: Mapping[str, int]) -> Decision:
+    return Decision(
+        rule="step-secrets-left-out",
+        kind=Kind.CHOSEN,
+        subject=step,
+        asked=_listed(files),
+        chose="not in the image",
+        because="what has such a name beside the project's files holds credentials, as addresses with tokens, and everybody who gets an image can read it",
+        instead="another name or folder, if the container needs it; or mount it when the container starts",
     )

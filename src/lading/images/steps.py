@@ -28,7 +28,7 @@ from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.secrets import redact_urls
 
-_FORMAT = "steps, 5"
+_FORMAT = "steps, 6"
 """What becomes of the files that a step wrote; another one makes every such layer anew."""
 _TEXT = 256 * 1024
 """Smaller files (bytes) that a script names are looked into for further names."""
