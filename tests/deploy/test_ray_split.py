@@ -62,10 +62,6 @@ async def splitting(what: Split) -> AsyncIterator[tuple[Splitting, Ingress]]:
         for task in list(made._copies):
             task.cancel()
         await asyncio.gather(*made._copies, return_exceptions=True)
-        for gateway in made._gateways.values():
-            for upstream in gateway.upstreams:
-                while upstream.idle:
-                    upstream.idle.pop().close()
         server.close()
         await asyncio.sleep(0.05)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
+
 from lading.service.gateway import Gateway, Limits
 from lading.service.upstreams import Upstream
 
@@ -12,7 +14,7 @@ ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine"
 SCOPE = {"type": "http", "method": "PUT", "path": "/predictions/a", "raw_path": b"/predictions/a", "query_string": b"", "headers": []}
 
 
-async def _ask(gateway: Gateway) -> list[Any]:
+async def _ask(gateway: Gateway, method: str = "PUT") -> list[Any]:
     """What the client of one request is sent."""
     asked, sent = asyncio.Event(), []
 
@@ -25,7 +27,7 @@ async def _ask(gateway: Gateway) -> list[Any]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await gateway(SCOPE, receive, send)
+    await gateway({**SCOPE, "method": method}, receive, send)
     return sent
 
 
@@ -53,9 +55,6 @@ async def _rounds(count: int) -> tuple[list[int], int]:
         assert (sent[0]["status"], sent[1]["body"]) == (200, b"fine")
     await asyncio.sleep(0.05)
     left = [one.in_flight for one in upstreams]
-    for upstream in upstreams:
-        while upstream.idle:
-            upstream.idle.pop().close()
     for one in servers:
         one.close()
     await asyncio.sleep(0.05)
@@ -64,3 +63,34 @@ async def _rounds(count: int) -> tuple[list[int], int]:
 
 def test_two_attempts_that_are_answered_at_once_leave_nothing_behind():
     assert asyncio.run(_rounds(20)) == ([0, 0], 20)
+
+
+async def _connections(method: str, count: int) -> list[list[bytes]]:
+    """The heads that a server gets on each connection, by connection. It would keep every one of them open."""
+    heads: list[list[bytes]] = []
+    ended: asyncio.Queue[None] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append([])
+        while head := await reader.read(1 << 16):
+            heads[-1].append(head)
+            writer.write(ANSWER)
+        writer.close()
+        await ended.put(None)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    gateway = Gateway([Upstream("127.0.0.1", server.sockets[0].getsockname()[1])])
+    for _ in range(count):
+        await _ask(gateway, method)
+    async with asyncio.timeout(60):
+        for _ in range(count):
+            await ended.get()
+    server.close()
+    return heads
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_every_request_has_a_connection_of_its_own_which_is_closed_after_it(method):
+    heads = asyncio.run(_connections(method, 5))
+    assert [len(one) for one in heads] == [1] * 5
+    assert all(b"\r\nconnection: close\r\n" in one for (one,) in heads)

@@ -1,4 +1,8 @@
-"""Servers behind a gateway: connections that are kept, one request sent to one of them, and which of them to send the next one to."""
+"""Servers behind a gateway: one request sent to one of them, and which of them to send the next one to.
+
+Each request has a connection of its own, on purpose. A server may close a kept one, or say 408 on it, at the moment of the next request;
+what must not be repeated would be lost by that, and what hangs on a kept connection after a link was cut says nothing of the server.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httptools
 
 CONNECT_SECONDS = 2.0
-_IDLE_SECONDS = 4.0  # less than any server keeps a connection that says nothing
 _LONGEST_REST = 5.0
 _READ = 1 << 16
 _HOP = frozenset(
@@ -43,7 +46,6 @@ class Sent:
 class _Connection:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    since: float = 0.0
 
     def close(self) -> None:
         with contextlib.suppress(Exception):
@@ -60,7 +62,6 @@ class Upstream:
     failures: int = 0
     rests_until: float = 0.0
     in_flight: int = 0
-    idle: list[_Connection] = field(default_factory=list)
 
     def failed(self) -> None:
         """Note a failure: the next requests go to others, for longer each time."""
@@ -72,16 +73,11 @@ class Upstream:
         self.failures, self.rests_until = 0, 0.0
 
     async def connect(self) -> _Connection:
-        """A connection that was kept, or a new one.
+        """A new connection.
 
         Raises:
             UnreachedError: if there is none to be had.
         """
-        while self.idle:
-            kept = self.idle.pop()
-            if time.monotonic() - kept.since < _IDLE_SECONDS and not kept.reader.at_eof():
-                return kept
-            kept.close()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 return _Connection(*await asyncio.open_connection(self.host, self.port))
@@ -175,16 +171,12 @@ class Answer:
             raise BrokenError(str(error) or type(error).__name__) from error
 
     def end(self) -> None:
-        """Keep the connection for the next request, if this answer was read to its end; else close it. A second time does nothing."""
+        """Close the connection. A second time does nothing."""
         if self._ended:
             return
         self._ended = True
         self.upstream.in_flight -= 1
-        if self._over and self._method != b"HEAD" and self._parser.should_keep_alive():
-            self._connection.since = time.monotonic()
-            self.upstream.idle.append(self._connection)
-        else:
-            self._connection.close()
+        self._connection.close()
 
 
 async def ask(upstream: Upstream, sent: Sent) -> Answer:
@@ -200,6 +192,7 @@ async def ask(upstream: Upstream, sent: Sent) -> Answer:
         connection = await upstream.connect()
         answer = Answer(upstream, connection, sent.method)
         head = [b"%b %b%b HTTP/1.1\r\n" % (sent.method, upstream.prefix, sent.target)]
+        head.append(b"connection: close\r\n")
         head += [b"%b: %b\r\n" % header for header in sent.headers if header[0] not in _HOP and header[0] != b"content-length"]
         if sent.body or sent.method in (b"POST", b"PUT", b"PATCH"):
             head.append(b"content-length: %d\r\n" % len(sent.body))
