@@ -650,6 +650,37 @@ def test_pieces_are_as_large_as_the_registry_wants_them(monkeypatch: pytest.Monk
     assert asked.count("PATCH") == 2
 
 
+class _Forgetting(_Monolithic):
+    """A registry that forgets each upload after its first piece, as one of several servers behind a name may that share no memory."""
+
+    def _any(self) -> None:
+        if self.command == "PATCH" and self.upload:
+            self.asked.append(self.command)
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._answer(404)
+        elif self.command == "GET":
+            self._answer(404)
+        elif self.asked.count("PATCH") > 100:
+            self._answer(403)
+        else:
+            super()._any()
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+
+def test_a_registry_that_forgets_each_upload_gets_the_blob_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "CHUNK", 1 << 10)
+    monkeypatch.setattr(registry_module, "pause", lambda _attempt: 0.0)
+    blobs = Memory(b"x" * (3 << 10))
+    kept: dict[str, bytes] = {}
+    asked: list[str] = []
+    handler = type("Forgetting", (_Forgetting,), {"upload": bytearray(), "blobs": kept, "asked": asked})
+    with serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as pushing:
+        assert pushing.push(blobs.descriptor(), blobs) == "sent"
+    assert kept == blobs.blobs
+    assert asked.count("PATCH") == 10
+
+
 class _Losing(_Resuming):
     """A registry whose answer to the end of an upload is lost: once it has the blob, or (``keeps`` false) before it has."""
 

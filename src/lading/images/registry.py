@@ -231,12 +231,14 @@ class Registry:
 
         False where the registry takes no pieces, as Google's Artifact Registry.
         """
-        done, failures = 0, 0
+        done, furthest, failures = 0, 0, 0
         while done < descriptor.size:
             length = min(max(CHUNK, self._least), descriptor.size - done)
             answer, broken = self._send_piece(descriptor, blobs, upload, (done, length), heard)
             if answer is not None and answer.status in (202, 204):
-                upload, done, failures = self._location(answer), done + length, 0
+                upload, done = self._location(answer), done + length
+                if done > furthest:  # one that forgets each upload takes its first piece for ever
+                    furthest, failures = done, 0
                 continue
             failures += 1
             if answer is not None and (_wants_it_whole(answer) or (failures == TRIES and answer.status in (404, 416))):
