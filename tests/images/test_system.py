@@ -23,7 +23,9 @@ from lading.model.problems import LadingError
 from tests.images.support import PROJECT, Command, content_of, which, without_engines, write
 
 
-def _deb(folder: Path, name: str, files: dict[str, str], *, depends: str = "", postinst: str | None = None) -> Path:
+def _deb(
+    folder: Path, name: str, files: dict[str, str], *, depends: str = "", postinst: str | None = None, triggers: str | None = None
+) -> Path:
     tree = write(folder / name, {path.lstrip("/"): text for path, text in files.items()})
     control = f"Package: {name}\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: made for a test\n"
     control += f"Depends: {depends}\n" if depends else ""
@@ -31,6 +33,8 @@ def _deb(folder: Path, name: str, files: dict[str, str], *, depends: str = "", p
     if postinst is not None:
         write(tree, {"DEBIAN/postinst": postinst})
         (tree / "DEBIAN/postinst").chmod(0o755)
+    if triggers is not None:
+        write(tree, {"DEBIAN/triggers": triggers})
     path = folder / "repository" / f"{name}_1.0_all.deb"
     path.parent.mkdir(exist_ok=True)
     subprocess.run([which("dpkg-deb"), "--root-owner-group", "-b", tree, path], check=True, capture_output=True)
@@ -164,6 +168,9 @@ def _layer(folder: Path, home: Path, *names: str, **recipe: Any) -> Any:
         ('#!/bin/sh\necho "`useradd tool`" >&2\n', "configure", True),
         ("#!/bin/sh\nldconfig; useradd tool\n", "configure", True),
         ('#!/bin/sh\nif [ "$1" = triggered ]; then\n  :\nelse\n  useradd tool\nfi\n', "configure", True),
+        ('#!/bin/sh\nif [ "$1" = remove ]; then\n  foo\nelse useradd tool\nfi\n', "configure", True),
+        ('#!/bin/sh\nif [ "$1" = remove ]; then\n  foo\nelif useradd tool; then\n  :\nfi\n', "configure", True),
+        ('#!/bin/sh\nif [ "$1" = remove ]; then\n  foo; else useradd tool\nfi\n', "configure", True),
         ('#!/bin/sh\nif [ "$1" = triggered ] &&\n  [ -e /x ] || [ -e /y ]; then\n  useradd tool\nfi\n', "configure", True),
         ('#!/bin/sh\nif [ "$1" = triggered ]; then cat <<X\nfi\nX\nuseradd tool\nfi\n', "configure", True),
         ('#!/bin/sh -e\nif [ "$1" = triggered ]; then\n  useradd tool\n', "configure", True),
@@ -202,6 +209,24 @@ def test_what_more_than_files_is_needed_for_is_done_in_a_build_container(
     (problem,) = caught.value.problems
     assert problem.rule == "build-engine-missing"
     assert why in (problem.why or "")
+
+
+@pytest.mark.parametrize(
+    ("of_tool", "of_waiting"),
+    [(None, "interest-noawait /usr/share/tool\n"), ("activate-noawait made-up\n", "# one\ninterest made-up\n"), (None, "interest-await /usr/share\n")],
+)  # fmt: skip
+def test_a_package_may_wait_for_one_that_comes_with_it(
+    of_tool: str | None, of_waiting: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    which("apt-get")
+    debs = [_deb(tmp_path, "tool", _TOOL, triggers=of_tool), _deb(tmp_path, "waiting", {"/etc/waiting": "x"}, triggers=of_waiting)]
+    folder = _packaged(base, tmp_path, debs)
+    monkeypatch.setenv("PATH", without_engines(tmp_path))
+    _layer(folder, tmp_path / "home", "tool")
+    _layer(folder, tmp_path / "home", "waiting")
+    with pytest.raises(LadingError) as caught:
+        _layer(folder, tmp_path / "home", "tool", "waiting")
+    assert "waiting has work to do" in (caught.value.problems[0].why or "")
 
 
 def test_a_package_that_dpkg_of_this_machine_cannot_read_is_left_to_the_bases(

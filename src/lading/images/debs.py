@@ -17,7 +17,7 @@ from pathlib import Path
 from lading.images.base import copy_entry
 from lading.images.layers import LayerWriter
 from lading.images.tar import Entry
-from lading.model.records import dataclass
+from lading.model.records import dataclass, replace
 
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ACTIONS = {"preinst": "install", "postinst": "configure"}
@@ -55,13 +55,17 @@ _SELF = frozenset(("usr", "etc", "var", "usr/bin", "usr/lib", "usr/share", "usr/
 
 @dataclass(frozen=True, slots=True)
 class Deb:
-    """One package file, fetched. ``scripts`` are those of its maintainer that would have to run, ``activates`` triggers of other packages."""
+    """One package file, fetched. ``scripts`` are those of its maintainer that would have to run, ``activates`` triggers of other packages.
+
+    ``interests`` are the triggers that it waits for itself: paths, and names.
+    """
 
     name: str
     version: str
     path: Path
     scripts: tuple[str, ...]
     activates: tuple[str, ...] = ()
+    interests: tuple[str, ...] = ()
 
 
 class MustRunError(Exception):
@@ -101,10 +105,16 @@ class Installed:
             more = f" and {len(needing) - 3} more" if len(needing) > 3 else ""
             return f"{', '.join(needing[:3])}{more} {'has' if len(needing) == 1 else 'have'} scripts that must run"
         for deb in debs:
-            waiting = next((self.triggers[name] for name in deb.activates if name in self.triggers), None)
+            triggers = self.beside(deb, debs).triggers
+            waiting = next((triggers[name] for name in deb.activates if name in triggers), None)
             if waiting:
                 return f"{waiting} has work to do when {deb.name} is installed"
         return ""
+
+    def beside(self, deb: Deb, debs: Sequence[Deb]) -> Installed:
+        """What dpkg does with one package's files where others are added with it: what waits for its own is configured after them anyway."""
+        added = {name: other.name for other in debs if other.name != deb.name for name in other.interests}
+        return replace(self, triggers={**added, **self.triggers})
 
     def require_no_work(self, path: str) -> None:
         """Raise for a file that something has to be done about.
@@ -131,7 +141,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def look(path: Path) -> Deb:
-    """A package's name, the scripts of it that do more than what a new image can do without, and whose triggers it activates.
+    """A package's name, the scripts of it that do more than what a new image can do without, and what triggers it activates or waits for.
 
     Raises:
         MustRunError: if dpkg-deb of this machine, which may be older than the base, cannot read it.
@@ -145,8 +155,10 @@ def look(path: Path) -> Deb:
         )
         triggers = [line.split() for line in _lines(Path(folder) / "triggers")]
     fields = dict(line.partition(": ")[::2] for line in control.splitlines() if line[:1] not in ("", " "))
-    activates = tuple(sorted({words[1] for words in triggers if len(words) == 2 and words[0].startswith("activate")} - {"ldconfig"}))
-    return Deb(fields["Package"], fields["Version"], path, scripts, activates)
+    named = [(words[0], words[1].strip("/")) for words in triggers if len(words) == 2]
+    activates = tuple(sorted({name for kind, name in named if kind.startswith("activate")} - {"ldconfig"}))
+    interests = tuple(sorted({name for kind, name in named if kind.startswith("interest")}))
+    return Deb(fields["Package"], fields["Version"], path, scripts, activates, interests)
 
 
 def has_work(script: Path, action: str) -> bool:
@@ -187,7 +199,7 @@ def _called(lines: Iterable[str], action: str) -> Iterator[str]:
 def _deeper(line: str) -> int:
     """By how much a line of a part that is left out nests."""
     words = line.replace(";", " ; ").split()
-    if "<<" in line or line in ("else", "then else") or words[0] == "elif" or ("fi" in words and words != ["fi"]):
+    if "<<" in line or not {"else", "elif"}.isdisjoint(words) or ("fi" in words and words != ["fi"]):
         raise ValueError(line)
     return 1 if words[0] == "if" else -1 if words == ["fi"] else 0
 
@@ -203,6 +215,7 @@ def write_debs(writer: LayerWriter, debs: Sequence[Deb], installed: Installed, l
     merged = tuple(name for name in _MERGED if name in links)
     folders: set[str] = set()
     for deb in sorted(debs, key=lambda one: one.name):
+        known = installed.beside(deb, debs)
         try:
             with ExitStack() as stack:
                 process = stack.enter_context(
@@ -210,7 +223,7 @@ def write_debs(writer: LayerWriter, debs: Sequence[Deb], installed: Installed, l
                 )
                 archive = stack.enter_context(tarfile.open(fileobj=process.stdout, mode="r|"))
                 for entry in archive:
-                    _write_entry(writer, archive, entry, merged, folders, installed)
+                    _write_entry(writer, archive, entry, merged, folders, known)
         except tarfile.TarError as error:
             raise MustRunError(f"dpkg-deb of this machine cannot unpack {deb.path.name}") from error
         status = subprocess.run(["dpkg-deb", "--field", str(deb.path)], capture_output=True, check=True).stdout

@@ -44,7 +44,7 @@ def system_layer(base: Base, recipe: Recipe, store: Store, reporter: Reporter) -
     names = sorted(packages)  # a layer that two projects share must not be named by the one that came first
     title = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     running = _why_to_run(recipe)
-    key = fold_hashes(["debian by name, 2", *(layer.diff_id for layer in base.layers), *names, running, str(compression)])
+    key = fold_hashes(["debian by name, 3", *(layer.diff_id for layer in base.layers), *names, running, str(compression)])
     note = store.note("system", key)
     if note is not None and not recipe.steps.again and store.has(note["layer"]["digest"]):
         return Layer.from_json(note["layer"]), _decision(packages, str(note["how"]))
