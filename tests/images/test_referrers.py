@@ -15,7 +15,9 @@ import pytest
 from lading.images.layout import Layout
 from lading.images.media import digest_of
 from lading.images.reference import parse_reference
+from lading.images.referrers import Artifact, attach
 from lading.images.registry import Registry
+from lading.model.problems import LadingError
 from tests.images.support import Command, RunningRegistry, manifest_of, serving, which
 
 
@@ -138,6 +140,54 @@ def test_a_registry_that_lists_referrers_needs_no_tag_and_one_that_takes_none_ha
         (artifact,) = artifacts
         _holds_the_bill(artifact, blobs.__getitem__, built)
         assert first.data["sbom"] == again.data["sbom"] == [digest_of(manifests[first.data["sbom"][0]])]
+
+
+_SUBJECT = "sha256:" + "a" * 64
+_TAG = _SUBJECT.replace(":", "-")
+
+
+class _Older(_Modern):
+    """A registry that lists no referrers: the list is under a tag."""
+
+    def _read(self, kind: str, name: str) -> None:
+        if kind == "referrers":
+            self._answer(404)
+        else:
+            super()._read(kind, name)
+
+    def _put(self, name: str, content: bytes) -> None:
+        self.manifests |= {name: content, digest_of(content): content}
+        self._answer(201)
+
+
+def _attached(manifests: dict[str, bytes]) -> Artifact:
+    """An artifact, and a registry with these manifests that gets it."""
+    artifact = Artifact(
+        subject=_SUBJECT, kind="application/x", manifest=b'{"artifactType": "application/x"}', parts=(("text/plain", b"ours"),)
+    )
+    handler = type("Older", (_Older,), {"manifests": manifests, "blobs": {}})
+    with serving(handler) as host, Registry(parse_reference(f"{host}/x:v1")) as registry:
+        attach(registry, artifact)
+    return artifact
+
+
+@pytest.mark.parametrize(
+    "listed", [b"<html>Log in</html>", b"{}", b"[]", b"", b'{"manifests": {}}', b'{"manifests": ["x"]}', b'{"manifests":' * 100_000]
+)
+def test_what_is_no_list_of_artifacts_is_not_overwritten(listed: bytes) -> None:
+    """A portal or a proxy may answer so, while the registry has others' signatures there."""
+    manifests = {_TAG: listed}
+    with pytest.raises(LadingError) as caught:
+        _attached(manifests)
+    assert caught.value.problems[0].rule == "referrers-damaged"
+    assert manifests[_TAG] == listed
+
+
+@pytest.mark.parametrize("before", [[], [{"digest": "sha256:" + "b" * 64, "artifactType": "application/signature"}]])
+def test_the_artifacts_of_others_stay_in_the_list(before: list[dict[str, str]]) -> None:
+    manifests = {_TAG: json.dumps({"manifests": before}).encode()} if before else {}
+    ours = _attached(manifests)
+    assert json.loads(manifests[_TAG])["manifests"] == [*before, ours.entry]
 
 
 def test_a_layout_has_the_bill_beside_the_one_image_that_readers_find(layout: Path) -> None:

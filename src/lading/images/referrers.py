@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lading.images.bill import MEDIA_TYPE, PATH, layer_of, read_sbom
 from lading.images.media import INDEX, MANIFEST, Descriptor, Image, canonical, digest_of
+from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def attach(registry: Registry, artifact: Artifact) -> None:
     """Put an artifact into its image's repository, where it can be found from the image.
 
     Raises:
-        LadingError: if the registry refuses it, or cannot be reached.
+        LadingError: if the registry refuses it, cannot be reached, or answers something else than the list that it is added to.
     """
     there = registry.digest_of(artifact.digest) == artifact.digest
     if there and registry.lists_referrers(artifact.subject):
@@ -101,15 +102,30 @@ def attach(registry: Registry, artifact: Artifact) -> None:
 def _list(registry: Registry, artifact: Artifact) -> None:
     """The list under a tag; artifacts of others in it stay."""
     tag = artifact.subject.replace(":", "-")
-    entries = _entries(registry.find_manifest(tag))
+    entries = _entries(registry.find_manifest(tag), tag)
     if all(entry.get("digest") != artifact.digest for entry in entries):
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*entries, artifact.entry]}
         registry.put_manifest(canonical(index), INDEX, tag)
 
 
-def _entries(content: bytes | None) -> list[dict[str, Any]]:
-    try:
-        found = json.loads(content or b"{}").get("manifests", [])
-    except (ValueError, AttributeError):
+def _entries(content: bytes | None, tag: str) -> list[dict[str, Any]]:
+    """The list as it stands; there is none only where the registry says so. What is no list (a proxy's page) says nothing of others' artifacts."""
+    if content is None:
         return []
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    try:
+        found = json.loads(content)["manifests"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise LadingError(_no_list(tag))
+    return found
+
+
+def _no_list(tag: str) -> Problem:
+    return Problem(
+        rule="referrers-damaged",
+        what=f"What the registry has under {tag} is no list of what refers to the image.",
+        why="A new list in its place would lose what others have put beside the image, as signatures.",
+        instead="Push again; if it stays so, the registry or a proxy before it is broken, or somebody has overwritten the tag.",
+        code=ExitCode.NETWORK,
+    )
