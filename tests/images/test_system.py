@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pytest
 
 from lading.images.apt import Apt, AptError
 from lading.images.base import load_base
-from lading.images.debs import has_work
+from lading.images.debs import Installed, MustRunError, has_work, look, write_debs
 from lading.images.interpreters import host_platform
+from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.recipe import Recipe, Steps
 from lading.images.store import Store
@@ -247,6 +250,27 @@ def test_a_package_that_dpkg_of_this_machine_cannot_read_is_left_to_the_bases(
     with pytest.raises(LadingError) as caught:
         _layer(folder, tmp_path / "home", "tool")
     assert "dpkg-deb of this machine cannot read tool_1.0_all.deb" in (caught.value.problems[0].why or "")
+
+
+def test_a_package_that_breaks_off_between_two_files_is_not_taken(tmp_path: Path) -> None:
+    """What there is of it reads as a tar with fewer files; dpkg-deb says that it is none only as it ends."""
+    deb = _deb(tmp_path, "tool", {"/usr/share/a": "a\n" * 1000, "/usr/share/b": "b\n"})
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-Znone", "-b", tmp_path / "tool", deb], check=True, capture_output=True)
+    content = deb.read_bytes()
+    start = content.rindex(b"data.tar") + 60  # behind the header of the member
+    with tarfile.open(fileobj=io.BytesIO(content[start:])) as archive:
+        last = archive.getmembers()[-1].offset
+    assert {"usr/share/a", "usr/share/b"} <= _written(deb, tmp_path / "whole").keys()
+    deb.write_bytes(content[: start + last])
+    with pytest.raises(MustRunError, match="cannot unpack tool"):
+        _written(deb, tmp_path / "cut")
+
+
+def _written(deb: Path, aside: Path) -> dict[str, bytes]:
+    with aside.open("wb") as stream, LayerWriter(stream) as writer:
+        write_debs(writer, [look(deb)], Installed({}), ())
+        writer.finish()
+    return content_of(aside.read_bytes())
 
 
 def test_commands_that_use_apt_find_the_packages_installed(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

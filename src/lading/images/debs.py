@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 
 from lading.images.base import copy_entry
@@ -216,19 +216,34 @@ def write_debs(writer: LayerWriter, debs: Sequence[Deb], installed: Installed, l
     folders: set[str] = set()
     for deb in sorted(debs, key=lambda one: one.name):
         known = installed.beside(deb, debs)
-        try:
-            with ExitStack() as stack:
-                process = stack.enter_context(
-                    subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(deb.path)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-                )
-                archive = stack.enter_context(tarfile.open(fileobj=process.stdout, mode="r|"))
-                for entry in archive:
-                    _write_entry(writer, archive, entry, merged, folders, known)
-        except tarfile.TarError as error:
-            raise MustRunError(f"dpkg-deb of this machine cannot unpack {deb.path.name}") from error
+        with _files_of(deb) as archive:
+            for entry in archive:
+                _write_entry(writer, archive, entry, merged, folders, known)
         status = subprocess.run(["dpkg-deb", "--field", str(deb.path)], capture_output=True, check=True).stdout
         content = status.rstrip() + b"\nStatus: install ok installed\n"
         writer.file(Entry(path=f"var/lib/dpkg/status.d/{deb.name}", size=len(content)), content)
+
+
+@contextmanager
+def _files_of(deb: Deb) -> Iterator[tarfile.TarFile]:
+    """A package's files, to be read to the end.
+
+    Raises:
+        MustRunError: if dpkg-deb cannot unpack it, which it may say only after whole files.
+    """
+    command = ["dpkg-deb", "--fsys-tarfile", str(deb.path)]
+    try:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert process.stdout is not None
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                yield archive
+            while process.stdout.read(1 << 20):  # what follows the last file: it must not fail for a closed pipe
+                pass
+            failed = process.wait()
+    except tarfile.TarError as error:
+        raise MustRunError(f"dpkg-deb of this machine cannot unpack {deb.path.name}") from error
+    if failed:
+        raise MustRunError(f"dpkg-deb of this machine cannot unpack {deb.path.name}")
 
 
 def _write_entry(
