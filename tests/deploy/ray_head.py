@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -34,13 +34,14 @@ def application(api: str = "predict", revision: int = 1, replicas: int = 1) -> A
 class Head:
     """The cluster. ``states`` are those of applications that are not RUNNING; ``done`` is what Serve was asked for, in turn.
 
-    ``contended`` is set when somebody wants to take in its store what another one has.
+    ``slow``: what ends has not done so within its time. ``contended`` is set when somebody wants to take in its store what another one has.
     """
 
     store: dict[bytes, bytes] = field(default_factory=dict)
     running: dict[str, Application] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     done: list[tuple[str, list[str]]] = field(default_factory=list)
+    slow: bool = False
     contended: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, made: Iterable[Application]) -> None:
@@ -48,12 +49,20 @@ class Head:
         self.running.update(asked)
         self.done.append(("ask", sorted(asked)))
 
-    def remove(self, names: Iterable[str], **_options: Any) -> None:
+    def remove(self, names: Iterable[str]) -> None:
         there = sorted(set(names) & set(self.running))
         for name in there:
             del self.running[name]
         if there:
             self.done.append(("remove", there))
+
+    def wait_ended(self, ending: Iterable[Application], renew: Callable[[], None] = lambda: None) -> None:
+        waited = sorted(one.name for one in ending)
+        renew()
+        if waited:
+            self.done.append(("wait", waited))
+        if self.slow:
+            raise TimeoutError
 
     def status(self, names: Iterable[str]) -> tuple[dict[str, str], Mapping[str, Any]]:
         told = {name: self.states.get(name, "RUNNING") if name in self.running else "NOT_STARTED" for name in names}
@@ -111,6 +120,7 @@ def head() -> Iterator[Head]:
         for name, stand_in in {
             "ask": made.ask,
             "remove": made.remove,
+            "wait_ended": made.wait_ended,
             "states": made.status,
             "require_free": lambda *_: None,
             "details": lambda: told,

@@ -165,7 +165,7 @@ def next_revision(cluster: Head, number: int, *made: Application) -> Revision:
     record = ray_store.read_record(NAME)
     assert record is not None
     new = records.new_revision(NAME, number, f"digest-{number}", made)
-    cluster.engine()._run(NAME, record, records.with_newest(record, new))
+    cluster.engine()._run(NAME, record, records.with_newest(record, new), lambda: None)
     return Revision(name=NAME, number=number, digest=f"digest-{number}")
 
 
@@ -207,7 +207,7 @@ def test_a_route_is_given_to_one_application_at_a_time(cluster):
     next_revision(cluster, 2, application("a", 2))
     new = replace(application("c", 3), route=f"/{NAME}/b")
     next_revision(cluster, 3, application("a", 3), new)
-    assert cluster.done[-2:] == [("remove", [f"{NAME}.b"]), ("ask", [f"{NAME}.a", f"{NAME}.c"])]
+    assert cluster.done[-3:] == [("remove", [f"{NAME}.b"]), ("wait", [f"{NAME}.b"]), ("ask", [f"{NAME}.a", f"{NAME}.c"])]
 
 
 def test_what_serve_refuses_leaves_all_that_was_served(cluster, monkeypatch):
@@ -225,3 +225,46 @@ def test_what_serve_refuses_leaves_all_that_was_served(cluster, monkeypatch):
     assert cluster.store == before
     assert cluster.done[-1] == ("ask", [f"{NAME}.a", f"{NAME}.b"])
     assert set(cluster.running) == {f"{NAME}.a", f"{NAME}.b"}
+
+
+def test_all_of_a_deployment_ends_at_once_and_is_waited_for_once_nobody_is_kept_from_changing_it(cluster, monkeypatch):
+    cluster.revision(1, application("a"), application("b"))
+    next_revision(cluster, 2, application("a", 2))
+    names = [f"{NAME}.a", f"{NAME}.b"]
+    kept = []
+    wait = cluster.wait_ended
+
+    def waiting(ending):
+        kept.append(dict(cluster.store))
+        wait(ending)
+
+    monkeypatch.setattr(ray_serve, "wait_ended", waiting)
+    cluster.engine().delete(NAME, None, silent)
+    assert cluster.done[1:] == [("remove", names), ("wait", names)]
+    assert kept == [{}]
+
+
+def test_what_finishes_slowly_is_deleted_as_well(cluster):
+    cluster.revision(1, application("a"), application("b"))
+    cluster.slow = True
+    cluster.engine().delete(NAME, "b", silent)
+    assert [one.plan.api for one in records.applications_of(cluster.current())] == ["a"]
+    cluster.engine().delete(NAME, None, silent)
+    assert (cluster.store, cluster.running) == ({}, {})
+    with pytest.raises(LadingError, match="shop"):
+        cluster.engine().delete(NAME, None, silent)
+
+
+def test_a_change_that_takes_long_is_not_taken_for_one_that_was_killed(cluster, monkeypatch):
+    monkeypatch.setattr(ray_store, "_RENEW_SECONDS", 0.0)
+    with ray_store.changing(NAME) as renew:
+        before = cluster.store[b"changing/shop"]
+        renew()
+        assert cluster.store[b"changing/shop"] != before
+        renew()
+    assert cluster.store == {}
+    with ray_store.changing(NAME) as renew:
+        cluster.store[b"changing/shop"] = b"0 another"
+        with pytest.raises(LadingError, match="Somebody else is changing shop"):
+            renew()
+    assert cluster.store == {b"changing/shop": b"0 another"}

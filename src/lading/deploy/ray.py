@@ -10,7 +10,7 @@ import contextlib
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
@@ -30,7 +30,16 @@ from lading.deploy.engine import (
 )
 from lading.deploy.logs import in_turn, merged
 from lading.deploy.ray_plan import Application, applications, http_port, require_unshared, route_prefix, scaled, scaled_as
-from lading.deploy.ray_problems import require_current, require_database, require_scalable, require_small, wanted
+from lading.deploy.ray_problems import (
+    detail,
+    not_ready,
+    not_scaled,
+    require_current,
+    require_database,
+    require_scalable,
+    require_small,
+    wanted,
+)
 from lading.deploy.ray_session import failures, nodes, patiently, problems_of, session, slow_ingress, warnings_of
 from lading.model.events import Event, Phase, Reporter
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -41,7 +50,6 @@ _BACK_SECONDS = 120.0
 _SCALE_SECONDS = 600.0
 _SCALING = "Scaling"
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
-_TAIL = 1500
 
 
 def connect(place: Place, environ: Mapping[str, str]) -> RayEngine:
@@ -95,7 +103,7 @@ class RayEngine:
                 raise LadingError(*problems)
             if self.place.address in (None, "auto"):
                 self.place = replace(self.place, address=str(ray.get_runtime_context().gcs_address))
-            with kept.changing(deployment.name):
+            with kept.changing(deployment.name) as renew:
                 record = self._settled(deployment.name, kept.read_record(deployment.name) or records.new_record())
                 number, digest = records.next_number(record), bundled.bundle.digest
                 key = f"{deployment.name}/{number}-{uuid.uuid4().hex[:8]}" if secrets else None
@@ -104,16 +112,16 @@ class RayEngine:
                 made = scaled_as(applications(deployment, digest, number, key), before)
                 new = records.new_revision(deployment.name, number, digest, made)
                 try:
-                    _write(bundled, key, secrets)
+                    _write(bundled, key, secrets, renew)
                     patiently(lambda: serving.start(port), _START_SECONDS)
-                    self._run(deployment.name, record, records.with_newest(record, new))
+                    self._run(deployment.name, record, records.with_newest(record, new), renew)
                 except BaseException:
                     with contextlib.suppress(*failures()):
                         records.forget(record, [new])
                     raise
         return Revision(name=deployment.name, number=number, digest=digest, created=new["created"])
 
-    def _run(self, name: str, record: dict[str, Any], revisions: list[dict[str, Any]]) -> None:
+    def _run(self, name: str, record: dict[str, Any], revisions: list[dict[str, Any]], renew: Callable[[], None]) -> None:
         """Ask Serve for the current one of these revisions, instead of what a record has; what it refuses leaves all as it was.
 
         What the last revision that was ready has, and this one has not, is served until this one is ready: see `_settled`.
@@ -128,7 +136,9 @@ class RayEngine:
         kept.write_record(name, new)
         try:
             routes = {one.route for one in made}
-            serving.remove((one.name for one in records.served(record) if one.route in routes and one.name not in names), wait=True)
+            ending = [one for one in records.served(record) if one.route in routes and one.name not in names]
+            serving.remove(one.name for one in ending)
+            serving.wait_ended(ending, renew)
             serving.ask(made)
         except BaseException:
             self._undo(name, record, names)
@@ -217,25 +227,25 @@ class RayEngine:
     def _give_up(self, revision: Revision, reporter: Reporter, why: str) -> NoReturn:
         """Serve what was served before, if anything was, and say what went wrong."""
         reporter(Event(step=STEP, phase=Phase.FAILED))
-        with kept.changing(revision.name):
+        with kept.changing(revision.name) as renew:
             record = self._require(revision.name)
             require_current(record, revision)
             if records.current(record)["live"]:
-                raise LadingError(_not_ready(revision.name, why))
+                raise LadingError(not_ready(revision.name, why))
             left = [{**one, "current": False} for one in record["revisions"] if one["number"] != revision.number]
             before = records.newest_live(left)
             if before is None:
                 self._take_away(revision.name, record)
             else:
                 before["current"] = True
-                self._run(revision.name, record, left)
+                self._run(revision.name, record, left, renew)
         raise LadingError(
             Problem(
                 rule="deployment-failed",
                 what=f"{revision.name} is not served: {serving.first_line(why)}.{_back(before)}",
                 instead="Correct it, and deploy again.",
                 code=ExitCode.MODEL if "setup of" in why else ExitCode.DEPLOY,
-                detail=why[-_TAIL:] if "\n" in why else None,
+                detail=detail(why),
             )
         )
 
@@ -277,7 +287,7 @@ class RayEngine:
             LadingError: if there is no such deployment or API, or the number is negative.
         """
         with session(self.place, self._environ):
-            with kept.changing(name):
+            with kept.changing(name) as renew:
                 record = self._require(name)
                 current = records.current(record)
                 made = records.applications_of(current)
@@ -285,7 +295,7 @@ class RayEngine:
                 before = next(one for one in made if one.plan.api == api)
                 asked = scaled(before, replicas)
                 reporter(Event(step=_SCALING, phase=Phase.STARTED, message=f"{api} to {replicas}"))
-                self._run(name, record, records.with_application(record, asked))
+                self._run(name, record, records.with_application(record, asked), renew)
             revision = Revision(name=name, number=current["number"], digest=current["digest"])
             # What is ill may get well with more of it, and is served as well as it can be until then.
             why = self._failure(revision, reporter, _SCALE_SECONDS, failed=("DEPLOY_FAILED",), api=api)
@@ -298,22 +308,13 @@ class RayEngine:
     def _scale_back(self, revision: Revision, before: Application, asked: Application, reporter: Reporter, why: str) -> NoReturn:
         """Ask for the number of replicas again that was served, unless somebody else asked for another; and say what went wrong."""
         reporter(Event(step=_SCALING, phase=Phase.FAILED))
-        with kept.changing(revision.name):
+        with kept.changing(revision.name) as renew:
             record = self._require(revision.name)
             require_current(record, revision)
             still = asked in records.applications_of(records.current(record))
             if still:
-                self._run(revision.name, record, records.with_application(record, before))
-        raise LadingError(
-            Problem(
-                rule="deployment-not-scaled",
-                what=f"{asked.plan.api} of {revision.name} is not scaled to {asked.by_hand}: {serving.first_line(why)}.",
-                why="It is served as before." if still else "Somebody else scaled it since.",
-                instead="Look at `ray status`, which tells what the nodes have left, and scale it again.",
-                code=ExitCode.DEPLOY,
-                detail=why[-_TAIL:] if "\n" in why else None,
-            )
-        )
+                self._run(revision.name, record, records.with_application(record, before), renew)
+        raise LadingError(not_scaled(asked, why, still=still))
 
     def rollback(self, name: str, number: int | None, reporter: Reporter) -> Revision:
         """See `lading.deploy.engine.Engine`.
@@ -321,13 +322,13 @@ class RayEngine:
         Raises:
             LadingError: if there is no such revision.
         """
-        with session(self.place, self._environ), kept.changing(name):
+        with session(self.place, self._environ), kept.changing(name) as renew:
             record = self._settled(name, self._require(name))
             old = wanted(name, number, record)
             reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{name} back to revision {old['number']} on Ray"))
             made = scaled_as(records.applications_of(old), records.applications_of(records.current(record)))
             new = records.new_revision(name, records.next_number(record), old["digest"], made)
-            self._run(name, record, records.with_newest(record, new))
+            self._run(name, record, records.with_newest(record, new), renew)
             return Revision(name=name, number=new["number"], digest=new["digest"], created=new["created"])
 
     def delete(self, name: str, api: str | None, reporter: Reporter) -> None:
@@ -336,19 +337,25 @@ class RayEngine:
         Raises:
             LadingError: if there is no such deployment or API, or a splitter needs it.
         """
-        with session(self.place, self._environ), kept.changing(name):
-            record = self._require(name)
-            current = records.current(record)
-            meant = [one.name for one in records.applications_of(current) if api in (None, one.plan.api)]
-            if not meant:
-                raise not_deployed(f"{name} {api}", self.place)
-            require_unshared(api, records.applications_of(current))
-            serving.remove(meant, wait=True)
-            current["applications"] = [one for one in current["applications"] if one["name"] not in meant]
-            if current["applications"]:
-                kept.write_record(name, record)
-            else:
-                self._take_away(name, record)
+        with session(self.place, self._environ):
+            with kept.changing(name):
+                record = self._require(name)
+                current = records.current(record)
+                meant = [one for one in records.served(record) if api in (None, one.plan.api)]
+                if not meant:
+                    raise not_deployed(f"{name} {api}", self.place)
+                require_unshared(api, records.applications_of(current))
+                names = {one.name for one in meant}
+                left = [one for one in current["applications"] if one["name"] not in names]
+                if left:
+                    serving.remove(names)
+                    current["applications"] = left
+                    kept.write_record(name, record)
+                else:
+                    self._take_away(name, record)
+            # What finishes slowly is deleted as well: it only has not ended yet.
+            with contextlib.suppress(TimeoutError):
+                serving.wait_ended(meant)
             reporter(Event(step="Deleting", phase=Phase.FINISHED, message=name if api is None else f"{name} {api}"))
 
     def logs(self, name: str, api: str | None, *, follow: bool) -> Iterator[str]:
@@ -371,13 +378,13 @@ class RayEngine:
         return record
 
 
-def _write(bundled: bundles.Bundled, key: str | None, secrets: Mapping[str, str]) -> None:
+def _write(bundled: bundles.Bundled, key: str | None, secrets: Mapping[str, str], renew: Callable[[], None]) -> None:
     """Keep what replicas will need: the bundle, and the secrets."""
     with tempfile.TemporaryFile() as archive:
         bundles.pack(bundled, archive)
         require_small(archive.tell())
         archive.seek(0)
-        kept.write_bundle(bundled.bundle.digest, archive)
+        kept.write_bundle(bundled.bundle.digest, archive, renew)
     if key is not None:
         kept.write_secrets(key, secrets)
 
@@ -393,13 +400,3 @@ def _back(before: Mapping[str, Any] | None) -> str:
             return f" Revision {before['number']} was asked for again, and is not ready yet."
         time.sleep(_POLL_SECONDS)
     return f" Revision {before['number']} is served again."
-
-
-def _not_ready(name: str, why: str) -> Problem:
-    return Problem(
-        rule="deployment-not-ready",
-        what=f"{name} was ready, and is not now: {serving.first_line(why)}.",
-        instead="Look at `lading status` and `lading logs`; `lading rollback` serves the revision before.",
-        code=ExitCode.DEPLOY,
-        detail=why[-_TAIL:] if "\n" in why else None,
-    )

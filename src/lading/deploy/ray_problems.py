@@ -1,4 +1,4 @@
-"""What a deployment on Ray is refused for, before anything is changed."""
+"""What is wrong with a deployment on Ray, or with what is asked for it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,44 @@ from collections.abc import Mapping
 from typing import Any
 
 from lading.deploy import ray_records as records
+from lading.deploy import ray_serve as serving
 from lading.deploy import ray_store as kept
 from lading.deploy.engine import Deployment, Revision
 from lading.deploy.ray_plan import Application
 from lading.jobs.opening import VARIABLE, is_database
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
+
+TAIL = 1500
+"""Letters of what Serve says that are shown, from its end."""
+
+
+def detail(why: str) -> str | None:
+    """What Serve says in more than a line; None if it does not."""
+    return why[-TAIL:] if "\n" in why else None
+
+
+def not_ready(name: str, why: str) -> Problem:
+    """A revision that was ready, and fell ill before whoever deployed it saw it."""
+    return Problem(
+        rule="deployment-not-ready",
+        what=f"{name} was ready, and is not now: {serving.first_line(why)}.",
+        instead="Look at `lading status` and `lading logs`; `lading rollback` serves the revision before.",
+        code=ExitCode.DEPLOY,
+        detail=detail(why),
+    )
+
+
+def not_scaled(asked: Application, why: str, *, still: bool) -> Problem:
+    """A number of replicas that was not reached; ``still``: nobody had asked for another one meanwhile."""
+    return Problem(
+        rule="deployment-not-scaled",
+        what=f"{asked.plan.api} of {asked.plan.deployment} is not scaled to {asked.by_hand}: {serving.first_line(why)}.",
+        why="It is served as before." if still else "Somebody else scaled it since.",
+        instead="Look at `ray status`, which tells what the nodes have left, and scale it again.",
+        code=ExitCode.DEPLOY,
+        detail=detail(why),
+    )
 
 
 def require_current(record: Mapping[str, Any], revision: Revision) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,9 @@ from lading.model.problems import ExitCode, LadingError, Problem
 
 _REACH_SECONDS = 10.0
 _AGENT_SECONDS = 60.0
+_END_SECONDS = 90.0
+"""Beyond what a replica may take to finish: Ray's ingress leaves it alone for half a minute before."""
+_POLL_SECONDS = 0.25
 
 
 def ask(made: Iterable[Application]) -> None:
@@ -50,20 +53,43 @@ def start(port: int) -> None:
     serve.start(proxy_location="EveryNode", http_options={"host": "0.0.0.0", "port": port})  # noqa: S104 -- a cluster's own network
 
 
-def remove(names: Iterable[str], *, wait: bool = False) -> None:
-    """Let Serve end applications; those that it does not run are none of its."""
+def remove(names: Iterable[str]) -> None:
+    """Let Serve end applications, all at the same time; those that it does not run are none of its. What they work on may finish."""
+    import ray  # noqa: PLC0415 -- an extra
+    from ray.serve.context import _get_global_client  # noqa: PLC0415 -- as above, and no public name for several at a time
+
+    there = sorted(set(names) & set(patiently(_applications)))
+    if there:
+        client: Any = _get_global_client()
+        # Serve's own function does not wait until its controller, which may be starting anew, has heard it.
+        patiently(lambda: ray.get(client._controller.delete_apps.remote(there)))  # noqa: SLF001 -- as above
+
+
+def wait_ended(ending: Iterable[Application], renew: Callable[[], None] = lambda: None) -> None:
+    """Wait until Serve has ended applications, which may take their replicas' time to finish and some more; ``renew`` is called meanwhile.
+
+    Raises:
+        TimeoutError: if it takes longer.
+    """
+    left = {one.name: one.plan.drain_seconds for one in ending}
+    seconds = max(left.values(), default=0.0) + _END_SECONDS
+    until = time.monotonic() + seconds
+    while any(name in left and str(_value(one.status)) == "DELETING" for name, one in patiently(_applications).items()):
+        if time.monotonic() > until:
+            raise TimeoutError(f"Serve did not end {', '.join(sorted(left))} within {seconds:g} s.")
+        renew()
+        time.sleep(_POLL_SECONDS)
+
+
+def _applications() -> Mapping[str, Any]:
     from ray import serve  # noqa: PLC0415 -- an extra
 
-    running = patiently(serve.status).applications
-    for name in sorted(set(names) & set(running)):
-        serve.delete(name, _blocking=wait)
+    return serve.status().applications
 
 
 def states(names: Iterable[str]) -> tuple[dict[str, str], Mapping[str, Any]]:
     """The state of each application in Serve's words, and all that Serve tells of those that run."""
-    from ray import serve  # noqa: PLC0415 -- an extra
-
-    running = patiently(serve.status).applications
+    running = patiently(_applications)
     return {name: str(running[name].status.value) if name in running else "NOT_STARTED" for name in names}, running
 
 

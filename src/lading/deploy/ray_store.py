@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
 
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -21,6 +21,7 @@ PATIENCE = 30.0
 """Seconds that a change of a deployment waits for one that is under way: most take a moment."""
 _POLL_SECONDS = 0.2
 _STALE_SECONDS = 300.0
+_RENEW_SECONDS = 15.0
 _SPACE = b"lading"
 
 
@@ -53,11 +54,13 @@ def _delete(key: str) -> None:
 
 
 @contextlib.contextmanager
-def changing(name: str, patience: float = PATIENCE) -> Iterator[None]:
+def changing(name: str, patience: float = PATIENCE) -> Iterator[Callable[[], None]]:
     """The sole right to change a deployment; others are waited for so many seconds. What a killed process held is free again after some minutes.
 
+    Whoever has it for long calls what it is given, again and again: the minutes begin anew.
+
     Raises:
-        LadingError: if somebody else still has it then.
+        LadingError: if somebody else still has it then, or got it since.
     """
     key, mine = f"changing/{name}", f"{time.time()} {uuid.uuid4()}".encode()
     until = time.monotonic() + patience
@@ -66,8 +69,19 @@ def changing(name: str, patience: float = PATIENCE) -> Iterator[None]:
             raise LadingError(_busy(name, since))
         time.sleep(_POLL_SECONDS)
         mine = f"{time.time()} {uuid.uuid4()}".encode()
+
+    def renew() -> None:
+        nonlocal mine
+        since = float(mine.split()[0])
+        if time.time() - since < _RENEW_SECONDS:
+            return
+        if _get(key) != mine:
+            raise LadingError(_busy(name, time.time()))
+        mine = f"{time.time()} {uuid.uuid4()}".encode()
+        _put(key, mine)
+
     try:
-        yield
+        yield renew
     finally:
         if _get(key) == mine:
             _delete(key)
@@ -97,14 +111,15 @@ def _busy(name: str, since: float) -> Problem:
     )
 
 
-def write_bundle(digest: str, archive: IO[bytes]) -> None:
-    """Keep a bundle's archive, unless it is there."""
+def write_bundle(digest: str, archive: IO[bytes], renew: Callable[[], None] = lambda: None) -> None:
+    """Keep a bundle's archive, unless it is there; ``renew`` is called with every piece."""
     if _get(f"bundle/{digest}/pieces") is not None:
         return
     count = 0
     while piece := archive.read(_PIECE):
         _put(f"bundle/{digest}/{count}", piece)
         count += 1
+        renew()
     _put(f"bundle/{digest}/pieces", str(count).encode())
 
 
