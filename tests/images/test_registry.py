@@ -778,6 +778,25 @@ def test_a_registry_need_not_name_the_digest_of_a_manifest() -> None:
         assert pushing.digest_of("v2") is None
 
 
+def test_only_what_an_image_itself_names_counts_as_held() -> None:
+    """Not what an index in an index names, what comes under another digest, or what is no digest; and an index that names itself ends."""
+    digests = {letter: "sha256:" + letter * 64 for letter in "abcdef"}
+
+    def listing(kind: str, *digests: str, **further: Any) -> bytes:
+        return json.dumps({kind: [{"digest": digest} for digest in digests], **further}).encode()
+
+    image = listing("layers", digests["a"], "sha256:../../../etc/passwd", config={"digest": digests["b"]})
+    deeper = listing("layers", digests["c"])
+    inner = listing("manifests", digest_of(deeper))
+    lying, endless = listing("layers", digests["d"]), listing("manifests", digests["f"])
+    kept = {digest_of(one): one for one in (image, deeper, inner)} | {digests["e"]: lying, digests["f"]: endless}
+    kept["v1"] = listing("manifests", digest_of(image), digest_of(inner), digests["e"], digests["f"], "../x")
+    kept |= {"deep": b'{"layers":' * 100_000, "number": b'{"layers": [{"digest": 5}]}'}
+    with serving(type("Terse", (_Terse,), {"manifests": kept})) as host, Registry(parse_reference(f"{host}/x:v1")) as asking:
+        assert asking.held_by("v1") == {digests["a"], digests["b"]}
+        assert [asking.held_by(tag) for tag in ("deep", "number", "none")] == [frozenset()] * 3
+
+
 def test_a_page_is_no_image(tmp_path: Path) -> None:
     """What a proxy or a portal answers in place of the registry."""
     handler = type("Page", (_Terse,), {"manifests": {"v1": b"<html>Log in</html>"}})

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from lading.environments.home import home, unusable
 from lading.images.credentials import Login, find_login
-from lading.images.media import INDEXES, MANIFEST, MANIFESTS, Blobs, Descriptor, digest_of
+from lading.images.media import INDEXES, MANIFEST, MANIFESTS, Blobs, Descriptor, digest_of, is_digest
 from lading.images.reference import Reference
 from lading.images.wire import BUSY, TRANSIENT, TRIES, Answer, Wire, pause, same_server
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -69,14 +69,23 @@ class Registry:
         Raises:
             LadingError: if the registry cannot be reached.
         """
+        inside, own = self._digests_in(target)
+        return own.union(*(self._digests_in(digest)[1] for digest in inside))  # an index of an index is none that we make
+
+    def _digests_in(self, target: str) -> tuple[frozenset[str], frozenset[str]]:
+        """The digests of the manifests, and of the blobs, that a manifest or index names; none of what has another digest than was asked for."""
         answer = self._ask("GET", f"manifests/{target}", {"Accept": _ACCEPT})
+        nothing: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
+        if answer.status != 200 or (is_digest(target) and digest_of(answer.body) != target):
+            return nothing
         try:
-            record = json.loads(answer.body) if answer.status == 200 else {}
-            inside = [str(entry["digest"]) for entry in record.get("manifests", ())]
-            own = [str(entry["digest"]) for entry in (*record.get("layers", ()), *([record["config"]] if "config" in record else ()))]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return frozenset()
-        return frozenset(own).union(*map(self.held_by, inside))
+            record = json.loads(answer.body)
+            named = [[entry["digest"] for entry in record.get(kind, ())] for kind in ("manifests", "layers")]
+            named[1] += [record["config"]["digest"]] if "config" in record else []
+            inside, own = (frozenset(filter(is_digest, digests)) for digests in named)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return nothing
+        return inside, own
 
     def digest_of(self, target: str) -> str | None:
         """The digest that the registry has for a tag; None where it has nothing. Not every registry tells it with its answer."""
