@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import lading
 from lading.deploy.engine import Place, missing_package
+from lading.deploy.ray_address import AUTO, CLIENT, require_connected
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 
@@ -21,6 +22,8 @@ T = TypeVar("T")
 HA_PROXY = "RAY_SERVE_ENABLE_HA_PROXY"
 """Ray's variable for its fast ingress; read where Serve's controller starts."""
 NAMESPACE = "lading"
+_REACHED: dict[str, set[str]] = {}
+"""The addresses that this process reached clusters at, by those of the heads' stores, which are the clusters' own."""
 _PROBE_SECONDS = 60.0
 _REACH_SECONDS = 5.0
 _TOKEN_WORDS = ("authentication", "InvalidAuthToken", "auth token", "Unauthenticated")
@@ -58,12 +61,16 @@ def session(place: Place, environ: Mapping[str, str]) -> Iterator[Any]:
     """The package ray, connected to the cluster at a place. The connection is kept until the process ends: making it takes seconds.
 
     Raises:
-        LadingError: if there is no cluster, or it does not take us, or (from what is done in it) it fails.
+        LadingError: if there is no cluster, or it does not take us, or the process is connected to another one, or (from what is done in it)
+            it fails.
     """
     ray = import_ray()
+    address = place.address or environ.get("RAY_ADDRESS") or AUTO
     if not ray.is_initialized():
-        _connect(ray, place.address or environ.get("RAY_ADDRESS") or "auto")
+        _connect(ray, address)
     with telling():
+        own = str(ray.get_runtime_context().gcs_address)
+        require_connected(address, own, _REACHED.get(own, ()))
         yield ray
 
 
@@ -99,9 +106,11 @@ def _connect(ray: Any, address: str) -> None:
         with _unheard():
             ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR, runtime_env=own)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        if not address.startswith("ray://"):
+        cluster = str(ray.get_runtime_context().gcs_address)
+        _REACHED.setdefault(cluster, set()).add(address)
+        if not address.startswith(CLIENT):
             # Ray's API of states looks for a cluster by itself, and there may be several on a machine.
-            os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+            os.environ["RAY_ADDRESS"] = cluster
     except Exception as error:
         raise LadingError(_not_connected(address, error)) from error
 
@@ -174,8 +183,8 @@ def _check_reached(address: str) -> None:
     Raises:
         LadingError: if nobody does.
     """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto" or not (colon and port.isascii() and port.isdigit() and int(port) < 65536):
+    host, colon, port = address.removeprefix(CLIENT).rpartition(":")
+    if address == AUTO or not (colon and port.isascii() and port.isdigit() and int(port) < 65536):
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
@@ -185,9 +194,9 @@ def _check_reached(address: str) -> None:
 
 def _not_connected(address: str, error: Exception) -> Problem:
     text = " ".join(str(error).split())
-    shown = "this machine's cluster" if address == "auto" else address
+    shown = "this machine's cluster" if address == AUTO else address
     # Where something listens and Ray still does not get in, it is the token: Ray itself says it to its log alone.
-    unheard = address != "auto" and type(error) is ConnectionError  # not one of its subclasses, which the system raises
+    unheard = address != AUTO and type(error) is ConnectionError  # not one of its subclasses, which the system raises
     if unheard or any(word.lower() in f"{type(error).__name__} {text}".lower() for word in _TOKEN_WORDS):
         return Problem(
             rule="ray-token",
