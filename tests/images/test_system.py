@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -353,6 +354,30 @@ def test_a_folder_whose_name_apt_would_read_as_configuration_is_refused(characte
     folder, store = _packaged(base, tmp_path, [_deb(tmp_path, "tool", _TOOL)]), Store(tmp_path / "home")
     with pytest.raises(AptError, match="no folder for temporary files"):
         Apt(tmp_path / f"odd{character}name", load_base(str(folder), host_platform(), store), store).fetch(["tool"])
+
+
+@pytest.mark.parametrize("trouble", ["hard link", "loop", "folder"])
+def test_what_apt_here_cannot_take_of_a_base_is_left_to_the_bases(
+    trouble: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the base only what apt reads is unpacked: a hard link to a file beside that has nothing to link to."""
+    which("apt-get")
+    folder = _packaged(base, tmp_path, [_deb(tmp_path, "tool", _TOOL)])
+    if trouble == "hard link":
+        write(folder, {"usr/lib/key.gpg": "x", "usr/share/keyrings/none": "x"})
+        os.link(folder / "usr/lib/key.gpg", folder / "usr/share/keyrings/key.gpg")
+    elif trouble == "loop":
+        (folder / "etc/apt/preferences").symlink_to("preferences")
+        (folder / "etc/apt/sources.list").unlink()
+        (folder / "etc/apt/sources.list").symlink_to("sources.list")
+    else:
+        (folder / "etc/apt/sources.list.d/own.list").mkdir(parents=True)
+        (folder / "etc/apt/sources.list").unlink()
+        (folder / "etc/apt/sources.list").mkdir()
+    monkeypatch.setenv("PATH", without_engines(tmp_path))
+    with pytest.raises(LadingError) as caught:
+        _layer(folder, tmp_path / "home", "tool")
+    assert caught.value.problems[0].rule == "build-engine-missing"
 
 
 @pytest.mark.slow

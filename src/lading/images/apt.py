@@ -18,6 +18,7 @@ from lading.images.base import Base
 from lading.images.debs import Deb, Installed, MustRunError, look
 from lading.images.store import Store
 from lading.images.unpacked import unpack
+from lading.model.problems import LadingError
 from lading.model.secrets import redact_urls
 
 _OF_BASE = ("etc/apt/sources.list", "etc/apt/sources.list.d/", "etc/apt/preferences", "etc/apt/trusted.gpg", "etc/apt/keyrings/",
@@ -52,16 +53,24 @@ class AptError(Exception):
 
 
 class Apt:
-    """apt-get for one base. Nothing of this machine changes."""
+    """apt-get for one base. Nothing of this machine changes.
+
+    Raises:
+        AptError: if what it needs of the base cannot be laid out here.
+    """
 
     def __init__(self, folder: Path, base: Base, store: Store) -> None:
         self.folder, self.base = folder, base
         self.root = folder / "base"
-        unpack(store, base.layers, self.root, lambda path: path.startswith(_OF_BASE) and not path.startswith(_NOT_OF_BASE))
-        _keep_inside(self.root)
-        for name in ("lists/partial", "archives/partial", "log"):
-            (folder / name).mkdir(parents=True)
-        self.installed = Installed.read(self.root)
+        try:
+            unpack(store, base.layers, self.root, lambda path: path.startswith(_OF_BASE) and not path.startswith(_NOT_OF_BASE))
+            _keep_inside(self.root)
+            for name in ("lists/partial", "archives/partial", "log"):
+                (folder / name).mkdir(parents=True)
+            self.installed = Installed.read(self.root)
+        except (LadingError, OSError, RuntimeError) as error:
+            reason = error.problems[0].what if isinstance(error, LadingError) else error
+            raise AptError(f"apt of this machine cannot read the base: {reason}") from error
 
     def fetch(self, packages: Sequence[str]) -> list[Deb]:
         """Everything that has to be added, fetched and looked at: from the base's sources, else, for the same release, from this machine's.
@@ -191,9 +200,9 @@ class Apt:
 
 def _keep_inside(folder: Path) -> None:
     """Take away links that lead out of a folder: what is behind them would be this machine's."""
-    top = folder.resolve()
+    top = os.path.realpath(folder)
     for path in [path for path in folder.rglob("*") if path.is_symlink()]:
-        if not path.resolve().is_relative_to(top):
+        if not Path(os.path.realpath(path)).is_relative_to(top):  # unlike resolve() it minds no link that leads to itself
             path.unlink()
 
 
