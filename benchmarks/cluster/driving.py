@@ -1,9 +1,11 @@
-"""What the benchmarks of engines have in common: the model that they serve, and how they are asked."""
+"""What the benchmarks of engines have in common: the model that they serve, the same in one process, and how they are asked."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,36 @@ PROJECT = {
     "requirements.txt": "",
     "predictor.py": "class PythonPredictor:\n    def __init__(self, config):\n        pass\n\n    def predict(self, payload):\n        return payload\n",
 }
+UVICORN = 'import sys, uvicorn; uvicorn.run(app, host=sys.argv[1], port=int(sys.argv[2]), loop="uvloop", http="httptools", log_level="critical", access_log=False)'
+FASTAPI = f"""
+from typing import Any
+from fastapi import FastAPI
+
+app = FastAPI()
+
+@app.post("/echo")
+def echo(payload: dict[str, Any]) -> dict[str, Any]:
+    return payload
+
+{UVICORN}
+"""
+BARE = f"""
+import json
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body, more = body + message.get("body", b""), message.get("more_body")
+    out = json.dumps(json.loads(body)).encode()
+    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(out))]
+    await send({{"type": "http.response.start", "status": 200, "headers": head}})
+    await send({{"type": "http.response.body", "body": out}})
+
+{UVICORN}
+"""
 
 
 def write_project(folder: Path, files: Mapping[str, str]) -> None:
@@ -33,3 +65,11 @@ def rate(url: str, connections: int, seconds: int, folder: Path) -> float:
     found = re.search(r"Requests/sec:\s+([\d.]+)", out)
     assert found
     return float(found[1])
+
+
+def answers(url: str) -> bool:
+    """Whether a server is there."""
+    request = urllib.request.Request(url, BODY.encode(), {"content-type": "application/json"})
+    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+        return bool(answer.status == 200)
+    return False

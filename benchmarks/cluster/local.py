@@ -18,11 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from driving import BODY, PROJECT, rate, write_project
+from driving import BARE, FASTAPI, PROJECT, answers, rate, write_project
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
@@ -50,36 +49,6 @@ listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=1024)
 import uvloop
 uvloop.run(make_server(app, 5).serve(sockets=[listener]))
 """
-UVICORN = 'import uvicorn; uvicorn.run(app, port=int(__import__("sys").argv[1]), loop="uvloop", http="httptools", log_level="critical", access_log=False)'
-FASTAPI = f"""
-from typing import Any
-from fastapi import FastAPI
-
-app = FastAPI()
-
-@app.post("/echo")
-def echo(payload: dict[str, Any]) -> dict[str, Any]:
-    return payload
-
-{UVICORN}
-"""
-BARE = f"""
-import json
-
-async def app(scope, receive, send):
-    if scope["type"] != "http":
-        return
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body, more = body + message.get("body", b""), message.get("more_body")
-    out = json.dumps(json.loads(body)).encode()
-    head = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(out))]
-    await send({{"type": "http.response.start", "status": 200, "headers": head}})
-    await send({{"type": "http.response.body", "body": out}})
-
-{UVICORN}
-"""
 
 
 @contextlib.contextmanager
@@ -96,14 +65,6 @@ def serving(command: list[str], port: int, environ: dict[str, str]) -> Iterator[
             yield url
         finally:
             process.terminate()
-
-
-def answers(url: str) -> bool:
-    """Whether a server is there."""
-    request = urllib.request.Request(url, BODY.encode(), {"content-type": "application/json"})
-    with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
-        return answer.status == 200
-    return False
 
 
 def main() -> None:
@@ -125,8 +86,8 @@ def main() -> None:
         commands = {
             "lading": [sys.executable, "-m", "lading", "serve", "-q", str(folder / "echo"), "-p", str(port)],
             "front": [sys.executable, "-c", FRONT, str(port)],
-            "fastapi": [sys.executable, "-c", FASTAPI, str(port)],
-            "bare": [sys.executable, "-c", BARE, str(port)],
+            "fastapi": [sys.executable, "-c", FASTAPI, "127.0.0.1", str(port)],
+            "bare": [sys.executable, "-c", BARE, "127.0.0.1", str(port)],
         }
         counts = [int(word) for word in options.connections.split(",")]
         found: dict[tuple[str, int], list[float]] = {(name, count): [] for name in commands for count in counts}

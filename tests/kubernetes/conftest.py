@@ -44,12 +44,16 @@ def place(configuration: Path) -> Place:
     return Place(engine="kubernetes", options={"kubeconfig": str(configuration)})
 
 
+def missing_kinds(cluster: Cluster) -> frozenset[str]:
+    """The kinds that a cluster does not have at the versions that Lading sends."""
+    kinds = ("PodDisruptionBudget", "HorizontalPodAutoscaler", "CronJob")
+    return frozenset(kind for kind in kinds if cluster.ask("GET", cluster.path(kind)).status == 404)
+
+
 @pytest.fixture(scope="session")
 def left_out(place: Place) -> frozenset[str]:
-    """The kinds that the cluster does not have at the versions that Lading sends."""
-    cluster = Cluster(place)
-    kinds = ("PodDisruptionBudget", "HorizontalPodAutoscaler", "CronJob")
-    found = frozenset(kind for kind in kinds if cluster.ask("GET", cluster.path(kind)).status == 404)
+    """See `missing_kinds`; they are told."""
+    found = missing_kinds(Cluster(place))
     if found:
         warning = f"left out, as the cluster is too old for them: {', '.join(sorted(found))}"
         sys.stderr.write(f"{warning}\n")
