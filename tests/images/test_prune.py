@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from lading.images.media import digest_of
 from lading.images.store import Store
+from lading.weights.store import Part, WeightStore
 from tests.images.support import PREDICTOR, PROJECT, Command, write
 from tests.support.index import LocalIndex
 
@@ -68,8 +70,6 @@ def test_a_name_goes_where_it_is_asked_for_and_nothing_while_a_build_runs(base: 
 
 
 def test_weights_that_nothing_used_for_long_go_and_links_to_them_stay(tmp_path: Path) -> None:
-    from lading.weights.store import Part, WeightStore
-
     store = WeightStore(tmp_path / "weights")
     digests = [store.discover(text.decode(), partial(Part.add, piece=text))[0] for text in (b"one", b"two")]
     link = tmp_path / "link"
@@ -81,3 +81,31 @@ def test_weights_that_nothing_used_for_long_go_and_links_to_them_stay(tmp_path: 
     assert store.prune(30 * 86400) == (1, 3)
     assert [store.has(digest) for digest in digests] == [False, True]
     assert link.read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_file_that_is_arriving_stays_and_what_nobody_goes_on_with_goes(tmp_path: Path, *, known: bool) -> None:
+    store = WeightStore(tmp_path / "weights")
+    parts = store.root / "parts"
+    digest = digest_of(b"content")
+    with pytest.raises(ConnectionError):
+        store.discover("http://example.com/broken", _break_off)
+    pruned: list[tuple[int, int]] = []
+
+    def receive(part: Part) -> None:
+        part.tagged('"state"')
+        part.add(b"content")
+        pruned.append(WeightStore(store.root).prune(0))
+        assert len(list(parts.iterdir())) == (1 if known else 2)  # the tag of one whose digest is not known lies beside it
+
+    taken = store.take(digest, receive) if known else store.discover("http://example.com/whole", receive)
+    assert taken == (digest, 7)
+    assert store.path(digest).read_bytes() == b"content"
+    assert pruned == [(2, len("half") + len('"state"'))]
+    assert not list(parts.iterdir())
+
+
+def _break_off(part: Part) -> None:
+    part.tagged('"state"')
+    part.add(b"half")
+    raise ConnectionError("the connection broke")

@@ -127,21 +127,45 @@ class WeightStore:
     def prune(self, older_than: float, *, dry_run: bool = False) -> tuple[int, int]:
         """Remove files that were not used for so many seconds, and parts that nobody went on with; returns how many, and their bytes.
 
-        Links to them in projects stay, and are files of their own then.
+        Links to them in projects stay, and are files of their own then. A part that is arriving stays, however long nothing came.
         """
         limit = time.time() - older_than
         found = [path for name in ("files", "parts") if (self.root / name).is_dir() for path in (self.root / name).iterdir()]
-        old = [path for path in found if self._used(path) <= limit]
-        size = sum(path.stat().st_size for path in old)
-        for path in old if not dry_run else ():
-            path.unlink(missing_ok=True)
-            (self.root / "used" / path.name).unlink(missing_ok=True)
-            self._note("digests", path).unlink(missing_ok=True)
-        return len(old), size
+        sizes: list[int] = []
+        for path in found:
+            with suppress(FileNotFoundError), self._unless_arriving(path) as free:  # others prune and finish parts meanwhile
+                if free and self._used(path) <= limit:
+                    sizes.append(path.stat().st_size)
+                    if not dry_run:
+                        path.unlink(missing_ok=True)
+                        (self.root / "used" / path.name).unlink(missing_ok=True)
+                        self._note("digests", path).unlink(missing_ok=True)
+        return len(sizes), sum(sizes)
+
+    @contextmanager
+    def _unless_arriving(self, path: Path) -> Iterator[bool]:
+        """Whether a file, or a part and its note, is nobody's who receives it; nobody begins meanwhile.
+
+        Raises:
+            FileNotFoundError: if the part is gone.
+        """
+        place = path.with_name(path.name.removesuffix(".tag"))
+        if path.parent.name != "parts" or (place != path and not place.exists()):
+            yield True
+            return
+        with place.open("rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield same_file(stream.fileno(), str(place))
 
     def _used(self, path: Path) -> float:
-        note = self.root / "used" / path.name
-        return max((one.stat().st_mtime for one in (path, note) if one.exists()), default=0.0)
+        times = [path.stat().st_mtime]
+        with suppress(FileNotFoundError):
+            times.append((self.root / "used" / path.name).stat().st_mtime)
+        return max(times)
 
     def take(self, digest: str, receive: Callable[[Part], None]) -> tuple[str, int]:
         """Get a file: ``receive`` appends what is missing of it. Returns its digest and size in bytes.
