@@ -110,6 +110,37 @@ def test_a_shadow_gets_copies_and_nobody_waits_for_it():
     asyncio.run(run())
 
 
+def test_copies_that_wait_are_counted_by_their_bytes(monkeypatch):
+    monkeypatch.setattr("lading.deploy.ray_split.COPIED_BYTES", 250)
+
+    async def run() -> None:
+        async with splitting(split(Target(name="c", route="/m/c", weight=100, shadow=True))) as (application, _):
+            for _ in range(4):
+                assert (await ask(application, pieces=(b"x" * 100,)))[0]["status"] == 200
+            assert (len(application._copies), application.copied.used) == (2, 200)
+            for task in application._copies:
+                task.cancel()
+            await asyncio.wait(list(application._copies))
+            await asyncio.sleep(0)
+            assert (len(application._copies), application.copied.used) == (0, 0)
+
+    asyncio.run(run())
+
+
+def test_a_copy_that_a_shadow_never_answers_ends(monkeypatch):
+    monkeypatch.setattr("lading.deploy.ray_split.COPY_SECONDS", 0.2)
+
+    async def run() -> None:
+        async with splitting(split(Target(name="c", route="/m/c", weight=100, shadow=True))) as (application, _):
+            await ask(application)
+            async with asyncio.timeout(60):
+                await asyncio.wait(list(application._copies))
+            await asyncio.sleep(0)
+            assert (len(application._copies), application.copied.used) == (0, 0)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(("path", "status"), [(f"{ROUTE}/", 307), (f"{ROUTE}/below", 404)])
 def test_it_has_one_path(path, status):
     async def run() -> list[Any]:

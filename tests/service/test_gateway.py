@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -239,6 +240,37 @@ def test_a_node_that_knows_no_routes_yet_is_not_believed(backends):
     with gateway(own.url) as client:
         assert client.put("/nowhere", content=b"{}").status_code == 404
     assert len(own.asked) == 1
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_bodies_that_find_no_room_are_refused_at_once(backends, method):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(handler: http.server.BaseHTTPRequestHandler) -> None:
+        begun.set()
+        go_on.wait(60)
+        respond(handler)
+
+    one = backends(wait)
+    with gateway(one.url, options=("--max-body", "1M", "--max-held", "1M", "--patience", "60")) as client, ThreadPoolExecutor() as pool:
+        first = pool.submit(client.request, method, "/predictions/a", content=b"x" * 700_000)
+        assert begun.wait(60)
+        try:
+            for content in (b"x" * 700_000, iter([b"x" * 700_000])):
+                refused = client.request(method, "/predictions/b", content=content)
+                assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+                assert "1048576 bytes" in refused.json()["error"]
+        finally:
+            go_on.set()
+        assert first.result().text == "fine"
+        assert client.request(method, "/predictions/c", content=b"x" * 700_000).text == "fine"
+        assert client.request(method, "/predictions/d", content=b"x" * 1_100_000).status_code == 413
+
+
+def test_an_answer_that_finds_no_room_comes_all_the_same(backends):
+    one = backends(lambda handler: respond(handler, 200, b"x" * 2_000_000))
+    with gateway(one.url, options=("--max-body", "1M", "--max-held", "1M")) as client:
+        assert [len(client.put("/predictions/a", content=b"{}").content) for _ in range(3)] == [2_000_000] * 3
 
 
 def test_what_may_not_be_repeated_is_sent_to_one_server_alone(backends):

@@ -54,7 +54,7 @@ async def _rounds(count: int) -> tuple[list[int], int]:
         sent = await _ask(gateway)
         assert (sent[0]["status"], sent[1]["body"]) == (200, b"fine")
     await asyncio.sleep(0.05)
-    left = [one.in_flight for one in upstreams]
+    left = [one.in_flight for one in upstreams] + [gateway.room.used]
     for one in servers:
         one.close()
     await asyncio.sleep(0.05)
@@ -62,7 +62,7 @@ async def _rounds(count: int) -> tuple[list[int], int]:
 
 
 def test_two_attempts_that_are_answered_at_once_leave_nothing_behind():
-    assert asyncio.run(_rounds(20)) == ([0, 0], 20)
+    assert asyncio.run(_rounds(20)) == ([0, 0, 0], 20)
 
 
 async def _connections(method: str, count: int) -> list[list[bytes]]:
@@ -94,3 +94,25 @@ def test_every_request_has_a_connection_of_its_own_which_is_closed_after_it(meth
     heads = asyncio.run(_connections(method, 5))
     assert [len(one) for one in heads] == [1] * 5
     assert all(b"\r\nconnection: close\r\n" in one for (one,) in heads)
+
+
+async def _refused(method: str, status: bytes) -> tuple[int, int]:
+    """The status of a request that its server refuses until the deadline, and how much room it still takes then."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %b no\r\ncontent-length: 4\r\n\r\nnope" % status)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    gateway = Gateway([Upstream("127.0.0.1", server.sockets[0].getsockname()[1])], Limits(deadline=0.5))
+    sent = await _ask(gateway, method)
+    server.close()
+    await asyncio.sleep(0.05)
+    return sent[0]["status"], gateway.room.used
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+def test_what_is_over_takes_no_room(method):
+    assert asyncio.run(_refused(method, b"503")) == (503, 0)
+    assert asyncio.run(_refused(method, b"200")) == (200, 0)

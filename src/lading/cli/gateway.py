@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="after which a request that may be repeated is, elsewhere (default: 5)",
     )
     parser.add_argument("--max-body", type=size, default=100 << 20, metavar="SIZE", help="the largest body of a request (default: 100M)")
+    parser.add_argument(
+        "--max-held", type=size, default=512 << 20, metavar="SIZE", help="all bodies that are held, together (default: 512M)"
+    )
     add_json(parser)
 
 
@@ -45,7 +48,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from lading.service.listening import address_of, bind
 
     upstreams = [_upstream(url) for url in arguments.urls]
-    limits = Limits(deadline=arguments.deadline, patience=arguments.patience, max_body=arguments.max_body)
+    sizes = {"max_body": arguments.max_body, "max_held": arguments.max_held}
+    limits = Limits(deadline=arguments.deadline, patience=arguments.patience, **sizes)
     listener = bind(arguments.host, arguments.port)
     output.reporter(Event(step="Serving", phase=Phase.FINISHED, message=f"{len(upstreams)} servers behind {address_of(listener)}"))
     asyncio.run(_serve(Gateway(upstreams, limits), listener, arguments.deadline))

@@ -13,13 +13,16 @@ import msgspec
 
 from lading.deploy.ray_ingress import UNWATCHED
 from lading.deploy.ray_plan import Plan, Split, Target
+from lading.service.asgi import Budget, NoRoomError
 from lading.service.gateway import Gateway, Limits
-from lading.service.splitter import ONLY_COPIES, Turns
+from lading.service.splitter import COPIED_BYTES, ONLY_COPIES, Turns
 from lading.service.upstreams import Upstream
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 _DEADLINE = 86400.0  # whoever asks has a deadline of their own
+COPY_SECONDS = 300.0
+"""How long a copy may take: nobody waits for it, and it takes room."""
 _READING = ("OPTIONS", "GET", "HEAD")
 
 
@@ -63,13 +66,15 @@ class Splitting:
         # Whether a request may be repeated is for the gateway in front to judge.
         limits = Limits(deadline=_DEADLINE, max_body=split.max_body, repeats=False)
         self._split = split
-        self._gateways = {one.name: Gateway([Upstream("127.0.0.1", port)], limits) for one in split.targets}
+        room = Budget(max(limits.max_held, limits.max_body))
+        self._gateways = {one.name: Gateway([Upstream("127.0.0.1", port)], limits, None if one.shadow else room) for one in split.targets}
         self._targets = {one.name: one for one in split.targets}
         self._turns = Turns({one.name: one.weight for one in split.targets if not one.shadow})
         self._shadow = next((one for one in split.targets if one.shadow), None)
         weight = self._shadow.weight if self._shadow else 0
         self._mirrored = Turns({"copy": weight, "none": 100 - weight})
         self._copies: set[asyncio.Task[None]] = set()
+        self.copied = Budget(COPIED_BYTES)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -109,10 +114,20 @@ class Splitting:
         return heard
 
     def _mirror(self, scope: Any, body: bytes) -> None:
-        assert self._shadow is not None
-        task = asyncio.get_running_loop().create_task(self._pass(self._shadow, scope, _once(body), _nowhere))
+        try:
+            self.copied.take(len(body))
+        except NoRoomError:
+            return
+        task = asyncio.get_running_loop().create_task(self._copy(scope, body))
         self._copies.add(task)
         task.add_done_callback(self._forget)
+        size = len(body)  # of what is called when the task is over, that it does not keep the body
+        task.add_done_callback(lambda _: self.copied.give(size))
+
+    async def _copy(self, scope: Any, body: bytes) -> None:
+        assert self._shadow is not None
+        async with asyncio.timeout(COPY_SECONDS):
+            await self._pass(self._shadow, scope, _once(body), _nowhere)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._copies.discard(task)

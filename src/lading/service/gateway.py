@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from lading.service.asgi import HONORS_KEYS, OWN_ERROR
+from lading.service.asgi import HONORS_KEYS, OWN_ERROR, Budget, ClientGoneError, NoRoomError, Request, TooLargeError
+from lading.service.counters import Counters
 from lading.service.upstreams import Answer, BrokenError, Header, Sent, UnreachedError, Upstream, ask, choose
 
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
@@ -42,32 +43,54 @@ _NOWHERE_SECONDS = 8.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Times in seconds, a size in bytes. ``deadline`` is for a request with all its attempts, ``patience`` until a second one begins.
+    """Times in seconds, sizes in bytes. ``deadline`` is for a request with all its attempts, ``patience`` until a second one begins.
 
-    ``repeats``: what may be repeated is; else every request is sent once.
+    A body may have ``max_body``; those of all requests, and of answers that are read before they go on, ``max_held``, or ``max_body`` if
+    that is more. ``repeats``: what may be repeated is; else every request is sent once.
     """
 
     deadline: float = 120.0
     patience: float = 5.0
     max_body: int = 100 << 20
+    max_held: int = 512 << 20
     repeats: bool = True
 
 
-class _TooLargeError(Exception):
-    """A body over the limit."""
+class _Share:
+    """What one body takes of the room for all of them."""
 
+    def __init__(self, room: Budget) -> None:
+        self._room, self._size = room, 0
 
-class _GoneError(Exception):
-    """The client hung up."""
+    def take(self, size: int) -> None:
+        """Take more.
+
+        Raises:
+            NoRoomError: if there is not so much left.
+        """
+        self._room.take(size)
+        self._size += size
+
+    def give_back(self) -> None:
+        """Give all of it back; a second time does nothing."""
+        self._room.give(self._size)
+        self._size = 0
 
 
 @dataclass(slots=True)
 class _Whole:
-    """An answer, and what was read of its body: all of it (``complete``), or the rest is still to come."""
+    """An answer, and what was read of its body: all of it (``complete``), or the rest is still to come. ``share`` is its share of the room."""
 
     answer: Answer
     begun: bytes = b""
     complete: bool = False
+    share: _Share | None = None
+
+    def drop(self) -> None:
+        """It is needed no more."""
+        self.answer.end()
+        if self.share is not None:
+            self.share.give_back()
 
     @property
     def improvable(self) -> bool:
@@ -128,9 +151,17 @@ class _Refusals:
 
     def keep(self, whole: _Whole) -> None:
         """An answer that is not the one yet; a path that is unknown to one node says nothing of the others."""
-        whole.answer.end()
         if whole.complete and not whole.unrouted:
+            whole.answer.end()
+            self.drop()
             self.last = whole
+        else:
+            whole.drop()
+
+    def drop(self) -> None:
+        """The last answer is needed no more."""
+        if self.last is not None:
+            self.last.drop()
 
     def rest(self, upstream: Upstream) -> float:
         """For how many seconds more a server wants to be left alone."""
@@ -138,23 +169,37 @@ class _Refusals:
 
 
 class Gateway:
-    """An ASGI application; see the module. ``counts`` are of requests: ``answered``, ``repeated``, ``lost``."""
+    """An ASGI application; see the module. ``counts`` are of requests: ``answered``, ``repeated``, ``lost``.
 
-    def __init__(self, upstreams: Sequence[Upstream], limits: Limits | None = None) -> None:
+    ``room`` is what bodies may take, for several gateways together; by default what the limits say, for this one.
+    """
+
+    def __init__(self, upstreams: Sequence[Upstream], limits: Limits | None = None, room: Budget | None = None) -> None:
         self.upstreams, self.limits = list(upstreams), limits or Limits()
+        self.room = room or Budget(max(self.limits.max_held, self.limits.max_body))
+        self._counters = Counters()
         self.counts = {"answered": 0, "repeated": 0, "lost": 0}
 
     async def __call__(self, scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
         """See the ASGI specification."""
         if scope["type"] != "http":
             return
+        request = Request(scope, receive, send, self._counters, self.room)
         try:
-            sent = await self._read(scope, receive)
-        except _TooLargeError:
-            await _respond(send, 413, b'{"error":"The body is larger than this gateway takes."}')
+            body = await request.body(self.limits.max_body)
+            await self._answer(_sent(scope, body), receive, send)
+        except TooLargeError:
+            await request.refuse_body(413, b'{"error":"The body is larger than this gateway takes."}')
+        except NoRoomError as error:
+            what = b'{"error":"The bodies of waiting requests fill the %d bytes there are for them."}' % error.limit
+            await request.refuse_body(503, what, [(b"retry-after", b"1")])
+        except ClientGoneError:
             return
-        except _GoneError:
-            return
+        finally:
+            request.release()
+
+    async def _answer(self, sent: Sent, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        """Answer a request, as long as its client stays."""
         relaying = asyncio.ensure_future(self._relay(sent, send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
@@ -166,29 +211,15 @@ class Gateway:
             with contextlib.suppress(asyncio.CancelledError):
                 await relaying
 
-    async def _read(self, scope: Any, receive: Callable[[], Awaitable[Any]]) -> Sent:
-        pieces, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise _GoneError
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > self.limits.max_body:
-                raise _TooLargeError
-            if not message.get("more_body"):
-                break
-        query = scope["query_string"]
-        target = (scope.get("raw_path") or scope["path"].encode()) + (b"?" + query if query else b"")
-        headers: list[Header] = [(name, value) for name, value in scope["headers"] if name != b"expect"]
-        client = scope.get("client")
-        if client:
-            headers.append((b"x-forwarded-for", client[0].encode()))
-        return Sent(method=scope["method"].encode(), target=target, headers=headers, body=b"".join(pieces))
-
     async def _relay(self, sent: Sent, send: Callable[[Any], Awaitable[None]]) -> None:
-        harmless = self.limits.repeats and sent.method in _IDEMPOTENT
         refusals = _Refusals(sent)
+        try:
+            await self._relay_answer(sent, refusals, send)
+        finally:
+            refusals.drop()
+
+    async def _relay_answer(self, sent: Sent, refusals: _Refusals, send: Callable[[Any], Awaitable[None]]) -> None:
+        harmless = self.limits.repeats and sent.method in _IDEMPOTENT
         try:
             async with asyncio.timeout(self.limits.deadline):
                 whole = await (self._surely(sent, refusals) if harmless else self._once(sent))
@@ -235,8 +266,12 @@ class Gateway:
     async def _honors_keys(self, sent: Sent) -> bool:
         """Ask whether the servers run once what has the same key."""
         question = Sent(method=b"OPTIONS", target=sent.target, headers=[one for one in sent.headers if one[0] == b"host"], body=b"")
-        whole = await self._surely(question, _Refusals(question))
-        whole.answer.end()
+        refusals = _Refusals(question)
+        try:
+            whole = await self._surely(question, refusals)
+        finally:
+            refusals.drop()
+        whole.drop()
         return HONORS_KEYS in whole.answer.headers
 
     async def _surely(self, sent: Sent, refusals: _Refusals) -> _Whole:
@@ -275,8 +310,9 @@ class Gateway:
                 task.cancel()
 
     async def _whole(self, upstream: Upstream, sent: Sent) -> _Whole:
-        """One attempt, its body read with it unless it is long, or comes over time."""
+        """One attempt, its body read with it unless it is long, comes over time, or finds no room."""
         answer: Answer | None = None
+        share = _Share(self.room)
         try:
             answer = await ask(upstream, sent)
             begun, size = [], 0
@@ -285,17 +321,18 @@ class Gateway:
                 async for piece in answer.body():
                     begun.append(piece)
                     size += len(piece)
-                    if size > _WHOLE:
+                    if size > _WHOLE or not _fits(piece, share):
                         break
                 else:
                     complete = True
         except BaseException as error:
+            share.give_back()
             if answer is not None:
                 answer.end()
             if isinstance(error, UnreachedError | BrokenError):
                 upstream.failed()
             raise
-        whole = _Whole(answer, b"".join(begun), complete=complete)
+        whole = _Whole(answer, b"".join(begun), complete=complete, share=share)
         upstream.failed() if whole.improvable else upstream.worked()
         return whole
 
@@ -308,6 +345,26 @@ async def _pause(running: set[asyncio.Task[_Whole]], seconds: float) -> tuple[se
     return set(), running
 
 
+def _sent(scope: Any, body: bytes) -> Sent:
+    """A request as it goes on."""
+    query = scope["query_string"]
+    target = (scope.get("raw_path") or scope["path"].encode()) + (b"?" + query if query else b"")
+    headers: list[Header] = [(name, value) for name, value in scope["headers"] if name != b"expect"]
+    client = scope.get("client")
+    if client:
+        headers.append((b"x-forwarded-for", client[0].encode()))
+    return Sent(method=scope["method"].encode(), target=target, headers=headers, body=body)
+
+
+def _fits(piece: bytes, share: _Share) -> bool:
+    """Take room for a piece of an answer, if there is any."""
+    try:
+        share.take(len(piece))
+    except NoRoomError:
+        return False
+    return True
+
+
 def _waits(sent: Sent) -> bool:
     """Whether it is a PUT of a prediction whose client wants it done, not begun."""
     return sent.method == b"PUT" and not any(name == b"prefer" and b"respond-async" in value for name, value in sent.headers)
@@ -316,7 +373,7 @@ def _waits(sent: Sent) -> bool:
 def _drop(task: asyncio.Task[_Whole]) -> None:
     """An attempt that came too late."""
     if not task.cancelled() and task.exception() is None:
-        task.result().answer.end()
+        task.result().drop()
 
 
 async def _pass_on(whole: _Whole, send: Callable[[Any], Awaitable[None]], silence: float) -> None:
@@ -341,7 +398,7 @@ async def _pass_on(whole: _Whole, send: Callable[[Any], Awaitable[None]], silenc
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": whole.begun if whole.complete else b""})
     finally:
-        answer.end()
+        whole.drop()
 
 
 async def _respond(send: Callable[[Any], Awaitable[None]], status: int, body: bytes) -> None:

@@ -7,12 +7,14 @@ import contextlib
 from collections.abc import Mapping
 
 from lading.model.cortex import Share, Splitter
-from lading.service.asgi import ClientGoneError, Request
+from lading.service.asgi import Budget, ClientGoneError, NoRoomError, Request
 from lading.service.cortex_http import CortexRoutes, head_of
 from lading.service.pool import RefusedError
 
 ONLY_COPIES = 256
 """Copies that run or wait; more are left out, so that a slow shadow costs nobody anything."""
+COPIED_BYTES = 128 << 20
+"""What their bodies may take together."""
 
 
 class Turns:
@@ -42,6 +44,7 @@ class SplitterRoutes:
         weight = self._shadow.weight if self._shadow else 0
         self._mirrored = Turns({"copy": weight, "none": 100 - weight})
         self._copies: set[asyncio.Task[None]] = set()
+        self.copied = Budget(COPIED_BYTES)
 
     async def endpoint(self, request: Request) -> None:
         """The splitter's endpoint, every method."""
@@ -62,9 +65,15 @@ class SplitterRoutes:
         await self.targets[self.splitter.shares[0].name].redirect(request)
 
     def _mirror(self, shadow: CortexRoutes, head: bytes, body: bytes) -> None:
+        try:
+            self.copied.take(len(body))
+        except NoRoomError:
+            return
         task = asyncio.get_running_loop().create_task(_copy(shadow, head, body))
         self._copies.add(task)
         task.add_done_callback(self._copies.discard)
+        size = len(body)  # of what is called when the task is over, that it does not keep the body
+        task.add_done_callback(lambda _: self.copied.give(size))
 
 
 async def _copy(shadow: CortexRoutes, head: bytes, body: bytes) -> None:
