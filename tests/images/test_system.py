@@ -22,7 +22,7 @@ from lading.images.layout import Layout
 from lading.images.recipe import Recipe, Steps
 from lading.images.store import Store
 from lading.images.system import system_layer
-from lading.model.events import silent
+from lading.model.events import Event, Reporter, silent
 from lading.model.problems import LadingError
 from tests.images.support import PROJECT, Command, content_of, which, without_engines, write
 
@@ -149,10 +149,10 @@ def test_a_system_package_that_does_not_exist_is_named(lading: Command, base: Pa
 _TOOL = {"/usr/share/tool": "x\n"}
 
 
-def _layer(folder: Path, home: Path, *names: str, **recipe: Any) -> Any:
+def _layer(folder: Path, home: Path, *names: str, reporter: Reporter = silent, **recipe: Any) -> Any:
     store = Store(home)
     made = Recipe(title="x", root=home, environments=(), service={}, base="", platform=host_platform(), system_packages=names, **recipe)
-    return system_layer(load_base(str(folder), host_platform(), store), made, store, silent)
+    return system_layer(load_base(str(folder), host_platform(), store), made, store, reporter)
 
 
 @pytest.mark.parametrize(
@@ -307,6 +307,15 @@ def test_where_apt_of_this_machine_fails_that_of_the_base_does_it(base: Path, tm
     assert "apt-get install buildah" in (problem.instead or "")
     assert "--base" in (problem.instead or "")
     (Path(path) / "buildah").symlink_to(which("buildah"))
+    heard: list[str] = []
+
+    def listen(event: Event) -> None:
+        heard.append(event.message)
+
+    _, decision = _layer(folder, tmp_path / "unreached-home", "tool", reporter=listen)
+    # It becomes a label of the image: no host, no proxy and no mood of the network.
+    assert decision.because == "apt of this machine could not choose or fetch the packages, so apt ran in a build container"
+    assert any("127.0.0.1" in message for message in heard)
     (Path(path) / "apt-get").unlink()
     layer, decision = _layer(folder, tmp_path / "home", "tool")
     assert "apt is not on this machine, so apt ran in a build container" in decision.because

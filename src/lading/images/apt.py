@@ -45,11 +45,14 @@ _CHANGED = re.compile(r"^(?:Remv (\S+)|Inst (\S+) \[)", re.MULTILINE)
 
 
 class AptError(Exception):
-    """apt could not choose or fetch packages here. ``certain``: it cannot anywhere, as its sources are those of the base and lack some."""
+    """apt could not choose or fetch packages here. Its text tells nothing of this machine or its network, so that it may stand in an image.
 
-    def __init__(self, why: str, *, certain: bool = False) -> None:
+    ``said`` is what was said about it here. ``certain``: apt cannot anywhere, as its sources are those of the base and lack some.
+    """
+
+    def __init__(self, why: str, said: str = "", *, certain: bool = False) -> None:
         super().__init__(why)
-        self.certain = certain
+        self.said, self.certain = said, certain
 
 
 class Apt:
@@ -70,7 +73,7 @@ class Apt:
             self.installed = Installed.read(self.root)
         except (LadingError, OSError, RuntimeError) as error:
             reason = error.problems[0].what if isinstance(error, LadingError) else error
-            raise AptError(f"apt of this machine cannot read the base: {reason}") from error
+            raise AptError("apt of this machine cannot read the base", str(reason)) from error
 
     def fetch(self, packages: Sequence[str]) -> list[Deb]:
         """Everything that has to be added, fetched and looked at: from the base's sources, else, for the same release, from this machine's.
@@ -102,9 +105,9 @@ class Apt:
         try:
             changed = _CHANGED.findall(self._call("install", "--simulate", "--yes", *packages))
         except AptError as error:
-            names = _UNKNOWN_NAME.findall(str(error))
+            names = _UNKNOWN_NAME.findall(error.said)
             close = self._close(names[0]) if names else ""
-            raise AptError(f"{error}{close}", certain=certain and bool(_UNKNOWN.search(str(error)))) from error
+            raise AptError(str(error), f"{error.said}{close}", certain=certain and bool(_UNKNOWN.search(error.said))) from error
         if changed:
             raise MustRunError(f"apt would change {' and '.join(filter(None, changed[0]))}, which the base has")
         self._call("install", "--download-only", "--yes", *packages)
@@ -194,7 +197,8 @@ class Apt:
         )
         if done.returncode or (words[0] == "update" and _NOT_FETCHED.search(done.stderr)):
             text = redact_urls("\n".join(said(done.stderr)))
-            raise AptError(text or f"apt-get {words[0]} ended with status {done.returncode}")
+            text = text or f"apt-get {words[0]} ended with status {done.returncode}"
+            raise AptError("apt of this machine could not choose or fetch the packages", text)
         return done.stdout
 
 
@@ -227,7 +231,7 @@ def _quoted(text: str) -> str:
         AptError: if it would not end where it should; apt has no escape for that.
     """
     if any(character in text for character in _ENDS):
-        raise AptError(f"apt takes no {text!r} in its configuration")
+        raise AptError("apt of this machine cannot be configured for the base", f"It takes no {text!r}.")
     return f'"{text}"'
 
 

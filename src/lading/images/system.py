@@ -70,7 +70,7 @@ def _why_to_run(recipe: Recipe) -> str:
 
 def _made(base: Base, recipe: Recipe, running: str, title: str, key: str, store: Store, reporter: Reporter) -> tuple[Layer, str]:
     """By their files where that is sound, else, whatever the reason is, by apt in a build container."""
-    why = running
+    why, said_here = running, ""
     if not why:
         try:
             with tempfile.TemporaryDirectory(prefix="lading-apt-") as folder:
@@ -87,9 +87,13 @@ def _made(base: Base, recipe: Recipe, running: str, title: str, key: str, store:
             why = str(error)
         except AptError as error:
             if error.certain:
-                raise LadingError(_apt_failed(str(error))) from error
-            why = " ".join(str(error).splitlines()[:3]).rstrip(".")
-    return _by_running(base, recipe, why, title, store, reporter), f"{why}, so apt ran in a build container"
+                raise LadingError(_apt_failed(error.said)) from error
+            why, said_here = str(error), " ".join(error.said.splitlines()[:3]).rstrip(".")
+    # What apt said names mirrors and proxies, and changes with the network: it is told, but the image that others get does not keep it.
+    if said_here:
+        reporter(Event(step=STEP, phase=Phase.OUTPUT, message=said_here))
+    layer = _by_running(base, recipe, f"{why}: {said_here}" if said_here else why, title, store, reporter)
+    return layer, f"{why}, so apt ran in a build container"
 
 
 def _by_files(debs: Sequence[Deb], apt: Apt, base: Base, recipe: Recipe, title: str, key: str, store: Store) -> Layer:
