@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,17 @@ def test_a_name_is_locked_however_it_is_spelled_beside_the_others(tmp_path: Path
     assert json.dumps(pins.decision("python:3.12-slim", digest_of(b"new")).as_json()) == json.dumps(
         read_pins(path).decision("python:3.12-slim", digest_of(b"new")).as_json()
     )
+
+
+def test_builds_at_once_each_lock_their_base(tmp_path: Path) -> None:
+    """All of them read the file before any has written it."""
+    path = write(tmp_path, {"base.lock": write_bases({"docker.io/library/gone:v1": digest_of(b"gone")})}) / "base.lock"
+    names = [f"docker.io/library/base{number}:v1" for number in range(8)]
+    pins = [read_pins(path) for _ in names]
+    path.unlink()
+    with ThreadPoolExecutor(len(names)) as pool:
+        said = list(pool.map(lambda pin, name: pin.keep(parse_reference(name), digest_of(name.encode())), pins, names))
+    assert read_bases(path.read_text(), "base.lock") == {name: digest_of(name.encode()) for name in names}
+    assert all(one is not None and one.startswith("Locked") for one in said)
+    assert pins[0].keep(parse_reference(names[1]), digest_of(names[1].encode())) is None  # the build that locked it has said so
+    assert [one.name for one in tmp_path.iterdir()] == ["base.lock"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lading.images.reference import Reference, parse_reference
@@ -48,15 +51,19 @@ class BasePins:
         """Write what a tag stood for when its registry was asked; says what has changed, if anything has.
 
         Raises:
-            LadingError: if the file cannot be written.
+            LadingError: if the file cannot be written, or is damaged by now.
         """
-        before = self.known.get(str(reference))
         if self.frozen:
             return None
-        if before == digest:
+        if self.known.get(str(reference)) == digest:
             return f"{reference} is still {digest[:_SHOWN]}." if self.upgrade else None
         try:
-            write_lock_file(self.path, write_bases({**self.known, str(reference): digest}).encode())
+            with _alone_in(self.path.parent):  # another build may have locked its base since ours began
+                known = _read(self.path)
+                before = known.get(str(reference))
+                if before == digest:
+                    return None
+                write_lock_file(self.path, write_bases({**known, str(reference): digest}).encode())
         except OSError as error:
             raise LadingError(_unwritten(error)) from error
         was = f", and was {before[:_SHOWN]}" if before else "; keep the file with the project"
@@ -86,16 +93,31 @@ def read_pins(path: Path, *, upgrade: bool = False, locked: bool = False, frozen
     """
     if upgrade and (locked or frozen):
         raise LadingError(_contradiction("--locked" if locked else "--frozen", "keeps the lock as it is"))
+    return BasePins(path=path, known=_read(path), upgrade=upgrade, locked=locked, frozen=frozen)
+
+
+def _read(path: Path) -> dict[str, str]:
     try:
-        known = read_bases(path.read_text(encoding="utf-8"), path.name)
+        return read_bases(path.read_text(encoding="utf-8"), path.name)
     except FileNotFoundError:
-        known = {}
+        return {}
     except (OSError, UnicodeDecodeError) as error:
         raise LadingError(
             Problem(rule="lock-damaged", what=f"{path.name} cannot be read: {error}.", origin=Origin(path.name), code=ExitCode.LOCK,
                     instead="Take the file from version control again, or delete it and run `lading build`.")
         ) from error  # fmt: skip
-    return BasePins(path=path, known=known, upgrade=upgrade, locked=locked, frozen=frozen)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While other builds that would write the lock wait. The folder itself is what is locked: a project gets no file for that."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # a file system that knows no such locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def gone(name: str, digest: str) -> Problem:
