@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def test_what_root_fetched_is_seen_and_can_be_added_to(places: tuple[Path, Path]
     assert (source / ".cache/huggingface/hub/models--x/refs/main").read_text() == "revision\n"
     assert not (source / ".cache/huggingface/hub/models--x/blobs/new").exists()
     assert (own / "nltk_data/a.txt").read_text() == "my own"
+
+
+def test_small_programs_can_be_run_and_small_files_written_to(places: tuple[Path, Path]) -> None:
+    source, own = places
+    write(source, {".local/bin/tool": "#!/bin/sh\necho said\n"})
+    (source / ".local/bin/tool").chmod(0o755)
+    (source / "nltk_data/a.txt").chmod(0o444)
+    home.furnish({home.VARIABLE: str(source), "HOME": str(own)})
+    assert subprocess.run([own / ".local/bin/tool"], capture_output=True, text=True, check=True).stdout == "said\n"
+    assert (own / "nltk_data/a.txt").stat().st_mode & 0o311 == 0o200
 
 
 def test_a_folder_of_very_many_files_is_one_link(places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:

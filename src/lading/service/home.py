@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 from collections.abc import Mapping
 
 VARIABLE = "LADING_HOME_FILES"
@@ -48,6 +49,8 @@ def _one(entry: os.DirEntry[str], place: str, *, top: bool) -> None:
         os.symlink(os.readlink(entry.path), place)  # noqa: PTH115, PTH211
     elif not folder and entry.stat().st_size <= _SMALL:
         shutil.copyfile(entry.path, place)
+        if entry.stat().st_mode & stat.S_IXUSR:  # of the other permissions, new files' own are right: the library is to write to them
+            os.chmod(place, 0o755)  # noqa: PTH101, S103 -- of thousands; everybody could run it where it came from
     else:
         os.symlink(entry.path, place)  # noqa: PTH211
 
