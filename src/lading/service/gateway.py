@@ -10,35 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from lading.service.asgi import HONORS_KEYS, OWN_ERROR, Budget, ClientGoneError, NoRoomError, Request, TooLargeError
+from lading.service.asgi import HONORS_KEYS, Budget, ClientGoneError, NoRoomError, Request, TooLargeError
+from lading.service.attempts import Refusals, Share, Whole
 from lading.service.counters import Counters
 from lading.service.upstreams import Answer, BrokenError, Header, Sent, UnreachedError, Upstream, ask, choose
 
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
-_READING = frozenset((b"GET", b"HEAD", b"OPTIONS"))
-_AGAIN = frozenset((500, 502, 503, 504))
-"""Answers that another server, or the same one later, may improve on."""
-_FAILURES = frozenset((500, 504))
-"""Those that are the predictor's where a server of ours marks them as its own. Ray's ingress says 500 too, for whatever is not there."""
-_NO_ROUTE = b"for available routes."
-"""What Ray's ingress ends its 404 with; a node that has just started says it until it has been told of its routes."""
 _WHOLE = 8 << 20  # bytes of an answer that is read to its end before any of it goes on, where it may be asked for again
 _LONGER = 1.5
 """By how much each attempt is waited for longer than the one before, so that a long prediction is begun a few times and no more."""
 _LONGEST_PAUSE = 1.0
-_TRIES = 4
-"""After so many a server's own failure stands, its own 503 to a GET (probes ask for that one), and one that says when to come again."""
-_LONGEST_RETRY = 10.0
-"""Seconds; a server that wants to be left alone for longer is asked again all the same."""
-_NOWHERE_SECONDS = 8.0
-"""After so long a path stands as one that is nowhere, if nothing else was said of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,118 +40,6 @@ class Limits:
     max_body: int = 100 << 20
     max_held: int = 512 << 20
     repeats: bool = True
-
-
-class _Share:
-    """What one body takes of the room for all of them."""
-
-    def __init__(self, room: Budget) -> None:
-        self._room, self._size = room, 0
-
-    def take(self, size: int) -> None:
-        """Take more.
-
-        Raises:
-            NoRoomError: if there is not so much left.
-        """
-        self._room.take(size)
-        self._size += size
-
-    def give_back(self) -> None:
-        """Give all of it back; a second time does nothing."""
-        self._room.give(self._size)
-        self._size = 0
-
-
-@dataclass(slots=True)
-class _Whole:
-    """An answer, and what was read of its body: all of it (``complete``), or the rest is still to come. ``share`` is its share of the room."""
-
-    answer: Answer
-    begun: bytes = b""
-    complete: bool = False
-    share: _Share | None = None
-
-    def drop(self) -> None:
-        """It is needed no more."""
-        self.answer.end()
-        if self.share is not None:
-            self.share.give_back()
-
-    @property
-    def improvable(self) -> bool:
-        """Whether another server may have a better one."""
-        return self.answer.status in _AGAIN or self.unrouted
-
-    @property
-    def unrouted(self) -> bool:
-        """Whether it is Ray's ingress that knows no such path, and no server of ours."""
-        return self.answer.status == HTTPStatus.NOT_FOUND and self.begun.endswith(_NO_ROUTE)
-
-    @property
-    def own(self) -> bool:
-        """Whether a server of ours says so itself, and no ingress in front of it."""
-        return OWN_ERROR in self.answer.headers
-
-    @property
-    def retry_after(self) -> float | None:
-        """In how many seconds it says that it may be asked again; None if it does not."""
-        value = dict(self.answer.headers).get(b"retry-after", b"")
-        return min(_LONGEST_RETRY, int(value)) if value.isdigit() else None
-
-
-class _Refusals:
-    """The answers to one request that may be improved on, and whether they are to be believed in the end.
-
-    What an ingress says of servers that it does not reach is not: they may be back before the request's deadline. ``last`` is the last
-    one that was read to its end, for the client if there is nothing better when the deadline comes.
-    """
-
-    def __init__(self, sent: Sent) -> None:
-        self.last: _Whole | None = None
-        self._reading, self._own, self._nowhere_since = sent.method in _READING, 0, math.inf
-        self._again: dict[Upstream, float] = {}
-        self._counts_from = 0.0
-
-    def believed(self, whole: _Whole) -> bool:
-        """Whether one more such answer is the one that the client gets."""
-        if whole.unrouted:
-            self._nowhere_since = min(self._nowhere_since, time.monotonic())
-            return time.monotonic() - self._nowhere_since >= _NOWHERE_SECONDS
-        self._nowhere_since = math.inf
-        self._own += whole.own and self._counts(whole)
-        return self._own >= _TRIES
-
-    def _counts(self, whole: _Whole) -> bool:
-        """Whether an own answer is one more for its being believed: of those that say when to ask again, one in that time."""
-        if self._reading or whole.answer.status in _FAILURES:
-            return True
-        now, seconds = time.monotonic(), whole.retry_after
-        if seconds is None:
-            return False
-        self._again[whole.answer.upstream] = now + seconds
-        if now < self._counts_from:
-            return False
-        self._counts_from = now + seconds
-        return True
-
-    def keep(self, whole: _Whole) -> None:
-        """An answer that is not the one yet; a path that is unknown to one node says nothing of the others."""
-        if whole.complete and not whole.unrouted:
-            whole.answer.end()
-            self.drop()
-            self.last = whole
-        else:
-            whole.drop()
-
-    def drop(self) -> None:
-        """The last answer is needed no more."""
-        if self.last is not None:
-            self.last.drop()
-
-    def rest(self, upstream: Upstream) -> float:
-        """For how many seconds more a server wants to be left alone."""
-        return self._again.get(upstream, 0.0) - time.monotonic()
 
 
 class Gateway:
@@ -212,13 +86,13 @@ class Gateway:
                 await relaying
 
     async def _relay(self, sent: Sent, send: Callable[[Any], Awaitable[None]]) -> None:
-        refusals = _Refusals(sent)
+        refusals = Refusals(sent)
         try:
             await self._relay_answer(sent, refusals, send)
         finally:
             refusals.drop()
 
-    async def _relay_answer(self, sent: Sent, refusals: _Refusals, send: Callable[[Any], Awaitable[None]]) -> None:
+    async def _relay_answer(self, sent: Sent, refusals: Refusals, send: Callable[[Any], Awaitable[None]]) -> None:
         harmless = self.limits.repeats and sent.method in _IDEMPOTENT
         try:
             async with asyncio.timeout(self.limits.deadline):
@@ -241,7 +115,7 @@ class Gateway:
             raise
         self.counts["answered"] += 1
 
-    async def _once(self, sent: Sent) -> _Whole:
+    async def _once(self, sent: Sent) -> Whole:
         """Send what must not be repeated: to another server only while nothing of it was sent, or as the module says of keys."""
         tried: list[Upstream] = []
         keyed = self.limits.repeats and any(name == b"idempotency-key" for name, _ in sent.headers)
@@ -260,13 +134,13 @@ class Gateway:
                     raise
             else:
                 upstream.worked()
-                return _Whole(answer)
+                return Whole(answer)
             await asyncio.sleep(0 if len(tried) < len(self.upstreams) else 0.25)
 
     async def _honors_keys(self, sent: Sent) -> bool:
         """Ask whether the servers run once what has the same key."""
         question = Sent(method=b"OPTIONS", target=sent.target, headers=[one for one in sent.headers if one[0] == b"host"], body=b"")
-        refusals = _Refusals(question)
+        refusals = Refusals(question)
         try:
             whole = await self._surely(question, refusals)
         finally:
@@ -274,11 +148,11 @@ class Gateway:
         whole.drop()
         return HONORS_KEYS in whole.answer.headers
 
-    async def _surely(self, sent: Sent, refusals: _Refusals) -> _Whole:
+    async def _surely(self, sent: Sent, refusals: Refusals) -> Whole:
         """Send what may be repeated, until there is an answer; the caller sets the deadline, and has ``refusals`` then."""
         tried: list[Upstream] = []
-        running: set[asyncio.Task[_Whole]] = set()
-        unjudged: set[asyncio.Task[_Whole]] = set()
+        running: set[asyncio.Task[Whole]] = set()
+        unjudged: set[asyncio.Task[Whole]] = set()
         patience, pause = self.limits.patience, 0.05
         try:
             while True:
@@ -309,10 +183,10 @@ class Gateway:
                 task.add_done_callback(_drop)
                 task.cancel()
 
-    async def _whole(self, upstream: Upstream, sent: Sent) -> _Whole:
+    async def _whole(self, upstream: Upstream, sent: Sent) -> Whole:
         """One attempt, its body read with it unless it is long, comes over time, or finds no room."""
         answer: Answer | None = None
-        share = _Share(self.room)
+        share = Share(self.room)
         try:
             answer = await ask(upstream, sent)
             begun, size = [], 0
@@ -332,12 +206,12 @@ class Gateway:
             if isinstance(error, UnreachedError | BrokenError):
                 upstream.failed()
             raise
-        whole = _Whole(answer, b"".join(begun), complete=complete, share=share)
+        whole = Whole(answer, b"".join(begun), complete=complete, share=share)
         upstream.failed() if whole.improvable else upstream.worked()
         return whole
 
 
-async def _pause(running: set[asyncio.Task[_Whole]], seconds: float) -> tuple[set[asyncio.Task[_Whole]], set[asyncio.Task[_Whole]]]:
+async def _pause(running: set[asyncio.Task[Whole]], seconds: float) -> tuple[set[asyncio.Task[Whole]], set[asyncio.Task[Whole]]]:
     """Wait before another attempt, or until one of those that are running is over; returns those that are, and the others."""
     if running:
         return await asyncio.wait(running, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -356,7 +230,7 @@ def _sent(scope: Any, body: bytes) -> Sent:
     return Sent(method=scope["method"].encode(), target=target, headers=headers, body=body)
 
 
-def _fits(piece: bytes, share: _Share) -> bool:
+def _fits(piece: bytes, share: Share) -> bool:
     """Take room for a piece of an answer, if there is any."""
     try:
         share.take(len(piece))
@@ -370,13 +244,13 @@ def _waits(sent: Sent) -> bool:
     return sent.method == b"PUT" and not any(name == b"prefer" and b"respond-async" in value for name, value in sent.headers)
 
 
-def _drop(task: asyncio.Task[_Whole]) -> None:
+def _drop(task: asyncio.Task[Whole]) -> None:
     """An attempt that came too late."""
     if not task.cancelled() and task.exception() is None:
         task.result().drop()
 
 
-async def _pass_on(whole: _Whole, send: Callable[[Any], Awaitable[None]], silence: float) -> None:
+async def _pass_on(whole: Whole, send: Callable[[Any], Awaitable[None]], silence: float) -> None:
     """Pass an answer on; ``silence`` is how many seconds its server may say nothing in the middle of it.
 
     Raises:
