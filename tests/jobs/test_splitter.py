@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -51,6 +52,10 @@ def test_requests_go_to_the_apis_and_copies_to_the_shadow(tmp_path):
         answers = [server.client.post("/split?q=1", content=f"{number}-", headers={"content-type": "text/plain"}) for number in range(40)]
         assert {answer.status_code for answer in answers} == {200}
         assert Counter(answer.text for answer in answers) == {"one": 30, "two": 10}
+        until = time.monotonic() + 60
+        while len((tmp_path / "new.txt").read_text().splitlines()) < 20:  # nobody waits for the copies
+            assert time.monotonic() < until
+            time.sleep(0.02)
         lines = {name: (tmp_path / f"{name}.txt").read_text().splitlines() for name in ("one", "two", "new")}
         assert len(set(lines["one"]) | set(lines["two"])) == 40
         assert set(lines["new"]) <= {f"{number}-1" for number in range(40)}
