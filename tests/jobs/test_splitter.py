@@ -53,7 +53,8 @@ def test_requests_go_to_the_apis_and_copies_to_the_shadow(tmp_path):
         assert {answer.status_code for answer in answers} == {200}
         assert Counter(answer.text for answer in answers) == {"one": 30, "two": 10}
         until = time.monotonic() + 60
-        while len((tmp_path / "new.txt").read_text().splitlines()) < 20:  # nobody waits for the copies
+        copies = tmp_path / "new.txt"
+        while not copies.exists() or len(copies.read_text().splitlines()) < 20:  # nobody waits for the copies
             assert time.monotonic() < until
             time.sleep(0.02)
         lines = {name: (tmp_path / f"{name}.txt").read_text().splitlines() for name in ("one", "two", "new")}
