@@ -105,6 +105,7 @@ def test_locks_that_may_not_change_are_not_written(
         '[bases]\nx = "y"\n',
         'version = 1\n[bases]\nx = "latest"\n',
         "version = 1\nbases = 3\n",
+        "version = 1\nx = " + "[" * 100_000,
     ],
 )
 def test_a_damaged_lock_of_bases_is_named(text: str, tmp_path: Path) -> None:

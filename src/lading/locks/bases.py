@@ -37,7 +37,7 @@ def read_bases(text: str, path: str) -> dict[str, str]:
     """
     try:
         record = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise LadingError(_damaged(path, f"It is not valid TOML: {error}.")) from error
     if record.get("version") != _VERSION:
         raise LadingError(_damaged(path, f"Its version is {record.get('version')!r}, and this version of Lading reads {_VERSION}."))
