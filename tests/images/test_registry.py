@@ -375,6 +375,25 @@ def test_a_password_is_not_given_for_a_token_without_encryption(tmp_path: Path, 
     assert [login for how, login in heard if how.startswith("http ")] == [""]
 
 
+@pytest.mark.parametrize(
+    ("further", "rule"),
+    [
+        ({"elsewhere": "http://[bad"}, "registry-unreachable"),
+        ({"challenge": 'Bearer realm="http://[bad",scope="x"'}, "registry-refused"),
+    ],
+)
+def test_what_is_no_address_is_named(further: dict[str, str], rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry_module, "pause", lambda _attempt: 0.0)
+    blobs = Memory(b"x" * 100)
+    with serving(_asking([], **further)) as host, Registry(parse_reference(f"{host}/x:v1")) as asking:
+        for attempt in (lambda: asking.push(blobs.descriptor(), blobs), lambda: asking.fetch(blobs.descriptor(), io.BytesIO())):
+            with pytest.raises(LadingError) as caught:
+                attempt()
+            (problem,) = caught.value.problems
+            assert problem.rule == rule
+            assert rule == "registry-refused" or "'http://[bad/" in problem.what
+
+
 class _Front(BaseHTTPRequestHandler):
     """In front of a registry: asks for a Bearer token whose scope fits, and passes on what has one."""
 

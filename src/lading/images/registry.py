@@ -209,8 +209,12 @@ class Registry:
 
     def _location(self, answer: Answer) -> str:
         """Where an upload goes on. A registry behind a proxy that decrypts may name itself without encryption: it is asked as before."""
-        url = urljoin(f"{self._root}/", answer.header("location"))
-        parts = urlsplit(url)
+        try:
+            url = urljoin(f"{self._root}/", answer.header("location"))
+            parts = urlsplit(url)
+        except ValueError as error:
+            reason = http.client.InvalidURL(f"it sends uploads to {answer.header('location')!r}, which is no address")
+            raise LadingError(self._unreachable(reason)) from error
         if parts.scheme == "http" and same_server(self._root, url):
             return self._root + url[len(f"http://{parts.netloc}") :]
         return url

@@ -78,7 +78,7 @@ class Wire:
                 answer = self._authorized(method, url, dict(headers or {}), body, length, sink)
             except TRANSIENT as error:
                 self.drop()
-                if last or isinstance(error, ssl.SSLCertVerificationError):
+                if last or isinstance(error, (ssl.SSLCertVerificationError, http.client.InvalidURL)):
                     raise
             else:
                 if answer.status not in BUSY or last:
@@ -109,7 +109,10 @@ class Wire:
             return self._basic(self._login)
         if kind.lower() != "bearer" or "realm" not in fields:
             return None
-        token = self._token(fields)
+        try:
+            token = self._token(fields)
+        except ValueError:  # what is to give it has no address
+            return None
         return f"Bearer {token}" if token else None
 
     @staticmethod
@@ -143,8 +146,12 @@ class Wire:
         for _ in range(5):
             if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 break
-            target = urljoin(url, answer.header("location"))
-            if not _may_know(url, target):
+            try:
+                target = urljoin(url, answer.header("location"))
+                same = _may_know(url, target)
+            except ValueError as error:
+                raise http.client.InvalidURL(f"it sends on to {answer.header('location')!r}, which is no address") from error
+            if not same:
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             url = target
             answer = self._once(method, url, headers, body, length, sink)
