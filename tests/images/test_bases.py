@@ -392,3 +392,13 @@ def test_a_gpu_base_is_taken_only_where_no_wheel_brings_cuda(tmp_path: Path) -> 
     assert name == "nvidia/cuda:12.4.1-cudnn-runtime-ubuntu22.04"
     assert "devel" in decision.because
     assert _chosen(tmp_path, "cu124", {}, base="my/base:1")[0] == "my/base:1"
+
+
+@pytest.mark.parametrize("record", [b'{"manifests":["x"]}', b'{"manifests":7}', b'{"config":3,"layers":[]}', b"[]", b"no json"])
+def test_what_a_registry_once_sent_and_is_no_image_is_not_here(record: bytes, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.prepare()
+    digest = store.add(record)
+    with pytest.raises(LadingError) as caught:
+        load_base(f"docker.io/library/x@{digest}", "linux/amd64", store, offline=True)
+    assert caught.value.problems[0].rule == "offline-not-cached"

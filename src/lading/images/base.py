@@ -293,7 +293,7 @@ def _is_whole(digest: str, platform: str, store: Store) -> bool:
         if "manifests" in record:
             return _is_whole(str(_for_platform(record["manifests"], platform, "")["digest"]), platform, store)
         parts = [str(one["digest"]) for one in (record["config"], *record["layers"])]
-    except (LadingError, ValueError, KeyError, TypeError):
+    except (LadingError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # whatever a registry once sent
         return False
     for one in (digest, *parts):
         touch(store.path(one))
