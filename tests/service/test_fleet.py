@@ -22,7 +22,7 @@ from lading.service.fleet import Fleet, SupersededError
 from lading.service.log import ServiceLog
 from lading.service.prediction import PredictionService
 from tests.jobs import support as cortex
-from tests.service.support import STANDIN, worker
+from tests.service.support import STANDIN, is_alive, worker
 
 
 def served(root: Path, name: str = "model", **config) -> ServedApi:
@@ -88,6 +88,23 @@ def test_what_others_take_the_place_of_may_finish_and_what_is_taken_away_has_its
             fleet.remove(new)
             answer = await asyncio.wait_for(removed.answer, 10)
             assert (answer.status, fleet.services) == (Status.FAILED, [])
+
+    run(test)
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_what_is_taken_away_just_before_the_end_has_ended_with_it(tmp_path, steps):
+    async def test() -> None:
+        async with fleet_of(served(tmp_path)) as fleet:
+            service = fleet.services[0]
+            await service.pool.wait_settled()
+            (one,) = service.pool.workers
+            fleet.remove(service)
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            await fleet.close()
+            assert not is_alive(one.child.pid)
+            assert one.gone.is_set()
 
     run(test)
 

@@ -54,6 +54,7 @@ class Fleet:
         self._coming: dict[str, asyncio.Event] = {}
         self._replacing: set[asyncio.Task[Any]] = set()
         self._retiring: dict[asyncio.Task[None], PredictionService] = {}
+        self._stopping: set[asyncio.Future[None]] = set()
 
     @property
     def retiring(self) -> list[PredictionService]:
@@ -81,7 +82,7 @@ class Fleet:
             async with self.turn:
                 self._take_place(new, given_up)
         except BaseException:
-            await asyncio.shield(asyncio.ensure_future(new.stop()))
+            await self._stop(new)
             raise
         finally:
             self._replacing.discard(task)
@@ -146,14 +147,24 @@ class Fleet:
                 service.log.say("info", f"{name}: {what}, and may finish", api=name)
                 await _finished(service, None)
         finally:
-            await asyncio.shield(asyncio.ensure_future(service.stop()))
+            await self._stop(service)
+
+    def _stop(self, service: PredictionService) -> asyncio.Future[None]:
+        """End a service, which goes on though who waits for it is canceled."""
+        task = asyncio.ensure_future(service.stop())
+        self._stopping.add(task)
+        task.add_done_callback(self._stopping.discard)
+        return asyncio.shield(task)
 
     async def close(self) -> None:
         """End at once what was retired and still works, and what is not ready yet."""
         working: list[Any] = [*self._retiring, *self._replacing]
+        retired = self.retiring
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+        # One that was canceled before it began has stopped nothing, and one that was stopping something waits for it no more.
+        await asyncio.gather(*(service.stop() for service in retired), *self._stopping, return_exceptions=True)
 
 
 async def _finished(service: PredictionService, seconds: float | None) -> bool:
