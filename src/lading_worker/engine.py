@@ -80,8 +80,7 @@ class Engine:
         try:
             make_style = self._style()
             loading.prepare_path(root, self.load["python_path"], self.load["file"])
-            if self.load.get("watched"):
-                loading.ignore_bytecode(root)
+            loading.distrust_bytecode(root, self.load.get("watched"))
             if "COG_TRACE_CONFIGURED" in os.environ and self.load["style"] == "cog":
                 from lading_worker import tracing
 

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import time
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _SHIMS = os.path.join(_HERE, "shims")
@@ -10,6 +11,10 @@ _CALLERS = frozenset(
     os.path.join(_HERE, name + ".py")
     for name in ("__main__", "engine", "loading", "cog_style", "cortex_style", "cortex_jobs", "grpc_style", "payload", "looping")
 )
+
+
+_MOMENT = 2.0
+"""Seconds; some file systems know no shorter times."""
 
 
 class LoadError(Exception):
@@ -41,19 +46,20 @@ def _top_folder(folder):
     return folder
 
 
-def ignore_bytecode(root):
-    """Neither read nor write bytecode of the modules below ``root``.
+def distrust_bytecode(root, watched):
+    """Neither read nor write bytecode of sources below ``root`` that were edited a moment ago; of none of them if they are ``watched``.
 
-    Python takes bytecode for that of a source with the same second and size, and whoever edits a file that is served may keep both.
+    Python takes bytecode for that of a source with the same second and size, and whoever edits what is served may keep both.
     """
     from importlib.machinery import SourceFileLoader
 
     below, stats = os.path.join(root, ""), SourceFileLoader.path_stats
 
     def path_stats(self, path):
-        if os.path.abspath(path).startswith(below):
-            raise OSError("bytecode is not used here")  # which importlib takes for a source that cannot have any
-        return stats(self, path)
+        found = stats(self, path)
+        if os.path.abspath(path).startswith(below) and (watched or time.time() - found["mtime"] < _MOMENT):
+            raise OSError("its bytecode is not used")  # which importlib takes for a source that cannot have any
+        return found
 
     SourceFileLoader.path_stats = path_stats
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import textwrap
+import time
 from typing import Any
 
 import pytest
@@ -272,6 +273,8 @@ def test_a_source_that_is_watched_is_read_even_where_its_bytecode_looks_as_new(t
     root = tmp_path / "project"
     write(root, {"predict.py": "import own\ndef predict() -> str:\n    return own.NAME\n", "own.py": "NAME = 'a'\n"})
     options: Any = {"object": "predict", "python": python_of(version)}
+    before = time.time() - 60
+    os.utime(root / "own.py", (before, before))
     with running(root, None, **options) as worker:
         assert worker.predict().output == "a"
     status = (root / "own.py").stat()
@@ -281,3 +284,15 @@ def test_a_source_that_is_watched_is_read_even_where_its_bytecode_looks_as_new(t
         assert worker.predict().output == "a", "this Python found its bytecode to be stale, so that the rest shows nothing"
     with running(root, None, watched=True, **options) as worker:
         assert worker.predict().output == "b"
+
+
+@pytest.mark.parametrize("version", [VERSIONS[0], "3.11", "3.13"])
+def test_what_was_edited_twice_within_a_second_is_read_as_it_is(tmp_path, version):
+    root = tmp_path / "project"
+    options: Any = {"object": "predict", "python": python_of(version)}
+    for name in "abc":
+        write(root, {"predict.py": "import own\ndef predict() -> str:\n    return own.NAME\n", "own.py": f"NAME = '{name}'\n"})
+        now = int(time.time())
+        os.utime(root / "own.py", (now, now))
+        with running(root, None, **options) as worker:
+            assert worker.predict().output == name
