@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from lading.environments.home import home
@@ -22,6 +22,7 @@ from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
 from lading.model.scripts import Script
 from lading.model.secrets import Redactor, Secret
+from lading.resolvers.process import started
 
 STEP = "Running"
 FOLDER = "scripts"
@@ -141,34 +142,18 @@ def _execute(command: list[str], folder: Path, environ: Mapping[str, str], told:
     Raises:
         OSError: if it cannot be started.
     """
-    process: subprocess.Popen[str] | None = None
-    try:
-        with _interrupts_held():
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with started(command, _kill, cwd=folder, env=environ, **streams) as process:
         threading.Thread(target=_end_rest, args=(process.pid,), daemon=True).start()
         assert process.stdout is not None
         for line in process.stdout:
             told(line.rstrip("\n"))
         return process.wait()
-    except BaseException:
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        raise
-    finally:
-        if process is not None:
-            with process:  # closes the pipe, and waits
-                pass
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end_rest(pid: int) -> None:
@@ -179,23 +164,6 @@ def _end_rest(pid: int) -> None:
         # The ended process stays unreaped while its group is killed, so that its id cannot belong to somebody else yet.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         os.killpg(pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hear Ctrl-C afterwards: while a process is started it would leave that running, known to nobody."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    heard: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if heard:
-            signal.raise_signal(signal.SIGINT)
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[Secret]:

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lading.model.records import dataclass
 
@@ -58,30 +60,59 @@ def run(
         OSError: if the program cannot be started.
     """
     lines = []
-    with subprocess.Popen(
-        command,
-        env=dict(env),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-        pass_fds=inherit,
-    ) as process:
-        try:
-            assert process.stderr is not None
-            if meanwhile is not None:
-                meanwhile()
-            for line in process.stderr:
-                lines.append(line)
-                heard(line.rstrip("\n"))
-            process.wait()
-        except BaseException:
-            _end(process)
-            raise
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with started(command, _end, env=dict(env), cwd=cwd, pass_fds=inherit, **streams) as process:
+        assert process.stderr is not None
+        if meanwhile is not None:
+            meanwhile()
+        for line in process.stderr:
+            lines.append(line)
+            heard(line.rstrip("\n"))
+        process.wait()
     return Finished(process.returncode, "".join(lines))
+
+
+@contextlib.contextmanager
+def started(command: Sequence[str], end: Callable[[subprocess.Popen[str]], None], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A program in a process group of its own, as `subprocess.Popen` starts it with further ``options``; waited for at the end of the block.
+
+    Whatever interrupts the block, or the start, has ``end`` end the program and its children.
+
+    Raises:
+        OSError: if the program cannot be started.
+    """
+    process: subprocess.Popen[str] | None = None
+    try:
+        with _interrupts_held():
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, encoding="utf-8", errors="replace", start_new_session=True, **options
+            )
+        yield process
+    except BaseException:
+        if process is not None:
+            end(process)
+        raise
+    finally:
+        if process is not None:
+            with process:  # closes its streams, and waits
+                pass
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hear Ctrl-C afterwards: while a program is started it would leave that running, known to nobody."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
