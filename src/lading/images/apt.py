@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from lading.images.base import Base
+from lading.images.debian import release_facts
 from lading.images.debs import Deb, Installed, MustRunError, look
 from lading.images.store import Store
 from lading.images.unpacked import unpack
@@ -136,7 +137,7 @@ class Apt:
 
     def _as_machine(self) -> bool:
         """They may name a mirror that this machine reaches; the packages are the same where the release is."""
-        if _release(_os_release()) != _release(self.base.system):
+        if _release(release_facts(_text(Path("/etc/os-release")))) != _release(self.base.system):
             return False
         etc, own = Path("/etc/apt"), self.folder / "machine"
         own.mkdir(exist_ok=True)
@@ -253,8 +254,3 @@ def _of_release(path: Path, codename: str) -> str:
 
 def _release(facts: Mapping[str, str]) -> tuple[str, str]:
     return facts.get("ID", ""), facts.get("VERSION_CODENAME", "")
-
-
-def _os_release() -> dict[str, str]:
-    lines = _text(Path("/etc/os-release")).splitlines()
-    return {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in lines)}

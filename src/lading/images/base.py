@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lading.environments.threads import threads
+from lading.images.debian import release_facts
 from lading.images.layers import LayerWriter
 from lading.images.layout import Layout
 from lading.images.media import INDEXES, MANIFESTS, Blobs, Compression, Descriptor, Kind, Layer, checked_digest, digest_of
@@ -86,8 +87,7 @@ class Base:
     @property
     def system(self) -> dict[str, str]:
         """``os-release`` of the base."""
-        text = self.files.get("etc/os-release") or self.files.get("usr/lib/os-release") or ""
-        return {name: value.strip("\"'") for name, _, value in (line.partition("=") for line in text.splitlines())}
+        return release_facts(self.files.get("etc/os-release") or self.files.get("usr/lib/os-release") or "")
 
     @property
     def variables(self) -> dict[str, str]:

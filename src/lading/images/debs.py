@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lading.images.base import copy_entry
+from lading.images.debian import fields_of
 from lading.images.layers import LayerWriter
 from lading.images.tar import Entry
 from lading.model.records import dataclass, replace
@@ -154,7 +155,7 @@ def look(path: Path) -> Deb:
             name for name, action in _ACTIONS.items() if (Path(folder) / name).is_file() and has_work(Path(folder, name), action)
         )
         triggers = [line.split() for line in _lines(Path(folder) / "triggers")]
-    fields = dict(line.partition(": ")[::2] for line in control.splitlines() if line[:1] not in ("", " "))
+    fields = fields_of(control)
     named = [(words[0], words[1].strip("/")) for words in triggers if len(words) == 2]
     activates = tuple(sorted({name for kind, name in named if kind.startswith("activate")} - {"ldconfig"}))
     interests = tuple(sorted({name for kind, name in named if kind.startswith("interest")}))

@@ -8,6 +8,7 @@ from typing import Any
 
 from lading import __version__
 from lading.images.base import Base, facts_of
+from lading.images.debian import fields_of
 from lading.images.folders import Found
 from lading.images.interpreters import Placed
 from lading.images.media import Kind, Layer, canonical
@@ -123,7 +124,7 @@ def debian_packages(status: str) -> list[Debian]:
     """Every installed package in the text of ``/var/lib/dpkg/status``, or of one package in ``status.d``, which need not say so."""
     found = []
     for paragraph in status.split("\n\n"):
-        fields = dict(line.partition(": ")[::2] for line in paragraph.splitlines() if line[:1] not in ("", " "))
+        fields = fields_of(paragraph)
         if fields.get("Package") and fields.get("Status", "installed").split()[-1:] == ["installed"]:
             name, version = fields["Package"], fields.get("Version", "")
             found.append(Debian(name=name, version=version, architecture=fields.get("Architecture", ""), source=_source(fields)))
