@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from lading.model.digests import is_sha256
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass
@@ -12,7 +13,6 @@ _REGISTRY = "docker.io"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(?::\d+)?")
 
 
@@ -66,7 +66,7 @@ def parse_reference(text: str, origin: Origin | None = None) -> Reference:
     if not named and "/" not in repository:
         repository = f"library/{repository}"
     right = _REPOSITORY.fullmatch(repository) and _HOST.fullmatch(registry) and (not tag or _TAG.fullmatch(tag))
-    if not right or ("@" in text and not _DIGEST.fullmatch(digest)) or (":" in path and not tag):
+    if not right or ("@" in text and not is_sha256(digest)) or (":" in path and not tag):
         raise LadingError(
             Problem(
                 rule="image-name-invalid",

@@ -6,16 +6,15 @@ and stays as it is until somebody asks for newer bases.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 
+from lading.model.digests import is_sha256
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 
 NAME = "base.lock"
 _VERSION = 1
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _HEADER = """\
 # The base images that the tags stood for when this project's image was first built. Made by Lading.
 # Keep this file with the project; `lading build --upgrade-base` takes what they stand for today.
@@ -42,7 +41,7 @@ def read_bases(text: str, path: str) -> dict[str, str]:
     if record.get("version") != _VERSION:
         raise LadingError(_damaged(path, f"Its version is {record.get('version')!r}, and this version of Lading reads {_VERSION}."))
     found = record.get("bases", {})
-    wrong = [name for name, digest in found.items() if not _DIGEST.fullmatch(str(digest))] if isinstance(found, dict) else ["bases"]
+    wrong = [name for name, digest in found.items() if not is_sha256(str(digest))] if isinstance(found, dict) else ["bases"]
     if wrong:
         raise LadingError(_damaged(path, f"What it says of {wrong[0]} is no digest."))
     return {name: str(digest) for name, digest in found.items()}

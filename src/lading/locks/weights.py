@@ -10,10 +10,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lading.model.digests import is_sha256
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
-from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource, is_digest, is_inside
+from lading.model.weights import LOCK, LockedWeight, Weight, WeightFile, WeightSource, is_inside
 
 _VERSION = 1
 
@@ -79,7 +80,7 @@ def _file(record: Mapping[str, Any]) -> WeightFile:
     path, digest = str(record["path"]), str(record["digest"])
     if not is_inside(path):
         raise ValueError(f"the path {path!r} leads out of its folder")
-    if not is_digest(digest):
+    if not is_sha256(digest):
         raise ValueError(f"{path} has no SHA-256")
     return WeightFile(path=path, size=int(record["size"]), digest=digest, source=int(record.get("source", 0)))
 

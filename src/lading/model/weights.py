@@ -6,7 +6,6 @@ Cog's ``weights`` (cog.yaml) and its lock ``weights.lock`` are what these follow
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 
 from lading.model.origin import Origin
@@ -14,7 +13,6 @@ from lading.model.records import dataclass
 
 LOCK = "weights.lock"
 """The lock's file, beside the configuration."""
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PROJECT = "/src/"
 """Where the project lies in a container."""
 
@@ -89,11 +87,6 @@ class LockedWeight:
 def is_inside(path: str) -> bool:
     """Whether a file's path stays in the folder that it is relative to."""
     return bool(path) and not path.startswith("/") and not {"..", ".", ""} & set(path.split("/")) and "\0" not in path and "\\" not in path
-
-
-def is_digest(text: str) -> bool:
-    """Whether a text is the digest of a file."""
-    return _DIGEST.fullmatch(text) is not None
 
 
 def set_digest(files: Iterable[WeightFile]) -> str:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from lading.environments.threads import threads
+from lading.model.digests import is_sha256
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass
-from lading.model.weights import WeightFile, WeightSource, is_digest, set_digest
+from lading.model.weights import WeightFile, WeightSource, set_digest
 from lading.weights.store import Part, WeightStore
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class Hub:
         path, large = _text(entry, "path"), entry.get("lfs")
         if isinstance(large, Mapping) and large.get("oid"):
             digest, size = f"sha256:{large['oid']}", large.get("size")
-            if not is_digest(digest):
+            if not is_sha256(digest):
                 raise ValueError(f"{path} has no SHA-256")
             if type(size) is not int or size < 0:
                 raise ValueError(f"{path} has no size")

@@ -25,8 +25,8 @@ from typing import Any, BinaryIO, cast
 
 from lading.environments.claims import same_file
 from lading.environments.home import home, require_writable, unusable
+from lading.model.digests import is_sha256
 from lading.model.files import content_hash
-from lading.model.weights import is_digest
 
 _PIECE = 1 << 20
 _RACY = 2_000_000_000
@@ -297,7 +297,7 @@ def _name_of(digest: str) -> str:
     Raises:
         ValueError: if it is none.
     """
-    if not is_digest(digest):
+    if not is_sha256(digest):
         raise ValueError(f"{digest!r} is no SHA-256")
     return digest.removeprefix("sha256:")
 
