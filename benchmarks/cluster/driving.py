@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import re
+import shutil
 import subprocess
 import urllib.request
 from collections.abc import Mapping
@@ -45,6 +47,18 @@ async def app(scope, receive, send):
 
 {UVICORN}
 """
+
+
+def read_options(description: str | None, rounds: int) -> argparse.Namespace:
+    """What the command line says: seconds, rounds and connections."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--connections", default="1,16,64")
+    options = parser.parse_args()
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing: apt-get install wrk")
+    return options
 
 
 def write_project(folder: Path, files: Mapping[str, str]) -> None:

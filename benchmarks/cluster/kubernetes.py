@@ -18,7 +18,6 @@ import copy
 import os
 import secrets
 import shlex
-import shutil
 import statistics
 import subprocess
 import sys
@@ -30,7 +29,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from driving import BARE, FASTAPI, PROJECT, answers, rate, write_project
+from driving import BARE, FASTAPI, PROJECT, answers, rate, read_options, write_project
 
 sys.path.pop(0)  # this folder, where the client's package `kubernetes` would be this file
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
@@ -119,13 +118,7 @@ def address(engine: OfThisVersion, service: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--connections", default="1,16,64")
-    options = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing: apt-get install wrk")
+    options = read_options(__doc__, rounds=9)
     if missing := [name for name in ("KUBECONFIG", "LADING_TEST_KUBERNETES_LOAD") if not os.environ.get(name)]:
         raise SystemExit(f"{', '.join(missing)} not set: see tests/kubernetes/README.md")
     engine = OfThisVersion(Place(engine="kubernetes", options={"kubeconfig": os.environ["KUBECONFIG"]}), poll=0.2)

@@ -9,10 +9,8 @@ machine: the goal is 80 % of its rate); and uvicorn with a bare ASGI function (t
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -21,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from driving import BARE, FASTAPI, PROJECT, answers, rate, write_project
+from driving import BARE, FASTAPI, PROJECT, answers, rate, read_options, write_project
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
@@ -68,13 +66,7 @@ def serving(command: list[str], port: int, environ: dict[str, str]) -> Iterator[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--connections", default="1,16,64")
-    options = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing: apt-get install wrk")
+    options = read_options(__doc__, rounds=7)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_project(folder / "echo", PROJECT)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from driving import PROJECT, rate, write_project
+from driving import PROJECT, rate, read_options, write_project
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
@@ -74,13 +73,7 @@ def timed(words: str, cluster: Cluster, folder: Path, *more: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--connections", default="1,16,64")
-    options = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing: apt-get install wrk")
+    options = read_options(__doc__, rounds=9)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_project(folder / "echo", PROJECT)
