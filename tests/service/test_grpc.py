@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -28,6 +29,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from lading.client import Client as OurClient
 from lading.grpc_client import call
 from lading.model.problems import LadingError
+from lading.service import grpc_calls
 from lading.service.protoc import compile_proto
 from tests.jobs.support import running
 from tests.service.support import Server
@@ -370,6 +372,53 @@ def test_a_stream_that_its_client_breaks_off_does_not_end_for_the_model(server, 
     assert "the end of a stream" not in server.talk
     assert client.call("Join", "stream_unary")(iter([client.ask("left")]), timeout=10).text[:4] == "left"
     server.wait_for_talk("the end of a stream")
+
+
+def test_a_stream_that_is_broken_off_while_the_server_is_held_up_does_not_end_for_the_model():
+    """A loop that is held up finds gRPC's two words of a client that left, the end of its messages and that it left, at once with timers that are due."""
+    ends: list[str] = []
+    left = asyncio.Event()
+
+    async def taking(messages: Any, _context: Any) -> bytes:
+        async def feed() -> None:
+            async for _ in messages:
+                pass
+            asyncio.get_running_loop().call_soon(time.sleep, 0.05)  # meanwhile gRPC's second word comes, and the pause is over
+            await grpc_calls._cancelation_would_be_known()
+            ends.append("whole")
+
+        feeding = asyncio.create_task(feed())
+        try:
+            await asyncio.sleep(60)
+        finally:
+            feeding.cancel()
+            left.set()
+        return b""
+
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, _details: Any) -> Any:
+            return grpc.stream_unary_rpc_method_handler(taking)
+
+    async def one_call(port: int) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = channel.stream_unary("/a/b")()
+            await call.write(b"x")
+            await asyncio.sleep(0.01)
+            call.cancel()
+            await asyncio.wait_for(left.wait(), 60)
+            left.clear()
+
+    async def run() -> None:
+        server = grpc.aio.server()
+        server.add_generic_rpc_handlers([Handler()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        for _ in range(50):
+            await one_call(port)
+        await server.stop(0)
+
+    asyncio.run(run())
+    assert ends == []
 
 
 def test_a_stream_whose_client_leaves_before_it_runs_holds_nobody_up(server, client):
