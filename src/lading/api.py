@@ -81,7 +81,7 @@ def build_image(
         if not asked.weights:
             asked = replace(asked, weights=imaging.prepare_weights(project, options, reporter)[0])
         built = imaging.build(imaging.make_recipe(locked, project, options, asked), reporter=reporter)
-        target, place = imaging.destination(None, asked.name, reporter)
+        target, place = imaging.destination(None, asked.name)
         target.publish((built.image,), place)
     return built
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lading.images.build import Built
     from lading.images.media import Destination, Image
     from lading.images.pins import BasePins
+    from lading.images.push import Pushing
     from lading.images.recipe import Recipe, WeightSet
     from lading.images.store import Store
     from lading.model.service import ServedApi
@@ -317,8 +318,10 @@ def prepare_weights(
     return sets, decisions
 
 
-def build(recipe: Recipe, store: Store | None = None, reporter: Reporter = silent) -> Built:
+def build(recipe: Recipe, store: Store | None = None, reporter: Reporter = silent, pushing: Pushing | None = None) -> Built:
     """Make the image; all of it is in the local store then. The caller holds `in_use`, until the image has a name.
+
+    ``pushing`` is sending ahead (`Pushing.ahead`): layers go to its registry while others are made.
 
     Raises:
         LadingError: if that is not possible; nothing has a name then.
@@ -326,7 +329,7 @@ def build(recipe: Recipe, store: Store | None = None, reporter: Reporter = silen
     from lading.images.build import build_image
     from lading.images.store import Store as LocalStore
 
-    return build_image(recipe, store or LocalStore(), reporter)
+    return build_image(recipe, store or LocalStore(), reporter, pushing.offer if pushing else None)
 
 
 def in_use() -> AbstractContextManager[None]:
@@ -336,17 +339,16 @@ def in_use() -> AbstractContextManager[None]:
     return LocalStore().in_use()
 
 
-def destination(text: str | None, name: str, reporter: Reporter = silent) -> tuple[Destination, str]:
+def destination(text: str | None, name: str) -> tuple[Destination, str]:
     """Where ``-o`` says that the image goes, and its name there.
 
-    ``oci:DIR``, ``docker-archive:FILE``, ``registry`` (the name's own); None is the local store.
+    ``oci:DIR``, ``docker-archive:FILE``; None is the local store. For the name's own registry see `pushing_for`.
 
     Raises:
         LadingError: if it is none of these.
     """
     from lading.images.archive import Archive
     from lading.images.layout import Layout
-    from lading.images.push import Pushing
     from lading.images.reference import local_name
     from lading.images.store import Store as LocalStore
 
@@ -357,8 +359,6 @@ def destination(text: str | None, name: str, reporter: Reporter = silent) -> tup
         return Layout(Path(place).expanduser()), local_name(name).rpartition(":")[2]
     if kind in ("docker-archive", "archive") and place:
         return Archive(Path(place).expanduser()), local_name(name)
-    if text == "registry":
-        return Pushing(LocalStore(), reporter), name
     raise LadingError(
         Problem(
             rule="usage",
@@ -367,6 +367,14 @@ def destination(text: str | None, name: str, reporter: Reporter = silent) -> tup
             instead="Write -o oci:DIR, -o docker-archive:FILE, -o registry, or leave it out for the local store.",
         )
     )
+
+
+def pushing_for(reporter: Reporter = silent) -> Pushing:
+    """What sends images of the local store to the registry that their name names."""
+    from lading.images.push import Pushing
+    from lading.images.store import Store as LocalStore
+
+    return Pushing(LocalStore(), reporter)
 
 
 def stored(name: str, platform: str | None = None) -> tuple[Image, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from lading.model.problems import LadingError, Problem
 
 if TYPE_CHECKING:
     from lading.images.build import Built
+    from lading.images.media import Destination
+    from lading.images.push import Pushing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="WHERE", help="oci:DIR, docker-archive:FILE, or registry; default: Lading's own store of images"
     )
-    parser.add_argument("--push", action="store_true", help="send the image to its registry afterwards")
+    parser.add_argument("--push", action="store_true", help="send the image to its registry; layers go while others are made")
     parser.add_argument("--compress", choices=("gzip", "zstd"), default="gzip", help="how layers are compressed; gzip is read everywhere")
     parser.add_argument("--no-bytecode", action="store_true", help="leave compiled modules out: smaller, and slower to start")
     parser.add_argument("--no-cache", action="store_true", help="run build steps and apt again, even if what they made is here")
@@ -46,16 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
-    with nullcontext() if arguments.dockerfile else imaging.in_use():
-        return _build(arguments, output)
+    gc.set_threshold(
+        100_000
+    )  # a build makes records by the ten thousand, and nearly none that goes before its end: looking for cycles is 4 % of it
+    with nullcontext() if arguments.dockerfile else imaging.in_use(), ExitStack() as stack:
+        return _build(arguments, output, stack)
 
 
-def _build(arguments: argparse.Namespace, output: Output) -> int:
+def _build(arguments: argparse.Namespace, output: Output, stack: ExitStack) -> int:
     platforms = (arguments.platform or "").split(",")
     arguments.platform = platforms[0] or None
     options = pipeline_options(arguments, arguments.project)
     built: list[Built] = []
-    name = ""
+    goal: _Goal | None = None
     for platform in platforms:
         arguments.platform = platform or None
         one = replace(options, platform=pipeline_options(arguments, arguments.project).platform)
@@ -84,33 +90,58 @@ def _build(arguments: argparse.Namespace, output: Output) -> int:
 
                 output.data(render(recipe).rstrip())
                 return 0
-            built.append(imaging.build(recipe, reporter=output.reporter))
-    _finish(built, name, arguments, output)
+            goal = goal or _goal(arguments, name, output, stack)
+            built.append(imaging.build(recipe, reporter=output.reporter, pushing=goal.pushing))
+    assert goal is not None
+    _finish(built, goal, output)
     return 0
 
 
-def _finish(built: Sequence[Built], name: str, arguments: argparse.Namespace, output: Output) -> None:
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """Where an image of a name goes, its name there, and what sends it to a registry, if it goes to one too."""
+
+    name: str
+    target: Destination
+    there: str
+    pushing: Pushing | None
+
+
+def _goal(arguments: argparse.Namespace, name: str, output: Output, stack: ExitStack) -> _Goal:
+    """What the options say, checked before anything is built; a registry gets layers while others are made."""
+    pushing = imaging.pushing_for(output.reporter) if arguments.push or arguments.output == "registry" else None
+    if pushing is not None and arguments.output == "registry":
+        goal = _Goal(name, pushing, name, pushing)
+    else:
+        goal = _Goal(name, *imaging.destination(arguments.output, name), pushing)
+    if pushing is not None:
+        from lading.images.reference import require_registry
+
+        require_registry(name, Origin("-t"))
+        stack.enter_context(pushing.ahead(name))
+    return goal
+
+
+def _finish(built: Sequence[Built], goal: _Goal, output: Output) -> None:
     images = tuple(one.image for one in built)
     fresh = dict.fromkeys(decision for one in built for decision in one.decisions if decision.rule in _OWN)
     output.decisions(fresh)
     for line in dict.fromkeys(one.locked for one in built if one.locked):
         output.say(line)
-    target, there = imaging.destination(arguments.output, name, output.reporter)
-    digest = target.publish(images, there)
-    if arguments.push and arguments.output != "registry":
-        pushing, pushed = imaging.destination("registry", name, output.reporter)
-        pushing.publish(images, pushed)
+    digest = goal.target.publish(images, goal.there)
+    if goal.pushing is not None and goal.target is not goal.pushing:
+        goal.pushing.publish(images, goal.name)
     from lading.explain.layers import table
 
     if output.as_json:
         records = [
             {"platform": image.platform, "digest": image.digest, "layers": [layer.as_json() for layer in image.layers]} for image in images
         ]
-        output.json({"name": there, "digest": digest, "images": records, "decisions": [decision.as_json() for decision in fresh]})
+        output.json({"name": goal.there, "digest": digest, "images": records, "decisions": [decision.as_json() for decision in fresh]})
         return
     for image in images:
         output.say(table([layer.as_json() for layer in image.layers], image.platform))
-    output.data(f"{name}@{digest}")
+    output.data(f"{goal.name}@{digest}")
 
 
 _OWN = frozenset(

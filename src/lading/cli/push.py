@@ -8,7 +8,6 @@ from lading import imaging
 from lading.cli.options import add_json
 from lading.cli.output import Output
 from lading.model.origin import Origin
-from lading.model.problems import LadingError, Problem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
     from lading.images.push import Pushing
-    from lading.images.reference import parse_reference
+    from lading.images.reference import require_registry
     from lading.images.store import Store
 
     name = arguments.target or arguments.image
     images = imaging.stored(arguments.image)
-    if parse_reference(name, Origin("NAME")).registry == "docker.io" and not name.startswith("docker.io/") and "/" not in name:
-        raise LadingError(_where(name))
+    require_registry(name, Origin("NAME"))
     pushing = Pushing(Store(), output.reporter, insecure=True if arguments.insecure else None)
     digest = pushing.publish(images, name)
     if output.as_json:
@@ -36,12 +34,3 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     else:
         output.data(f"{name.partition('@')[0]}@{digest}")
     return 0
-
-
-def _where(name: str) -> Problem:
-    return Problem(
-        rule="push-without-registry",
-        what=f"{name} names no registry to push to.",
-        origin=Origin("IMAGE"),
-        instead=f"Write `lading push {name} ghcr.io/me/{name}`, or docker.io/me/{name} for Docker Hub.",
-    )

@@ -54,7 +54,7 @@ _KEPT = (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """A base image. ``name`` is what the user wrote, ``repository`` its repository where it came from a registry.
+    """A base image. ``name`` is what the user wrote, ``registry`` where it came from, if that was one.
 
     ``pythons`` maps a version (``3.11``) to the folder of its program, as in ``usr/bin``; ``files`` are those that say what system it is,
     ``own`` the folders in it that our layers have too; ``stands_for`` is the digest that a registry's tag had, of a manifest or an index.
@@ -71,6 +71,11 @@ class Base:
     links: Mapping[str, str] = field(default_factory=dict)
     own: tuple[str, ...] = ()
     stands_for: str = ""
+
+    @property
+    def repository(self) -> str | None:
+        """Where the base came from, with its registry; None for one that lay on this machine."""
+        return f"{self.registry.registry}/{self.registry.repository}" if self.registry else None
 
     @property
     def hidden(self) -> tuple[str, ...]:

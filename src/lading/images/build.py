@@ -8,7 +8,8 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lading.frameworks.tags import minor_of
@@ -51,9 +52,17 @@ if TYPE_CHECKING:
     from lading.images.step_files import StepFiles
 
 STEP = "Writing layers"
+Offer = Callable[[Layer, str | None], None]
+"""Takes a layer that is in the store, and the base's repository, for a registry's mounts."""
+
 _OTHERS = 8
 """Layers of the server (its Python, packages, code and bytecode), of the environments, of commands, of the bill of materials and of the
 project, at most."""
+
+_SLOW = 2
+"""How many times as long a byte of many small files takes as one of a large wheel, and compiling as copying."""
+_BILL = 2_000_000
+"""The bill of materials takes as long as so many bytes of small files."""
 
 _LEAST = 5
 """Layers of any image: the server's packages and code, the environments, the bill of materials, the project."""
@@ -66,6 +75,14 @@ class Built:
     image: Image
     decisions: tuple[Decision, ...]
     locked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A layer to be made, and about how much work that is: bytes of large files."""
+
+    make: Callable[[], Layer]
+    work: int = 0
 
 
 @dataclass(slots=True)
@@ -82,18 +99,20 @@ class _Environment:
     compiler: Interpreter | None = None
 
 
-def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent) -> Built:
+def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent, offer: Offer | None = None) -> Built:
     """The image of a recipe, all its blobs in the store; the caller holds `Store.in_use`, until the image has a name.
+
+    ``offer`` gets layers that will be in the image as soon as they are made, but for those that may hold a secret until the image was searched.
 
     Raises:
         LadingError: if the base or a package cannot be had, a step fails, or the image would hold a secret.
     """
-    return _Build(recipe, store, reporter).run()
+    return _Build(recipe, store, reporter, offer).run()
 
 
 class _Build:
-    def __init__(self, recipe: Recipe, store: Store, reporter: Reporter) -> None:
-        self.recipe, self.store, self.reporter = recipe, store, reporter
+    def __init__(self, recipe: Recipe, store: Store, reporter: Reporter, offer: Offer | None = None) -> None:
+        self.recipe, self.store, self.reporter, self.offer = recipe, store, reporter, offer
         self.decisions: list[Decision] = [one for one in recipe.decisions if one.rule != "commands-not-run"]
         self.secrets = tuple(secret for one in recipe.environments for secret in one.plan.secrets())
         self.values = values_of(self.secrets, recipe.environ, recipe.steps.secrets)
@@ -107,6 +126,7 @@ class _Build:
         asked = bool(self.recipe.system_packages) + len(steps.before) + bool(steps.after)
         require_few(len(base.layers) + asked + _LEAST, base.name, len(base.layers))
         newly = self._pin(base)
+        self._offer(base.layers)
         files = self._project_files()
         below = self._below(files)
         environments = [self._environment(one) for one in self.recipe.environments]
@@ -116,14 +136,18 @@ class _Build:
         self.reporter(Event(step=STEP, phase=Phase.STARTED))
         try:
             with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
-                tasks = self._tasks(environments, files, pool)
-                made = [task.result() for task in tasks]
+                jobs = self._jobs(environments, files, pool)
+                if not steps.after:
+                    jobs.append(_Job(lambda: self._bill([*base.layers, *below], environments), _SLOW * _BILL))
+                made = _done(pool, jobs)
         except BaseException:
             self.reporter(Event(step=STEP, phase=Phase.FAILED))
             raise
         prefixes = [layer for one in environments if one.prefix for layer in one.prefix.layers]
         layers = self._ordered((*base.layers, *below, *prefixes, *(one.python.layer for one in environments), *made))
-        layers = self._billed(self._stepped(layers, environments), environments)
+        layers = self._stepped(layers, environments)
+        if steps.after:
+            layers = self._ordered((*layers, self._bill(layers, environments)))
         require_few(len(layers), base.name, len(base.layers))
         image = self._image(layers, environments)
         scan(image, self.values, self.store, canonical(self.base.config))
@@ -296,7 +320,7 @@ class _Build:
 
     # -- the layers
 
-    def _tasks(self, environments: Sequence[_Environment], files: ProjectFilesFound, pool: ThreadPoolExecutor) -> list[Future[Layer]]:
+    def _jobs(self, environments: Sequence[_Environment], files: ProjectFilesFound, pool: ThreadPoolExecutor) -> list[_Job]:
         large = self.large = list(pool.map(_with_digest, [one for one in files.files if one.size >= LARGE_FILE]))
         prefixes = sum(len(one.prefix.layers) for one in environments if one.prefix)
         left = MOST - (self.below + prefixes + len(environments) + _OTHERS)
@@ -304,19 +328,21 @@ class _Build:
         each = len(environments) * (2 if self.recipe.bytecode else 1)
         file_groups = self._file_groups(large, min(MOST_OF_FILES, max(1, left - 2 * each)))
         room = max(1, (left - len(file_groups)) // each)
-        tasks: list[Future[Layer]] = []
+        jobs: list[_Job] = []
         for environment in environments:
-            groups = arrange({name: wheel.size for name, wheel in environment.wheels.items()}, room)
-            tasks += [pool.submit(self._wheel_layer, environment, group) for group in groups]
-            if self.recipe.bytecode:
-                tasks += [
-                    pool.submit(self._bytecode_layer, environment, group) for group in groups if self._has_modules(environment, group)
-                ]
-        tasks += [pool.submit(task) for task in self._front_tasks(environments)]
-        tasks.append(pool.submit(self._environment_layer, environments))
-        tasks += [pool.submit(self._file_layer, title, group) for title, group in file_groups]
-        tasks.append(pool.submit(self._project_layer, [one for one in files.files if one.size < LARGE_FILE]))
-        return tasks
+            sizes = {name: wheel.size for name, wheel in environment.wheels.items()}
+            groups = arrange(sizes, room)
+            weights = [sum(sizes[name] for name in group.names) * (_SLOW if len(group.names) > 1 else 1) for group in groups]
+            jobs += [_Job(partial(self._wheel_layer, environment, group), weight) for group, weight in zip(groups, weights, strict=True)]
+            jobs += [
+                _Job(partial(self._bytecode_layer, environment, group), weight * _SLOW)
+                for group, weight in zip(groups, weights, strict=True)
+                if self.recipe.bytecode and self._has_modules(environment, group)
+            ]
+        jobs += self._front_jobs(environments)
+        jobs.append(_Job(partial(self._environment_layer, environments)))
+        jobs += [_Job(partial(self._file_layer, title, group), sum(one.size for one in group)) for title, group in file_groups]
+        return [*jobs, _Job(partial(self._project_layer, [one for one in files.files if one.size < LARGE_FILE]))]
 
     def _wheel_layer(self, environment: _Environment, group: Group) -> Layer:
         wheels = [environment.wheels[name] for name in group.names]
@@ -344,7 +370,7 @@ class _Build:
 
         return self._layer(kind, title, inputs, write)
 
-    def _front_tasks(self, environments: Sequence[_Environment]) -> list[Callable[[], Layer]]:
+    def _front_jobs(self, environments: Sequence[_Environment]) -> list[_Job]:
         """The server: its packages, its code, and its bytecode."""
         minor, python, place = self._front_python(environments)
         self.front = (place, python)
@@ -357,23 +383,27 @@ class _Build:
         wheels = [wheel for _, wheel in sorted(self._wheels(packages, recipe, target).items())]
         code = front.own_code(place)
         compilers = {one.place.python: one.compiler for one in environments}
-        tasks: list[Callable[[], Layer]] = [
-            lambda: self._layer(
-                Kind.FRONT,
-                "the server's packages",
-                ["wheels", place.key(), *map(_wheel_key, wheels)],
-                lambda writer: write_wheels(writer, wheels, place),
+        size = _SLOW * sum(wheel.size for wheel in wheels)
+        jobs = [
+            _Job(
+                lambda: self._layer(
+                    Kind.FRONT,
+                    "the server's packages",
+                    ["wheels", place.key(), *map(_wheel_key, wheels)],
+                    lambda writer: write_wheels(writer, wheels, place),
+                ),
+                size,
             ),
-            lambda: front.code_layer(self.store, code, self.recipe.compression),
+            _Job(lambda: front.code_layer(self.store, code, self.recipe.compression)),
         ]
         if python.layer is not None:
             layer = python.layer
-            tasks.append(lambda: layer)
+            jobs.append(_Job(lambda: layer))
         if self.recipe.bytecode:
             if not compilers.get(minor) and self._host(minor) is None and minor not in compilers:
                 self.decisions.append(bytecode_left_out(minor, "the server's bytecode"))
-            tasks.append(lambda: self._front_bytecode(minor, place, wheels, code, compilers))
-        return tasks
+            jobs.append(_Job(lambda: self._front_bytecode(minor, place, wheels, code, compilers), size * _SLOW))
+        return jobs
 
     def _front_python(self, environments: Sequence[_Environment]) -> tuple[str, Placed, Place]:
         """The Python that the server runs on: the model's where it is new enough, else another of the base, else a copy of this machine's."""
@@ -416,8 +446,8 @@ class _Build:
         inputs = [f"{path}\0{target}\0{content.hex()}" for path, (target, content) in sorted(files.items())]
         return self._layer(Kind.ENVIRONMENT, "environment, lock", ["environment", *inputs], lambda writer: front.write_files(writer, files))
 
-    def _billed(self, layers: list[Layer], environments: Sequence[_Environment]) -> list[Layer]:
-        """With the bill of materials, which lists what all the others hold, below the project's own files."""
+    def _bill(self, layers: Sequence[Layer], environments: Sequence[_Environment]) -> Layer:
+        """The bill of materials, below the project's own files: what Lading puts into an image, and what ``layers`` hold beside it."""
         place, python = self.front
         records = records_of(layers, self.store)
         hidden = tuple(f"/{path}/" for path in self.base.hidden)
@@ -442,8 +472,7 @@ class _Build:
             content = sbom.make_sbom(inventory)
             writer.file(Entry(path=bill.PATH, size=len(content)), content)
 
-        layer = self._layer(Kind.BILL, "bill of materials", ["bill", sbom.FORMAT, *inventory.facts], write)
-        return self._ordered((*layers, layer))
+        return self._layer(Kind.BILL, "bill of materials", ["bill", sbom.FORMAT, *inventory.facts], write)
 
     def _file_groups(self, large: Sequence[Found], most: int) -> list[tuple[str, list[Found]]]:
         """Files that get layers apart from the project's: its own large ones, and the weights that the configuration names."""
@@ -474,7 +503,14 @@ class _Build:
     def _layer(self, kind: Kind, title: str, inputs: list[str], write: Callable[[LayerWriter], None]) -> Layer:
         layer = self.store.layer(kind, title, inputs, self.recipe.compression, write)
         self.reporter(Event(step=STEP, phase=Phase.PROGRESS, message=f"{kind}: {title}"))
+        if not self.values and kind is not Kind.PROJECT:
+            self._offer([layer])
         return layer
+
+    def _offer(self, layers: Sequence[Layer]) -> None:
+        if self.offer is not None:
+            for layer in layers:
+                self.offer(layer, self.base.repository)
 
     @staticmethod
     def _ordered(layers: Sequence[Layer | None]) -> list[Layer]:
@@ -519,8 +555,14 @@ class _Build:
         settings = self._settings()
         config = make_config(self.base.config, layers, settings, labels, self.recipe.platform)
         manifest = make_manifest(config, layers, annotations_of(labels))
-        base = f"{self.base.registry.registry}/{self.base.registry.repository}" if self.base.registry else None
-        return Image(manifest=manifest, config=config, layers=tuple(layers), blobs=self.store, platform=self.recipe.platform, base=base)
+        return Image(
+            manifest=manifest,
+            config=config,
+            layers=tuple(layers),
+            blobs=self.store,
+            platform=self.recipe.platform,
+            base=self.base.repository,
+        )
 
     def _settings(self) -> Settings:
         path = self.base.variables.get("PATH") or "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -533,6 +575,12 @@ class _Build:
             ports=(PORT,),
             healthcheck=(python, "-I", "-m", "lading.service.healthcheck"),
         )
+
+
+def _done(pool: ThreadPoolExecutor, jobs: Sequence[_Job]) -> list[Layer]:
+    """Do jobs, those with most work first, so that none comes last alone; their layers, in the order of the jobs."""
+    tasks = {index: pool.submit(jobs[index].make) for index in sorted(range(len(jobs)), key=lambda index: -jobs[index].work)}
+    return [tasks[index].result() for index in range(len(jobs))]
 
 
 def _with_variables(api: Mapping[str, Any], variables: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

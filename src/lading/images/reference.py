@@ -99,6 +99,23 @@ def check_name(text: str, origin: Origin | None = None) -> Reference:
     return reference
 
 
+def require_registry(text: str, origin: Origin) -> None:
+    """Refuse to push what would go to Docker Hub's own images, which nobody but Docker can push to.
+
+    Raises:
+        LadingError: if the name says neither where an image goes nor whose it is.
+    """
+    if parse_reference(text, origin).registry == _REGISTRY and not text.startswith(f"{_REGISTRY}/") and "/" not in text:
+        raise LadingError(
+            Problem(
+                rule="push-without-registry",
+                what=f"{text} names no registry to push to.",
+                origin=origin,
+                instead=f"Write `lading build -t ghcr.io/me/{text} --push` or `lading push {text} ghcr.io/me/{text}`; Docker Hub is docker.io/me/{text}.",
+            )
+        )
+
+
 def local_name(text: str) -> str:
     """The spelling under which the local store keeps a name: with a tag, and a host only where one was given.
 

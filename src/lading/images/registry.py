@@ -48,6 +48,10 @@ class Registry:
     def __exit__(self, *error: object) -> None:
         self._wire.close()
 
+    def break_off(self) -> None:
+        """End what other threads do here, at once: their calls raise ``CancelledError``."""
+        self._wire.cut()
+
     def manifest(self, target: str) -> tuple[bytes, str]:
         """A manifest or index by tag or digest: its bytes and its media type.
 

@@ -14,7 +14,7 @@ from lading.images.wheels import Member, Place, Unpacked, damaged, read_wheel
 from lading.model.problems import LadingError
 from lading.model.records import dataclass
 
-SMALL = 16 * 1024
+SMALL = 4 * 1024
 """Files below this size (in bytes) are gathered and compressed together, which is smaller and makes fewer members."""
 _PIECE = 1 << 18
 _LOCAL_HEADER = 30

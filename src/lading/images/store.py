@@ -30,7 +30,7 @@ from lading.model.files import fold_hashes
 from lading.model.problems import LadingError, Problem
 
 IMAGES = "images"
-FORMAT = "1"
+FORMAT = "2"
 """Another one makes every layer anew: to be raised when they are written in another way."""
 NAME = "org.opencontainers.image.ref.name"
 PREVIOUS = "run.lading.previous"

@@ -8,10 +8,12 @@ import http.client
 import json
 import os
 import re
+import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError
 from typing import Any
 from urllib.parse import unquote, urlencode, urljoin, urlsplit
 
@@ -55,6 +57,7 @@ class Wire:
         self._tokens: dict[str, str] = {}
         self._lock = threading.Lock()
         self._all: list[http.client.HTTPConnection] = []
+        self._is_cut = False
 
     def request(
         self,
@@ -71,8 +74,11 @@ class Wire:
 
         Raises:
             OSError, http.client.HTTPException: if there was no answer after ``tries`` tries.
+            CancelledError: after `cut`.
         """
         for attempt in range(tries):
+            if self._is_cut:
+                raise CancelledError
             last = attempt == tries - 1
             try:
                 answer = self._authorized(method, url, dict(headers or {}), body, length, sink)
@@ -217,6 +223,15 @@ class Wire:
                 with contextlib.suppress(OSError):
                     connection.close()
             self._all.clear()
+
+    def cut(self) -> None:
+        """Break every thread's connections, also one that waits for a server that is silent; no request begins any more."""
+        with self._lock:
+            self._is_cut = True
+            for connection in self._all:
+                sock = connection.sock
+                with contextlib.suppress(OSError, AttributeError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def drop(self) -> None:
         """Close this thread's connections: after a failure none of them is in a known state."""
