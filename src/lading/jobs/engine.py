@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -175,7 +175,7 @@ class JobEngine:
             await Shift(self, job, crew, "task" if job.kind == "TaskAPI" else "predict").work_off()
             return await self._end(job, crew)
         finally:
-            await asyncio.shield(asyncio.ensure_future(crew.stop()))
+            await to_its_end(crew.stop())
 
     async def _end(self, job: Job, crew: Crew) -> tuple[JobStatus, str | None]:
         now: Job = await self.surely(self.store.job, job.id)
@@ -186,6 +186,24 @@ class JobEngine:
         if not done.ok:
             return JobStatus.WORKER_ERROR, f"on_job_complete: {done.error}"
         return (JobStatus.COMPLETED_WITH_FAILURES if now.failed else JobStatus.SUCCEEDED), None
+
+
+async def to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
+    """What work gives. It goes on however often who waits for it is canceled, and a cancelation counts when it has ended.
+
+    A job that was stopped is canceled once more when its server ends, and that must not leave workers behind which were being stopped.
+    """
+    task, canceled = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            canceled = error
+    if canceled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # seen
+    raise canceled
 
 
 def until(given_up: threading.Event, items: Iterator[Item]) -> Iterator[Item]:

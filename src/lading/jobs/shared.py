@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
-from lading.jobs.engine import Crew, CrewLostError, JobEngine, Shift, until
+from lading.jobs.engine import Crew, CrewLostError, JobEngine, Shift, to_its_end, until
 from lading.jobs.store import Item, Job, JobStatus, JobStore, StoreLostError
 from lading.jobs.submission import SubmissionError
 
@@ -244,7 +244,7 @@ class SharedEngine(JobEngine):
             await Shift(self, job, crew, "task" if job.kind == "TaskAPI" else "predict", more=more).work_off()
             await self._end_together(job, crew)
         finally:
-            await asyncio.shield(asyncio.ensure_future(crew.stop()))
+            await to_its_end(crew.stop())
 
     async def _end_together(self, job: Job, crew: Crew) -> None:
         """Every item has ended: one of the servers ends the job, and the others wait in case it goes."""
@@ -269,7 +269,7 @@ class SharedEngine(JobEngine):
             staying.cancel()
             self._busy.discard(job.id)
             with contextlib.suppress(StoreLostError):
-                await asyncio.shield(asyncio.ensure_future(self.in_store(self.shared.disown, job.id, self.member)))
+                await to_its_end(self.in_store(self.shared.disown, job.id, self.member))
 
     async def _stay_owner(self, job: Job) -> None:
         while True:
