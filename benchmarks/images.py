@@ -5,12 +5,12 @@
 Needs podman, buildah and docker-registry, a base with a Python (a folder made by debootstrap, as ``.ci/run`` makes it), and an index that has
 the packages; they are fetched once, into ``--work``, and not measured. Everything else is: each build begins with the packages at hand, as
 files in Lading's store, in uv's cache, and as wheels for pip, and with the base imported: as an image of the engines', as a layout for Lading.
-No layer is kept on any side, the registry is empty. Bytecode is compiled by all or by none. buildah makes the image of ``lading build
---dockerfile``, so that both hold the same server and the same service; podman's has the packages and the project alone. Lading compiles no
-folders of tests, which uv and pip do.
+No layer is kept on any side; each has an empty registry to itself. Bytecode is compiled by all or by none. buildah makes the image of
+``lading build --dockerfile``, so that both hold the same server and the same service; podman's has the packages and the project alone. Lading
+compiles no folders of tests, which uv and pip do.
 
 Each is run ``--rounds`` times, in turn, and the quickest counts. Seconds of the processor are those of the command and what it started; the
-registry's count for none. On a machine with other work to do they tell more than the clock. The Python of the base compiles for buildah and
+registries' count for none. On a machine with other work to do they tell more than the clock. The Python of the base compiles for buildah and
 podman, this one for Lading: run it with one of the same version, and built as well, to compare like with like.
 """
 
@@ -104,10 +104,11 @@ class Bench:
             **self._engines(),
         }
         self.results: dict[str, dict[str, tuple[float, float]]] = {}
-        self.host = f"127.0.0.1:{_free_port()}"
+        # Each has a registry to itself: from a shared one an engine takes what another has pushed.
+        self.hosts = {who: f"127.0.0.1:{_free_port()}" for who in ("lading", "podman", "buildah")}
         self.written = ""
         self.bounds: dict[str, float] = {}
-        self.serving: subprocess.Popen[bytes] | None = None
+        self.serving: list[subprocess.Popen[bytes]] = []
 
     def _engines(self) -> dict[str, str]:
         place = self.work / "engines"
@@ -144,21 +145,25 @@ class Bench:
         load = os.getloadavg()[0]
         print(f"  {row:34} {column:8} {wall:7.2f} s {processor:7.2f} s of CPU {memory / 1e6:6.0f} MB at most (load {load:.0f})", flush=True)
 
-    def fresh_registry(self) -> None:
-        """A registry that has nothing, at the address that it had before."""
-        self.end_registry()
-        shutil.rmtree(self.work / "registry", ignore_errors=True)
-        config = self.work / "registry.yml"
-        storage = f"storage: {{filesystem: {{rootdirectory: {self.work}/registry}}}}"
-        config.write_text(f"version: 0.1\nlog: {{level: error}}\n{storage}\nhttp: {{addr: '{self.host}'}}\n")
+    def fresh_registries(self) -> None:
+        """Registries that have nothing, at the addresses that they had before."""
+        self.end_registries()
         program = shutil.which("docker-registry", path=self.env["PATH"]) or "docker-registry"
-        self.serving = subprocess.Popen([program, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for who, host in self.hosts.items():
+            place = self.work / "registries" / who
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            config = place / "registry.yml"
+            storage = f"storage: {{filesystem: {{rootdirectory: {place}/data}}}}"
+            config.write_text(f"version: 0.1\nlog: {{level: error}}\n{storage}\nhttp: {{addr: '{host}'}}\n")
+            self.serving.append(subprocess.Popen([program, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         time.sleep(1)
 
-    def end_registry(self) -> None:
-        if self.serving is not None:
-            self.serving.terminate()
-            self.serving.wait()
+    def end_registries(self) -> None:
+        for serving in self.serving:
+            serving.terminate()
+            serving.wait()
+        self.serving.clear()
 
     def import_base(self) -> None:
         if subprocess.run(["podman", "image", "exists", "localhost/bench-base"], env=self.env, check=False).returncode:
@@ -304,7 +309,7 @@ class Bench:
         self.warm(folder)
         self.results, self.bounds = {}, {}
         # buildah comes last, so that its layers are there when a line changes.
-        images = {who: f"{self.host}/{kind}-{who}:1" for who in ("lading", *sorted(peers, reverse=True))}
+        images = {who: f"{self.hosts[who]}/{kind}-{who}:1" for who in ("lading", *sorted(peers, reverse=True))}
         for _ in range(rounds):
             self.bound(folder)
             for row in (WITHOUT, WITH):
@@ -318,7 +323,7 @@ class Bench:
     def cold(self, folder: Path, names: dict[str, str], row: str) -> None:
         """Build and push for the first time, the registry and the engines' caches empty of this kind."""
         self.forget_layers()
-        self.fresh_registry()
+        self.fresh_registries()
         words = [*LADING, "build", "-q", "-t", names["lading"], "--base", self.layout, "--push"]
         self.timed(row, "lading", ([*words, *([] if row == WITH else ["--no-bytecode"])], folder))
         for program in (who for who in names if who != "lading"):
@@ -348,9 +353,10 @@ class Bench:
     def sizes(self, names: dict[str, str]) -> None:
         found = {}
         for who, name in names.items():
-            repository = name.removeprefix(f"{self.host}/").partition(":")[0]
+            host, _, tagged = name.partition("/")
+            repository = tagged.partition(":")[0]
             headers = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
-            request = urllib.request.Request(f"http://{self.host}/v2/{repository}/manifests/1", headers=headers)
+            request = urllib.request.Request(f"http://{host}/v2/{repository}/manifests/1", headers=headers)
             with urllib.request.urlopen(request) as answer:
                 layers = json.loads(answer.read())["layers"]
             found[who] = sum(layer["size"] for layer in layers)
@@ -419,7 +425,7 @@ def main() -> None:
         for kind in arguments.kinds:
             bench.run(kind, arguments.peers, arguments.rounds)
     finally:
-        bench.end_registry()
+        bench.end_registries()
 
 
 if __name__ == "__main__":
