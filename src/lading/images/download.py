@@ -49,8 +49,9 @@ class Downloader:
         """
         missing = [package for package in packages if self._kept(package) is None]
         self._total = sum(int(package.file.get("size") or 0) for package in missing)
+        count = "1 file" if len(missing) == 1 else f"{len(missing)} files"
         if missing:
-            self.reporter(Event(step=STEP, phase=Phase.STARTED, message=f"{len(missing)} files"))
+            self.reporter(Event(step=STEP, phase=Phase.STARTED, message=count))
         problems = ProblemCollector()
         with threads(4) as pool:
             tasks = [(package, pool.submit(self.fetch, package)) for package in packages]
@@ -60,7 +61,7 @@ class Downloader:
                     found[package.name] = task.result()
         if missing:
             phase = Phase.FAILED if problems.problems else Phase.FINISHED
-            self.reporter(Event(step=STEP, phase=phase, message=f"{len(missing)} files", done=self._done, total=self._total, unit="bytes"))
+            self.reporter(Event(step=STEP, phase=phase, message=count, done=self._done, total=self._total, unit="bytes"))
         problems.raise_if_any()
         return found
 
