@@ -113,10 +113,13 @@ def test_ctrl_c_ends_the_script_and_its_children(tmp_path: Path):
             time.sleep(0.02)
 
 
-def test_what_a_script_leaves_running_ends_with_it(tmp_path: Path):
-    one = script(tmp_path, "sleep 1000 & echo $! > child\necho done\n")
-    assert run(one, tmp_path) == ["done"]
+@pytest.mark.parametrize("output", ["", ">/dev/null 2>&1"])
+def test_what_a_script_leaves_running_ends_with_it(tmp_path: Path, output: str):
+    one = script(tmp_path, f"sleep 1000 {output} & echo $! >> children\necho done\n")
+    for _ in range(20):
+        assert run(one, tmp_path) == ["done"]
     until = time.monotonic() + 60
-    while is_alive(int((tmp_path / "child").read_text())):
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    for child in (tmp_path / "children").read_text().split():
+        while is_alive(int(child)):
+            assert time.monotonic() < until
+            time.sleep(0.02)

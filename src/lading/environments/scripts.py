@@ -144,10 +144,12 @@ def _execute(command: list[str], folder: Path, environ: Mapping[str, str], told:
     """
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with started(command, _kill, cwd=folder, env=environ, **streams) as process:
-        threading.Thread(target=_end_rest, args=(process.pid,), daemon=True).start()
+        ending = threading.Thread(target=_end_rest, args=(process.pid,), daemon=True)
+        ending.start()
         assert process.stdout is not None
         for line in process.stdout:
             told(line.rstrip("\n"))
+        ending.join()  # before the process is reaped
         return process.wait()
 
 
