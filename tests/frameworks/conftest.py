@@ -12,6 +12,7 @@ from lading.frameworks.places import base
 from lading.model.secrets import SecretUrl
 from lading.resolvers.listings import Door
 from tests.support.index import LocalIndex
+from tests.support.ports import free_port
 from tests.support.pytorch import PyTorch
 
 TOMORROW = ("3.12", "3.13", "3.14", "3.15")
@@ -28,7 +29,7 @@ class World:
     def door(self, kind: str, root: Path) -> Door:
         """How a scenario reaches PyTorch's indexes."""
         address = {base(): SecretUrl(self.mirrors[kind])}
-        return Door(address=address, root=root, cache=self.cache / kind, timeout=5.0)
+        return Door(address=address, root=root, cache=self.cache / kind, timeout=30.0)
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +45,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         index["labels"].parts.clear()
         _registry(index)
         _own(index)
-        with LocalIndex() as closed:
-            nowhere = closed.url_of("whl").rstrip("/")
+        nowhere = f"http://127.0.0.1:{free_port()}/whl"
         mirrors = {"pytorch": whole.url, "labels-only": labels_only.url, "out-of-reach": nowhere}
         yield World(index, mirrors, tmp_path_factory.mktemp("copies"))
 

@@ -32,6 +32,7 @@ from lading.images.reference import parse_reference
 from lading.images.registry import Registry
 from lading.images.store import Store
 from lading.images.unpacked import decompressed
+from tests.support.ports import free_port
 
 SBIN = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 PREDICTOR = """\
@@ -227,8 +228,8 @@ class RunningRegistry:
         self.process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=self.log, stderr=self.log)
 
     def __enter__(self) -> Self:
-        until = time.monotonic() + 20
-        while time.monotonic() < until:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
                 return self
             time.sleep(0.05)
@@ -236,7 +237,7 @@ class RunningRegistry:
 
     def __exit__(self, *error: object) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
         self.log.close()
 
 
@@ -273,13 +274,6 @@ def serving(handler: type[BaseHTTPRequestHandler], kind: type[ThreadingHTTPServe
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # -- podman

@@ -19,7 +19,8 @@ from lading.images.reference import parse_reference
 from lading.images.registry import Registry
 from lading.images.store import Store
 from lading.model.problems import ExitCode
-from tests.images.support import PROJECT, Command, RunningRegistry, free_port, serving, write
+from tests.images.support import PROJECT, Command, RunningRegistry, serving, write
+from tests.support.ports import free_port
 
 BACKEND = """\
 import os, time, urllib.request, zipfile

@@ -35,6 +35,7 @@ from lading.model.records import replace
 from lading.model.secrets import Secret
 from tests.images import support
 from tests.images.support import Command, RunningRegistry, podman, push_base, serving, which, write
+from tests.support.ports import free_port
 
 
 class Memory:
@@ -519,11 +520,15 @@ def _cutting(  # noqa: C901 -- threads of one small thing
 
 
 class _Resuming(BaseHTTPRequestHandler):
-    """A registry that keeps what has arrived of an upload, and tells how much that is, as the specification has it."""
+    """A registry that keeps what has arrived of an upload, and tells how much that is, as the specification has it.
+
+    ``one`` is held while a piece arrives: of one whose connection broke, all that was on its way has arrived when the next request is answered.
+    """
 
     protocol_version = "HTTP/1.1"
     upload: bytearray
     blobs: dict[str, bytes]
+    one = threading.Lock()
 
     def _any(self) -> None:
         if self.command == "HEAD":
@@ -531,22 +536,27 @@ class _Resuming(BaseHTTPRequestHandler):
         elif self.command == "POST":
             self._answer(202, Location="/v2/x/blobs/uploads/1")
         elif self.command == "GET":
-            self._answer(204, Location="/v2/x/blobs/uploads/1", Range=f"0-{len(self.upload) - 1}")
+            with self.one:
+                self._answer(204, Location="/v2/x/blobs/uploads/1", Range=f"0-{len(self.upload) - 1}")
         elif self.command == "PATCH":
-            start = int(self.headers["Content-Range"].partition("-")[0])
-            if start != len(self.upload):
-                self._answer(416)
-                return
-            left = int(self.headers["Content-Length"])
-            while left and (piece := self.rfile.read1(min(left, 65536))):
-                self.upload += piece
-                left -= len(piece)
-            self._answer(202, Location="/v2/x/blobs/uploads/1", Range=f"0-{len(self.upload) - 1}")
+            with self.one:
+                self._take()
         else:
             self.blobs[self.path.partition("digest=")[2].replace("%3A", ":")] = bytes(self.upload)
             self._answer(201)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 -- the base class's names
+
+    def _take(self) -> None:
+        start = int(self.headers["Content-Range"].partition("-")[0])
+        if start != len(self.upload):
+            self._answer(416)
+            return
+        left = int(self.headers["Content-Length"])
+        while left and (piece := self.rfile.read1(min(left, 65536))):
+            self.upload += piece
+            left -= len(piece)
+        self._answer(202, Location="/v2/x/blobs/uploads/1", Range=f"0-{len(self.upload) - 1}")
 
     def _answer(self, status: int, **headers: str) -> None:
         self.send_response(status)
@@ -920,7 +930,7 @@ def test_a_registry_is_reached_through_a_proxy(registry: RunningRegistry, monkey
 
 
 def test_a_registry_that_is_gone_is_named() -> None:
-    port = support.free_port()
+    port = free_port()
     blobs = Memory(b"x" * 100)
     with Registry(parse_reference(f"127.0.0.1:{port}/x")) as gone, pytest.raises(LadingError) as caught:
         gone.push(blobs.descriptor(), blobs)

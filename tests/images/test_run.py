@@ -22,7 +22,8 @@ from lading.images.running import rootfs
 from lading.images.store import Store
 from lading.images.stored import load
 from lading.model.records import replace
-from tests.images.support import PREDICTOR, PROJECT, Command, container, free_port, podman, which, write
+from tests.images.support import PREDICTOR, PROJECT, Command, container, podman, which, write
+from tests.support.ports import free_port
 
 Build = Callable[..., Any]
 

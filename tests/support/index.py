@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, unquote
 
+from tests.support.ports import free_port
 from tests.support.wheels import Archive, normalized, sdist, wheel
 
 _JSON = "application/vnd.pypi.simple.v1+json"
@@ -169,7 +170,7 @@ class _Server(ThreadingHTTPServer):
         self.index = index
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", free_port()), _Handler)  # nobody else's either once this has stopped
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -296,14 +297,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, content_type: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         status, body, headers = self._ranged(status, body, headers or {})
+        credentials = self._sent_credentials()
+        # Before anything is sent: who has got an answer without a body looks here at once.
+        self.server.index.requests.append(Request(self.command, self.path, status, credentials[0] if credentials else None))
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
-        credentials = self._sent_credentials()
-        self.server.index.requests.append(Request(self.command, self.path, status, credentials[0] if credentials else None))
         if self.command != "HEAD":
             self.wfile.write(body)
 
