@@ -105,7 +105,7 @@ def processes_about(place: Path) -> list[str]:
 
 def left_about(place: Path) -> list[str]:
     """Those of `processes_about` that stay: what was killed a moment ago takes another to end."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 20  # what waits for a silent server gives up after 30
     while (found := processes_about(place)) and time.monotonic() < until:
         time.sleep(0.05)
     return found

@@ -52,11 +52,11 @@ def is_whole(path: str) -> bool:
 
 
 def gone(place: Path) -> bool:
-    """Whether the processes that mention a path end within some seconds, and let go of its locks.
+    """Whether the processes that mention a path end within a minute, and let go of its locks.
 
     A process that ends has no command line any more a moment before its files are closed.
     """
-    for _ in range(200):
+    for _ in range(1200):
         if not processes_about(place) and not any(is_locked(lock) for lock in (place / "locks").glob("*")):
             return True
         time.sleep(0.05)
@@ -115,10 +115,11 @@ def test_killed_at_any_moment_it_leaves_all_or_nothing(
     seed = random.randrange(2**32)
     dice = random.Random(seed)
     seen = set()
-    for _ in range(14):
+    for number in range(14):
         builder = Builder(many, interpreter, root)
         builder.until("Installing", "started")
-        time.sleep(dice.uniform(0, 0.25))
+        if number > 3:  # the first ones at once: a fast machine has it all done in a moment
+            time.sleep(dice.uniform(0, 0.25))
         builder.process.kill()
         builder.process.communicate()
         found = list_environments()

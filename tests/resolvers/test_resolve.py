@@ -23,6 +23,7 @@ from lading.model.secrets import SecretUrl
 from lading.model.target import Interpreter, Target
 from lading.resolvers.command import uv_platform
 from lading.resolvers.uv import resolve
+from tests.environments.support import left_about
 from tests.support.index import LocalIndex
 from tests.support.plans import declared, local, plan_of
 from tests.support.wheels import project, wheel
@@ -408,16 +409,4 @@ def test_ctrl_c_while_an_index_is_slow_leaves_no_process_and_no_folder(index: Lo
     _, complaint = child.communicate(timeout=60)
     assert "KeyboardInterrupt" in complaint
     assert list(temporary.iterdir()) == []
-    assert processes_with(str(temporary)) == []
-
-
-def processes_with(text: str) -> list[str]:
-    """Command lines of running processes that hold a text (empty where there is no /proc)."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = file.read_bytes().decode("utf-8", "replace")
-        except OSError:
-            continue
-        found += [command] if text in command else []
-    return found
+    assert left_about(temporary) == []

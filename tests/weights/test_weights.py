@@ -156,7 +156,7 @@ def test_what_a_killed_run_left_is_gone_on_with(lading: Command, hub: Hub, tmp_p
 def test_ctrl_c_ends_a_download_that_nothing_comes_of_and_what_came_is_gone_on_with(
     lading: Command, hub: Hub, tmp_path: Path, source: str
 ) -> None:
-    hub.repositories["org/model"]["v1"]["model.safetensors"] = BIG
+    hub.repositories["org/model"]["v1"] = {"model.safetensors": BIG}  # alone: of a small one beside it something may have come too
     place = project(tmp_path / "p", one(source.format(hub=hub.url)))
     hub.stall = 150_000
     parts = lading.home / "weights" / "parts"
