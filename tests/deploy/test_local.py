@@ -22,6 +22,7 @@ from lading.model.cluster import Limits
 from tests.deploy import conformance
 from tests.deploy.support import COG, CORTEX, deployment_of
 from tests.deploy.test_container import JOBS
+from tests.support import postgres
 from tests.support.command import lading, write_files
 from tests.support.index import LocalIndex
 
@@ -157,6 +158,36 @@ def test_the_verbs_of_a_running_server_find_a_deployment_of_its_folder(project: 
     assert "nightly" in lading("get", "-C", project).out
     done = lading("batch", "submit", "nightly", "-C", project, "--watch")
     assert (done.code, "succeeded" in done.out) == (0, True), done.err
+
+
+def test_jobs_are_kept_in_the_folder_that_a_deployment_names(
+    project: Path, port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen from where it was deployed, and whatever holds for who deploys it."""
+    (project / "cog.yaml").unlink()
+    write_files(project, JOBS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LADING_JOBS", str(tmp_path / "mine"))
+    assert lading("deploy", project, "--to", "local", "--port", str(port), "--secret-env", "LADING_JOBS=of-shop").code == 0
+    assert ((tmp_path / "of-shop/jobs.sqlite").exists(), (tmp_path / "mine").exists()) == (True, False)
+    monkeypatch.setenv("LADING_JOBS", "of-shop")
+    assert "nightly" in lading("get", "-C", project).out
+
+
+@pytest.mark.slow
+def test_jobs_are_kept_in_the_database_that_a_deployment_names(project: Path, port: int) -> None:
+    if (reason := postgres.missing()) is not None:
+        pytest.skip(reason)
+    (project / "cog.yaml").unlink()
+    write_files(project, JOBS)
+    with postgres.Postgres() as server:
+        secret = f"LADING_JOBS={server.database()}"
+        assert lading("deploy", project, "--to", "local", "--port", str(port), "--secret-env", secret).code == 0
+        done = lading("batch", "submit", "nightly", "-C", project, "--watch")
+        assert (done.code, "succeeded" in done.out) == (0, True), done.err
+        told = lading("logs", "--to", "local", "-C", project).out
+        assert ("jobs are kept in" in told, postgres.PASSWORD in told) == (True, False), told
+        assert lading("delete", "-C", project, "--to", "local").code == 0
 
 
 def test_two_processes_do_not_change_one_deployment(project: Path, port: int, lading_home: Path) -> None:

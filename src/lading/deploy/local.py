@@ -33,6 +33,7 @@ from lading.deploy.engine import (
 from lading.deploy.local_process import Kept, ask, is_alive, start, start_time, stop, url_of, write_private
 from lading.deploy.node import Assignment
 from lading.environments.home import require_writable
+from lading.jobs.opening import VARIABLE, is_database
 from lading.model.events import Event, Phase, Reporter
 from lading.model.origin import Origin
 from lading.model.problems import ExitCode, LadingError, Problem
@@ -106,13 +107,15 @@ class LocalEngine:
     def _assignment(self, deployment: Deployment, digest: str) -> Assignment:
         host, port = _address(deployment.options)
         secrets = {name: secret.reveal() for name, secret in _secrets(deployment).items()}
-        return Assignment(
-            digest=digest,
-            host=host,
-            port=port,
-            jobs_folder=str(deployment.options.get("jobs_folder") or self._folder(deployment.name) / "jobs"),
-            variables={**deployment.variables, **secrets},
-        )
+        variables = {**deployment.variables, **secrets}
+        jobs = self._jobs_folder(deployment, variables.get(VARIABLE, ""))
+        return Assignment(digest=digest, host=host, port=port, jobs_folder=str(jobs), variables=variables)
+
+    def _jobs_folder(self, deployment: Deployment, named: str) -> Path:
+        """Where jobs are kept, or their logs alone if what is named is a database; the project's own place if nothing is."""
+        if named and not is_database(named):
+            return Path(named).absolute()  # later verbs may come from another folder
+        return Path(deployment.options.get("jobs_folder") or self._folder(deployment.name) / "jobs")
 
     def wait(self, revision: Revision, reporter: Reporter, timeout: float) -> Status:
         """See `lading.deploy.engine.Engine`."""

@@ -16,6 +16,7 @@ import msgspec
 from lading import pipeline
 from lading.deploy.bundle import materialise, require_unpacked
 from lading.deploy.node_log import write_event, write_line
+from lading.jobs.opening import VARIABLE
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.service import ServedApi, ServiceSpec
 from lading.service.variables import with_cog_variables
@@ -26,7 +27,7 @@ class Assignment:
     """What a node is to serve, and how.
 
     ``digest`` names a bundle that the node has. ``processes`` are the workers by API, where they are other than the bundle's.
-    ``variables`` are for the models; secrets may be among them, so the file is for its owner alone.
+    ``variables`` are for the models; secrets may be among them, so the file is for its owner alone. ``LADING_JOBS`` is for the server.
     """
 
     digest: str
@@ -83,6 +84,8 @@ def main(arguments: list[str]) -> int:
         with hold_bundle(root):
             placed = materialise(bundle, root, reporter=write_event)
             with hold(*placed.environments):
+                if VARIABLE in assignment.variables:  # else that of whoever deployed
+                    os.environ[VARIABLE] = assignment.variables[VARIABLE]
                 return serve(assigned(placed.service, assignment, os.environ), write_event)
     except LadingError as error:
         for problem in error.problems:
