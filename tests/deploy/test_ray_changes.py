@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -70,6 +70,90 @@ def test_what_was_left_behind_is_free_after_a_while(cluster):
     with ray_store.changing(NAME, 0.0):
         assert cluster.store[b"changing/shop"] != b"0 killed"
     assert cluster.store == {}
+
+
+def before_step(cluster: Head, patch: pytest.MonkeyPatch, number: int, meanwhile: Callable[[], None]) -> list[int]:
+    """Have something happen just before the store is asked for that time, from 0 on. The list grows by each time that it is asked."""
+    steps: list[int] = []
+
+    def store() -> Head:
+        steps.append(len(steps))
+        if steps[-1] == number:
+            meanwhile()
+        return cluster
+
+    patch.setattr(ray_store, "_kv", store)
+    return steps
+
+
+@contextlib.contextmanager
+def tried(who: str, have: list[str]) -> Iterator[None]:
+    """The right to change the deployment, if it is to be had at once; ``have`` says who got it."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(LadingError):
+            stack.enter_context(ray_store.changing(NAME, 0.0))
+            have.append(who)
+        yield
+
+
+def test_of_two_that_find_what_was_left_behind_one_gets_it(cluster, monkeypatch):
+    """Whatever the one has done so far when the other one comes."""
+    steps, number = [0], 0
+    while number in steps:
+        cluster.store = {b"changing/shop": b"0 killed"}
+        have: list[str] = []
+        with contextlib.ExitStack() as other:
+            steps = before_step(cluster, monkeypatch, number, lambda: other.enter_context(tried("other", have)))  # noqa: B023 -- called at once
+            with tried("one", have):
+                assert len(have) == 1, f"the other one came before step {number}"
+        assert cluster.store == {}
+        number += 1
+    assert number > 4
+
+
+def test_who_is_killed_while_it_takes_what_was_left_behind_is_followed_by_one(cluster, monkeypatch):
+    class KilledError(Exception):
+        """In place of a signal."""
+
+    def kill() -> None:
+        raise KilledError
+
+    number = 0
+    while True:
+        cluster.store = {b"changing/shop": b"0 killed"}
+        steps = before_step(cluster, monkeypatch, number, kill)
+        with contextlib.suppress(KilledError), ray_store.changing(NAME, 0.0):
+            break
+        assert steps[-1] == number
+        have: list[str] = []
+        with contextlib.ExitStack() as later:
+            with monkeypatch.context() as patch:
+                patch.setattr(ray_store, "_STALE_SECONDS", 0.0)
+                later.enter_context(tried("later", have))
+            with tried("another", have):
+                assert have == ["later"], f"it was killed before step {number}"
+        assert b"changing/shop" not in cluster.store
+        number += 1
+    assert number > 4
+
+
+def test_who_ends_slowly_gives_back_nothing_that_was_taken_meanwhile(cluster, monkeypatch):
+    """Whatever of its end is done when another one takes it for killed."""
+    steps, number = [0], 0
+    while number in steps:
+        cluster.store = {}
+        have: list[str] = []
+        with contextlib.ExitStack() as other:
+            with contextlib.ExitStack() as slow:
+                with monkeypatch.context() as patch:
+                    patch.setattr(ray_store, "_new_holder", lambda: b"0 slow")
+                    slow.enter_context(ray_store.changing(NAME))
+                steps = before_step(cluster, monkeypatch, number, lambda: other.enter_context(tried("other", have)))  # noqa: B023 -- as above
+            with tried("third", have):
+                assert len(have) == 1, f"the other one came before step {number}"
+        assert cluster.store == {}
+        number += 1
+    assert number > 4
 
 
 def test_looking_waits_for_nobody_and_holds_nobody_up(cluster, monkeypatch):

@@ -62,43 +62,86 @@ def changing(name: str, patience: float = PATIENCE) -> Iterator[Callable[[], Non
     Raises:
         LadingError: if somebody else still has it then, or got it since.
     """
-    key, mine = f"changing/{name}", f"{time.time()} {uuid.uuid4()}".encode()
+    key, mine = f"changing/{name}", _new_holder()
     until = time.monotonic() + patience
     while (since := _held_since(key, mine)) is not None:
         if time.monotonic() >= until:
             raise LadingError(_busy(name, since))
         time.sleep(_POLL_SECONDS)
-        mine = f"{time.time()} {uuid.uuid4()}".encode()
+        mine = _new_holder()
 
     def renew() -> None:
         nonlocal mine
-        since = float(mine.split()[0])
-        if time.time() - since < _RENEW_SECONDS:
+        if time.time() - _since(mine) < _RENEW_SECONDS:
             return
-        if _get(key) != mine:
+        new = _new_holder()
+        if not _pass_on(key, mine, new):
             raise LadingError(_busy(name, time.time()))
-        mine = f"{time.time()} {uuid.uuid4()}".encode()
-        _put(key, mine)
+        mine = new
 
     try:
         yield renew
     finally:
-        if _get(key) == mine:
-            _delete(key)
+        _pass_on(key, mine, _new_holder(), then_free=True)
+
+
+def _new_holder() -> bytes:
+    """A holder that there was none of before, and when it began, in seconds of the epoch."""
+    return f"{time.time()} {uuid.uuid4()}".encode()
+
+
+def _since(holder: bytes) -> float:
+    return float(holder.split()[0])
 
 
 def _held_since(key: str, mine: bytes) -> float | None:
     """Take a right, if it is free or was left behind; since when somebody else has it, in seconds of the epoch: None if it is ours now."""
     if _put_new(key, mine):
         return None
-    held = _get(key)
-    if held is None:  # given back since
+    holders = _holders(key)
+    if not holders:  # given back since
         return time.time()
-    since = float(held.split()[0])
+    since = _since(holders[-1])
     if time.time() - since >= _STALE_SECONDS:
-        _delete(key)
-        return None if _put_new(key, mine) else time.time()
+        return None if _pass_on(key, holders[-1], mine) else time.time()
     return since
+
+
+def _holders(key: str) -> list[bytes]:
+    """Who has a right: the last of these. The others had it before, and are not cleared away yet."""
+    found: list[bytes] = []
+    holder = _get(key)
+    while holder is not None:
+        found.append(holder)
+        holder = _get(_successor(key, holder))
+    return found
+
+
+def _successor(key: str, holder: bytes) -> str:
+    return f"{key}/{holder.decode()}"
+
+
+def _pass_on(key: str, seen: bytes, new: bytes, *, then_free: bool = False) -> bool:
+    """Whether a right went from the holder that was seen to a new one: of several that try, to one. ``then_free``: nobody has it afterwards.
+
+    The store compares no values, but takes a new key only once: each holder has one successor, under a key with its name. That goes when the
+    right's own key names the new holder. Whoever finds it gone, and writes another one, does not follow from the right's own key any more.
+    """
+    if not _put_new(_successor(key, seen), new):
+        return False
+    holders = _holders(key)
+    if new not in holders:
+        _delete(_successor(key, seen))
+        return False
+    if holders[-1] != new:  # we were taken for one that was killed
+        return False
+    if then_free:
+        _delete(key)
+    else:
+        _put(key, new)
+    for holder in holders[:-1]:
+        _delete(_successor(key, holder))
+    return True
 
 
 def _busy(name: str, since: float) -> Problem:
