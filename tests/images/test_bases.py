@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import random
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from lading.images.base import load_base
 from lading.images.cuda_bases import cuda_base
 from lading.images.interpreters import host_platform
 from lading.images.layout import Layout
-from lading.images.media import MANIFEST, Descriptor, Kind, Layer, canonical, digest_of
+from lading.images.media import INDEX, MANIFEST, Descriptor, Kind, Layer, canonical, digest_of
+from lading.images.reference import parse_reference
+from lading.images.registry import Registry
 from lading.images.store import Store
 from lading.images.unpacked import unpack
 from lading.model.problems import LadingError
@@ -193,6 +197,27 @@ def _answering(content: bytes) -> type[BaseHTTPRequestHandler]:
     return Answering
 
 
+def _having(blobs: Mapping[str, bytes]) -> type[BaseHTTPRequestHandler]:
+    """A registry that has these manifests and blobs, by digest or tag, and tells of digests by SHA-512."""
+
+    class Having(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = blobs.get(self.path.rpartition("/")[2])
+            self.send_response(404 if content is None else 200)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.send_header("Docker-Content-Digest", str(_by_sha512(content or b"")["digest"]))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content or b"")
+
+        do_HEAD = do_GET  # noqa: N815 -- the library's name
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    return Having
+
+
 @pytest.mark.parametrize("where", ["index", "inner", "config", "layers"])
 @pytest.mark.parametrize("served", [False, True])
 def test_a_digest_that_is_a_path_is_not_read(where: str, served: bool, tmp_path: Path) -> None:  # noqa: FBT001
@@ -232,6 +257,45 @@ def test_a_store_has_nothing_under_what_is_no_digest(digest: str, tmp_path: Path
         with pytest.raises(LadingError) as caught:
             look(digest)
         assert caught.value.problems[0].rule == "digest-malformed"
+
+
+def _by_sha512(content: bytes) -> dict[str, Any]:
+    return {**_described(content), "digest": f"sha512:{hashlib.sha512(content).hexdigest()}"}
+
+
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [("layout", "index"), *((place, where) for place in ("layout", "registry") for where in ("inner", "config", "layers"))],
+)
+def test_a_base_with_a_digest_by_another_algorithm_is_refused_before_anything_is_fetched(place: str, where: str, tmp_path: Path) -> None:
+    """The algorithm is registered by the image specification, which leaves reading it to each tool."""
+    other = tarfile.TarInfo("etc/other").tobuf()
+    config = canonical({**_CONFIG, "rootfs": {"diff_ids": [digest_of(_LAYER), digest_of(other)]}})
+    describe = {name: _by_sha512 if name == where else _described for name in ("index", "inner", "config", "layers")}
+    manifest = canonical({"config": describe["config"](config), "layers": [_described(_LAYER), describe["layers"](other)]})
+    inner = canonical({"manifests": [{**describe["inner"](manifest), "platform": _CONFIG}]})
+    blobs = {digest: blob for blob in (_LAYER, other, config, manifest, inner) for digest in (digest_of(blob), _by_sha512(blob)["digest"])}
+    write(tmp_path / "layout", {f"blobs/{digest.replace(':', '/')}": blob for digest, blob in blobs.items()})
+    index = canonical({"schemaVersion": 2, "manifests": [{**describe["index"](inner), "platform": _CONFIG, "mediaType": INDEX}]})
+    write(tmp_path / "layout", {"oci-layout": '{"imageLayoutVersion": "1.0.0"}', "index.json": index})
+    store = Store(tmp_path / "store")
+    with serving(_having({**blobs, "x": inner})) as host, pytest.raises(LadingError) as caught:
+        load_base(f"{host}/bases:x" if place == "registry" else str(tmp_path / "layout"), host_platform(), store)
+    problem = caught.value.problems[0]
+    assert (problem.rule, "by sha512, and Lading reads those by sha256 alone" in problem.what) == ("digest-algorithm", True)
+    assert not store.has(digest_of(_LAYER))
+
+
+def test_a_name_with_a_digest_by_another_algorithm_is_refused_with_that_reason(tmp_path: Path) -> None:
+    with pytest.raises(LadingError) as caught:
+        load_base(f"localhost:1/bases@{_by_sha512(_LAYER)['digest']}", host_platform(), Store(tmp_path / "store"))
+    problem = caught.value.problems[0]
+    assert (problem.rule, "Its digest is by sha512" in str(problem.why)) == ("image-name-invalid", True)
+
+
+def test_a_registry_that_tells_a_digest_by_another_algorithm_is_asked_for_the_manifest(tmp_path: Path) -> None:
+    with serving(_having({"x": _LAYER})) as host, Registry(parse_reference(f"{host}/bases:x")) as registry:
+        assert registry.digest_of("x") == digest_of(_LAYER)
 
 
 @pytest.mark.slow

@@ -196,8 +196,8 @@ def _described(content: bytes, blobs: Blobs, text: str, platform: str, store: St
     with blobs.open(record["config"]["digest"]) as stream:
         config = json.loads(stream.read())
     _same_platform(config, platform, text)
-    for layer in record["layers"]:
-        _take(blobs, Descriptor.from_json(layer), store)
+    for descriptor in [Descriptor.from_json(layer) for layer in record["layers"]]:  # all of them are looked at before one is copied
+        _take(blobs, descriptor, store)
     return Base(name=text, digest=digest_of(content), platform=platform, layers=_layers(record, config, text), config=config)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
+from lading.model.digests import is_sha256, other_algorithm
 from lading.model.problems import ExitCode, LadingError, Problem
 from lading.model.records import dataclass, field
 
@@ -21,8 +21,6 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 MANIFESTS = (MANIFEST, DOCKER_MANIFEST)
 INDEXES = (INDEX, DOCKER_INDEX)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
-"""The algorithms that the image specification registers."""
 
 
 class Compression(StrEnum):
@@ -186,28 +184,37 @@ def digest_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def is_digest(text: str) -> bool:
-    """Whether a text is a digest as the image specification has them, and so safe as a file's name or in an address."""
-    return bool(_DIGEST.fullmatch(text))
-
-
 def checked_digest(value: object) -> str:
-    """A digest that others wrote.
+    """A digest that others wrote, by SHA-256: so it is safe as a file's name and in an address.
 
     Raises:
-        LadingError: if it is none: ``sha256:../…`` would be a file of this machine where blobs are files.
+        LadingError: if it is by another algorithm, which the image specification leaves to its readers, or is none: ``sha256:../…`` would be
+            a file of this machine where blobs are files.
     """
-    if not isinstance(value, str) or not is_digest(value):
-        raise LadingError(
-            Problem(
-                rule="digest-malformed",
-                what=f"{value!r} is no digest of a blob.",
-                why="A digest is sha256: and 64 hexadecimal digits, or sha512: and 128.",
-                instead="Take the image from another place: what describes it there is damaged, or made to read files of this machine.",
-                code=ExitCode.BUILD,
-            )
-        )
-    return value
+    if isinstance(value, str) and is_sha256(value):
+        return value
+    algorithm = other_algorithm(value) if isinstance(value, str) else ""
+    raise LadingError(_not_read(str(value), algorithm) if algorithm else _malformed(value))
+
+
+def _not_read(digest: str, algorithm: str) -> Problem:
+    return Problem(
+        rule="digest-algorithm",
+        what=f"The blob {digest[: len(algorithm) + 13]}… has a digest by {algorithm}, and Lading reads those by sha256 alone.",
+        why="The image specification asks every tool for sha256; others are optional, and many registries and engines refuse them.",
+        instead="Build or copy the image again with digests by sha256, as every tool makes them unless it is told otherwise.",
+        code=ExitCode.BUILD,
+    )
+
+
+def _malformed(value: object) -> Problem:
+    return Problem(
+        rule="digest-malformed",
+        what=f"{value!r} is no digest of a blob.",
+        why="A digest is sha256: and 64 hexadecimal digits.",
+        instead="Take the image from another place: what describes it there is damaged, or made to read files of this machine.",
+        code=ExitCode.BUILD,
+    )
 
 
 def canonical(record: Any) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lading.model.digests import is_sha256
+from lading.model.digests import is_sha256, other_algorithm
 from lading.model.origin import Origin
 from lading.model.problems import LadingError, Problem
 from lading.model.records import dataclass
@@ -67,12 +67,15 @@ def parse_reference(text: str, origin: Origin | None = None) -> Reference:
         repository = f"library/{repository}"
     right = _REPOSITORY.fullmatch(repository) and _HOST.fullmatch(registry) and (not tag or _TAG.fullmatch(tag))
     if not right or ("@" in text and not is_sha256(digest)) or (":" in path and not tag):
+        algorithm = other_algorithm(digest) if right else ""
         raise LadingError(
             Problem(
                 rule="image-name-invalid",
                 what=f'"{text}" is not an image\'s name.',
                 origin=origin,
-                why="A name is host/repository:tag, in lower case; host and tag may be left out.",
+                why=f"Its digest is by {algorithm}, and Lading reads those by sha256 alone, as registries have them."
+                if algorithm
+                else "A name is host/repository:tag, in lower case; host and tag may be left out.",
                 instead="Write my-model, my-model:v1, or ghcr.io/me/my-model:v1.",
             )
         )

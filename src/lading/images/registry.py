@@ -12,9 +12,10 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from lading.environments.home import home, unusable
 from lading.images.credentials import Login, find_login
-from lading.images.media import INDEXES, MANIFEST, MANIFESTS, Blobs, Descriptor, digest_of, is_digest
+from lading.images.media import INDEXES, MANIFEST, MANIFESTS, Blobs, Descriptor, digest_of
 from lading.images.reference import Reference
 from lading.images.wire import BUSY, TRANSIENT, TRIES, Answer, Wire, pause, same_server
+from lading.model.digests import is_sha256
 from lading.model.problems import ExitCode, LadingError, Problem
 
 _ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
@@ -61,7 +62,7 @@ class Registry:
         answer = self._ask("GET", f"manifests/{target}", {"Accept": _ACCEPT})
         if answer.status != 200:
             raise LadingError(self._problem(answer, "pull"))
-        if target.startswith("sha256:") and digest_of(answer.body) != target:
+        if is_sha256(target) and digest_of(answer.body) != target:
             raise LadingError(self._corrupt(target))
         return answer.body, answer.header("content-type").partition(";")[0] or str(json.loads(answer.body).get("mediaType", ""))
 
@@ -80,21 +81,21 @@ class Registry:
         """The digests of the manifests, and of the blobs, that a manifest or index names; none of what has another digest than was asked for."""
         answer = self._ask("GET", f"manifests/{target}", {"Accept": _ACCEPT})
         nothing: tuple[frozenset[str], frozenset[str]] = frozenset(), frozenset()
-        if answer.status != 200 or (is_digest(target) and digest_of(answer.body) != target):
+        if answer.status != 200 or (is_sha256(target) and digest_of(answer.body) != target):
             return nothing
         try:
             record = json.loads(answer.body)
             named = [[entry["digest"] for entry in record.get(kind, ())] for kind in ("manifests", "layers")]
             named[1] += [record["config"]["digest"]] if "config" in record else []
-            inside, own = (frozenset(filter(is_digest, digests)) for digests in named)
+            inside, own = (frozenset(filter(is_sha256, digests)) for digests in named)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return nothing
         return inside, own
 
     def digest_of(self, target: str) -> str | None:
-        """The digest that the registry has for a tag; None where it has nothing. Not every registry tells it with its answer."""
+        """The digest that the registry has for a tag; None where it has nothing. Not every registry tells it, or by SHA-256, with its answer."""
         answer = self._ask("HEAD", f"manifests/{target}", {"Accept": _ACCEPT})
-        if answer.status == 200 and not answer.header("docker-content-digest"):
+        if answer.status == 200 and not is_sha256(answer.header("docker-content-digest")):
             return digest_of(self.manifest(target)[0])
         return answer.header("docker-content-digest") if answer.status == 200 else None
 

@@ -25,7 +25,8 @@ from typing import Any, BinaryIO
 from lading.environments.claims import try_lock
 from lading.environments.home import home, require_writable, unusable
 from lading.images.layers import LayerWriter, Written, compressor_name
-from lading.images.media import Compression, Descriptor, Image, Kind, Layer, canonical, checked_digest, digest_of, is_digest
+from lading.images.media import Compression, Descriptor, Image, Kind, Layer, canonical, checked_digest, digest_of
+from lading.model.digests import is_sha256
 from lading.model.files import fold_hashes
 from lading.model.problems import LadingError, Problem
 
@@ -70,7 +71,7 @@ class Store:
 
     def has(self, digest: str) -> bool:
         """Whether a blob is there."""
-        return is_digest(digest) and self.path(digest).is_file()
+        return is_sha256(digest) and self.path(digest).is_file()
 
     def open(self, digest: str) -> BinaryIO:
         """See `lading.images.media.Blobs`."""
