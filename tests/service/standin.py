@@ -70,6 +70,8 @@ def set_up(control, config):
     control.send(LOG, 0, {"source": "stdout"}, b"loading weights\n")
     how = config.get("setup", "fine")
     time.sleep(config.get("setup_sleep", 0))
+    while "setup_until" in config and not Path(config["setup_until"]).exists():
+        time.sleep(0.01)
     marker = Path(config["marker"]) if "marker" in config else None
     if marker and marker.exists() and how == "fails-again":
         os._exit(9)
@@ -160,6 +162,12 @@ def sleep(_slot, call, _head, given):
     return "slept"
 
 
+def until(_slot, call, _head, given):
+    while not Path(given["file"]).exists():
+        nap(call, 0.01)
+    return "slept"
+
+
 def stream(slot, call, _head, given):
     for index in range(given["count"]):
         nap(call, given.get("seconds", 0.01))
@@ -203,6 +211,7 @@ DO = {
     "say-raw": lambda _slot, _call, _head, given: (os.write(2, given["text"].encode()), None)[1],
     "raise": fail,
     "sleep": sleep,
+    "until": until,
     "hang": lambda *_: time.sleep(600),
     "stream": stream,
     "exit": lambda _slot, _call, _head, given: os._exit(given.get("code", 3)),

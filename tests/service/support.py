@@ -16,6 +16,9 @@ from typing import Any
 
 import httpx
 
+from tests.support import ports
+
+free_port = ports.free_port
 STANDIN = str(Path(__file__).with_name("standin.py"))
 _PROGRAM = """
 import json, sys
@@ -117,21 +120,23 @@ class Server:
 
 
 def children_of(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """What a process has started, without the first process of its guard (`lading.service.guarding`), which ends as soon as it has begun."""
+    children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in children if not _is_guard(child)]
+
+
+def _is_guard(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return b"guarding.py\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 def is_alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second where it goes while the file is open
         return False
     return state != "Z"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def command(root: Path, apis: list[dict[str, Any]], port: int, **spec) -> list[str]:

@@ -494,7 +494,9 @@ class Worker:
             self._settle()
 
     def _end_overdue(self) -> None:
-        self.condemn("closed its sockets")
+        # One that has ended may still be waited for: what it has left behind is ended first.
+        if self.child.process.returncode is None:
+            self.condemn("closed its sockets")
 
     def _wait(self) -> None:
         returncode = self.child.wait()
