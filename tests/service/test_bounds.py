@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from tests.service.support import Server, api, running
 
-PATIENCE = 0.6
+PATIENCE = 1.5  # a client that something holds up for a moment between two pieces may go on
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def rss(server: Server) -> int:
 
 
 def test_bodies_that_wait_have_a_bound_together(tmp_path):
-    body = json.dumps({"input": {"do": "sleep", "seconds": 1.5, "pad": "x" * 1_000_000}}).encode()
+    body = json.dumps({"input": {"do": "sleep", "seconds": 60, "pad": "x" * 1_000_000}}).encode()
     kind = {"content-type": "application/json", "prefer": "respond-async"}
     with running(tmp_path, max_held_bytes=3_500_000) as server:
         statuses = [server.client.post("/predictions", content=body, headers=kind).status_code for _ in range(3)]
@@ -64,6 +65,7 @@ def test_bodies_that_wait_have_a_bound_together(tmp_path):
             assert answer.status_code == 503
             assert time.monotonic() < until
             time.sleep(0.05)
+        server.client.post(f"/predictions/{answer.json()['id']}/cancel")
 
 
 def test_chunked_bodies_count_as_they_come(tmp_path):
@@ -148,7 +150,10 @@ def test_a_client_that_does_not_read_its_answer_is_let_go(server: Server):
 def connections_of(server: Server) -> int:
     """Established connections of the server's process, by its open sockets that have a peer."""
     count = 0
-    own = {str(place.readlink()) for place in Path(f"/proc/{server.process.pid}/fd").iterdir()}
+    own = set()
+    for place in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was just closed
+            own.add(str(place.readlink()))
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         words = line.split()
         count += words[3] == "01" and f"socket:[{words[9]}]" in own
@@ -215,8 +220,7 @@ def test_more_connections_than_there_are_files_for_are_told_503(tmp_path):
         held: list[socket.socket] = []
         try:
             held.extend(connect(server) for _ in range(90))
-            time.sleep(0.2)
-            answer = httpx.get(f"{server.url}/livez", timeout=5)
+            answer = httpx.get(f"{server.url}/livez", timeout=20)  # connections are taken in their order
             assert answer.status_code == 503
         finally:
             for one in held:

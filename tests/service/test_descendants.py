@@ -99,7 +99,10 @@ def test_a_process_without_variables_ends_by_its_control_group(tmp_path):
 
 def test_other_workers_and_their_descendants_live_on(tmp_path):
     environ = {**os.environ, VARIABLE: "another"}
-    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=environ) as other:
+    code = "import time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"\n"  # until it is another program, its variables cannot be seen
         kill_marked("mine")
         assert is_alive(other.pid)
         kill_marked("another")

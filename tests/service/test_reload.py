@@ -109,7 +109,7 @@ def test_a_setup_that_hangs_keeps_no_later_edit_from_being_served(tmp_path):
             await until(lambda: here.ready("two"))
             assert hung not in here.fleet.services
             project.write("one", "600")
-            await until(lambda: here.told("one.py changed") == 3)
+            await until(lambda: here.told("one.py changed") >= 3)
             project.names.remove("one")
             (tmp_path / "cortex.yaml").touch()
             await until(lambda: here.routes and [api.name for api in here.routes[-1].apis] == ["two"])

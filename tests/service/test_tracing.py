@@ -200,8 +200,9 @@ def test_traces_of_their_own_where_the_sampler_says_so_and_a_header_of_jaegers(t
         server.client.post("/predictions", json={"input": {"do": "own"}})
         server.client.post("/predictions", json={"input": {"do": "given"}}, headers={"uber-trace-id": f"{TRACE}:{SPAN}:0:1"})
         server.client.post("/predictions", json={"input": {"do": 5}}, headers={"traceparent": "nonsense"})
+        setup = {"cog.setup", "cog.setup.predictor"}
+        wait_for(receiver, lambda found: setup <= {span["name"] for span in found})
         found = wait_for(receiver, lambda found: sum(span["name"] == "POST /predictions" for span in found) == 3)
-    assert {"cog.setup", "cog.setup.predictor"} <= {span["name"] for span in found}
     roots = {span["trace"]: span["parent"] for span in found if span["name"] == "POST /predictions"}
     assert roots.pop(TRACE) == SPAN
     assert set(roots.values()) == {""}
@@ -316,5 +317,5 @@ def test_an_address_that_is_none_is_said_without_its_key(tmp_path):
     pytest.importorskip("sentry_sdk")
     with running(tmp_path, env={"SENTRY_DSN": "https://key-of-mine@/"}) as server:
         assert server.predict().status_code == 200
-        assert "SENTRY_DSN is not an address of Sentry's" in server.talk
+        server.wait_for_talk("SENTRY_DSN is not an address of Sentry's")
         assert "key-of-mine" not in server.talk

@@ -102,7 +102,7 @@ def test_output_is_throttled(server: Server, receiver: Receiver):
     while not receiver.got or receiver.got[-1][1]["status"] != "succeeded":
         assert time.monotonic() < until
         time.sleep(0.01)
-    assert len(receiver.got) < 20
+    assert len(receiver.got) < 40  # of 60
 
 
 def test_only_what_was_asked_for_is_sent(server: Server, receiver: Receiver):
