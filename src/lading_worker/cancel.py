@@ -8,6 +8,7 @@ what is asked for meanwhile waits.
 
 import contextlib
 import signal
+from _thread import start_new_thread
 from threading import get_ident
 from time import sleep
 
@@ -15,6 +16,8 @@ from lading_worker.scope import CancelationException
 
 # One that nothing else uses: the C library keeps the first real-time signals, and models take SIGUSR1.
 _SIGNAL = signal.SIGRTMAX - 3 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
+
+_PAUSES = (0.02, 0.1, 0.5, 1.0)  # seconds between the signals of one cancelation that has not arrived
 
 _guards = {}
 
@@ -77,6 +80,15 @@ class MainGuard(_Guard):
         """Called by another thread: interrupt as soon as the model's code runs."""
         self.wanted = True
         self.wake()
+        # A signal that comes just before the main thread falls asleep in the kernel does not wake it.
+        start_new_thread(self._insist, ())
+
+    def _insist(self):
+        for pause in _PAUSES:
+            sleep(pause)
+            if not self.wanted:
+                break
+            self.wake()
 
     def wake(self):
         """Called by another thread: interrupt what the main thread waits for; the handler calls ``on_wake``."""
