@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,8 +34,10 @@ class Predictor:
     def predict(self, do: List[str], n: List[int] = 1) -> List[Any]:
         SIZES.append(len(do))
         print("batch of", len(do))
-        if "sleep" in do:
-            time.sleep(0.3)
+        for number in [number for one, number in zip(do, n) if one == "hold"]:
+            open("held-%d" % number, "w").close()
+            while not os.path.exists("go-%d" % number):
+                time.sleep(0.01)
         if "hang" in do:
             time.sleep(60)
         if "short" in do:
@@ -53,23 +58,28 @@ class Predictor:
 def test_a_batch_on_every_python(tmp_path: Path, version: str):
     with running(tmp_path, CODE, python=harness.python(version)) as worker:
         assert worker.predict(do="a").output == ["a", 1]
-        numbers = [worker.send(do="sleep")] + [worker.send(do=f"x{number}", n=number) for number in range(6)]
+        numbers = [worker.send(do="hold", n=1)] + [worker.send(do=f"x{number}", n=number) for number in range(6)]
+        (tmp_path / "go-1").touch()
         answers = [worker.answer() for _ in numbers]
         assert all(answer is not None for answer in answers)
-        assert [answer.output for answer in answers if answer] == [["sleep", 1]] + [[f"x{number}", number] for number in range(6)]
+        assert [answer.output for answer in answers if answer] == [["hold", 1]] + [[f"x{number}", number] for number in range(6)]
         sizes = worker.predict(do="sizes").output
         assert max(sizes) == 4
         assert sum(sizes) == 1 + len(numbers) + 1
         assert [metric["name"] for metric in worker.predict(do="a").metrics] == ["size"]
-        for broken, error in (
-            ("short", "predict returned 1 outputs for a batch of 2 inputs"),
-            ("text", "predict returned str; a batched predictor returns a list with one output for each input"),
-            ("raise", "the reason"),
+        for number, (broken, error) in enumerate(
+            (
+                ("short", "predict returned 1 outputs for a batch of 2 inputs"),
+                ("text", "predict returned str; a batched predictor returns a list with one output for each input"),
+                ("raise", "the reason"),
+            ),
+            start=2,
         ):
-            worker.send(do="sleep")
+            worker.send(do="hold", n=number)
             worker.wait_for_log("batch of 1")
             worker.send(do=broken)
             worker.send(do="a")
+            (tmp_path / f"go-{number}").touch()
             assert [answer.error for answer in (worker.answer(), worker.answer(), worker.answer()) if answer] == [None, error, error]
         assert worker.quit() == 0
 
@@ -86,22 +96,49 @@ def ask(server, do: str, **given):
     return server.client.post("/predictions", json={"input": {"do": do, **given}}).json()
 
 
+_numbers = itertools.count(1)
+
+
+def hold(server) -> int:
+    """Keep the model busy with a request by itself, until it is let go; the request's number."""
+    number = next(_numbers)
+    begin(server, f"hold-{number}", "hold", n=number)
+    wait_until_held(server, number)
+    return number
+
+
+def wait_until_held(server, number: int) -> None:
+    harness.eventually((server._log.parent / f"held-{number}").exists)
+
+
+def let_go(server, number: int) -> None:
+    (server._log.parent / f"go-{number}").touch()
+
+
+@contextlib.contextmanager
+def busy(server) -> Iterator[None]:
+    """The model is busy meanwhile; a request whose beginning was answered has reached its process, and waits there."""
+    number = hold(server)
+    yield
+    let_go(server, number)
+    assert wait_for(server, f"hold-{number}", "succeeded")["output"] == ["hold", number]
+
+
 def together(server, *dos: str):
     """Answers to requests that are sent while the model is busy, and so make one batch."""
-    with ThreadPoolExecutor(len(dos) + 1) as pool:
-        first = pool.submit(ask, server, "sleep")
-        time.sleep(0.1)
-        answers = list(pool.map(lambda do: ask(server, do), dos))
-        assert first.result()["output"] == ["sleep", 1]
-        return answers
+    ids = [f"{do}-{next(_numbers)}" for do in dos]
+    with busy(server):
+        for id_, do in zip(ids, dos, strict=True):
+            begin(server, id_, do)
+    return [wait_for(server, id_, "succeeded", "failed") for id_ in ids]
 
 
 def test_one_request_does_not_wait_for_others(server):
     ask(server, "a")
     began = time.monotonic()
-    for _ in range(20):
+    for _ in range(150):
         assert ask(server, "a")["output"] == ["a", 1]
-    assert time.monotonic() - began < 2  # 20 x 0.2 s would be 4
+    assert time.monotonic() - began < 20  # 150 x 0.2 s would be 30
 
 
 def test_requests_gather_while_the_model_is_busy(server):
@@ -131,20 +168,18 @@ def test_an_exception_fails_the_batch_with_its_trace_in_each_log(server):
 
 
 def test_an_input_that_does_not_fit_and_an_output_that_cannot_be_written_are_their_own(server):
-    with ThreadPoolExecutor(4) as pool:
-        busy = pool.submit(ask, server, "sleep")
-        time.sleep(0.1)
-        wrong = pool.submit(server.client.post, "/predictions", json={"input": {"do": 1}})
-        odd = pool.submit(ask, server, "odd")
-        right = pool.submit(ask, server, "a")
+    with ThreadPoolExecutor(1) as pool:
+        with busy(server):
+            wrong = pool.submit(server.client.post, "/predictions", json={"input": {"do": 1}})
+            begin(server, "odd", "odd")
+            begin(server, "right", "a")
         assert wrong.result().status_code == 422
-        assert odd.result()["error"].startswith("output: function cannot be written as JSON")
-        assert right.result()["output"] == ["a", 1]
-        assert busy.result()["status"] == "succeeded"
+    assert wait_for(server, "odd", "failed")["error"].startswith("output: function cannot be written as JSON")
+    assert wait_for(server, "right", "succeeded")["output"] == ["a", 1]
 
 
-def begin(server, id_: str, do: str) -> None:
-    answer = server.client.post("/predictions", json={"id": id_, "input": {"do": do}}, headers={"prefer": "respond-async"})
+def begin(server, id_: str, do: str, **given) -> None:
+    answer = server.client.post("/predictions", json={"id": id_, "input": {"do": do, **given}}, headers={"prefer": "respond-async"})
     assert answer.status_code == 202
 
 
@@ -157,34 +192,34 @@ def wait_for(server, id_: str, *statuses: str, seconds: float = 60):
 
 
 def test_canceling_one_of_a_batch_leaves_the_others(server):
-    begin(server, "busy", "sleep")
-    time.sleep(0.1)
-    for id_ in ("gone", "stays"):
-        begin(server, id_, "sleep")
-    time.sleep(0.35)  # the two run now
+    gone, stays = next(_numbers), next(_numbers)
+    with busy(server):
+        begin(server, "gone", "hold", n=gone)
+        begin(server, "stays", "hold", n=stays)
+    wait_until_held(server, gone)  # the two run now
     assert server.client.post("/predictions/gone/cancel").status_code == 200
     assert wait_for(server, "gone", "canceled", "succeeded")["status"] == "canceled"
-    assert wait_for(server, "stays", "succeeded")["output"] == ["sleep", 1]
+    let_go(server, gone)
+    let_go(server, stays)
+    assert wait_for(server, "stays", "succeeded")["output"] == ["hold", stays]
     assert ask(server, "a")["output"] == ["a", 1]
 
 
 def test_canceling_the_last_of_a_batch_interrupts_it(server):
-    begin(server, "alone", "hang")
-    time.sleep(0.2)
+    alone = f"hold-{hold(server)}"
     worker = server.workers()
-    assert server.client.post("/predictions/alone/cancel").status_code == 200
-    assert wait_for(server, "alone", "canceled", seconds=3)["status"] == "canceled"
+    assert server.client.post(f"/predictions/{alone}/cancel").status_code == 200
+    assert wait_for(server, alone, "canceled")["status"] == "canceled"
     assert ask(server, "a")["output"] == ["a", 1]
     assert server.workers() == worker
 
 
 def test_what_waits_behind_a_batch_can_be_canceled(server):
-    begin(server, "running", "sleep")
-    time.sleep(0.1)
-    begin(server, "waiting", "a")
-    assert server.client.post("/predictions/waiting/cancel").status_code == 200
+    with busy(server):
+        begin(server, "waiting", "a")
+        assert server.client.post("/predictions/waiting/cancel").status_code == 200
+        time.sleep(0.3)  # the model's process hears of it by another channel
     assert wait_for(server, "waiting", "canceled")["status"] == "canceled"
-    assert wait_for(server, "running", "succeeded")["output"] == ["sleep", 1]
 
 
 def test_a_crash_fails_the_batch_and_the_next_works(server):
@@ -207,6 +242,9 @@ def test_a_batch_that_takes_too_long_is_ended(tmp_path: Path):
 
 
 CORTEX = """
+import os
+import time
+
 class PythonPredictor:
     def __init__(self, config):
         self.sizes = []
@@ -214,9 +252,10 @@ class PythonPredictor:
     def predict(self, payload, headers):
         self.sizes.append(len(payload))
         assert type(payload) is type(headers) is list
-        if any(one["do"] == "sleep" for one in payload):
-            import time
-            time.sleep(0.3)
+        for one in payload:
+            while one["do"].startswith("hold") and not os.path.exists("go-" + one["do"]):
+                open("held-" + one["do"], "w").close()
+                time.sleep(0.01)
         if any(one["do"] == "short" for one in payload):
             return [1]
         if any(one["do"] == "map" for one in payload):
@@ -241,13 +280,24 @@ def test_server_side_batching_of_cortex(tmp_path: Path):
         def post(do: str):
             return server.client.post("/iris", json={"do": do}, headers={"x-name": do})
 
+        @contextlib.contextmanager
+        def busy(count: int):
+            """The model is busy until so many more requests are waiting for it."""
+            name = f"hold{next(_numbers)}"
+            with ThreadPoolExecutor(1) as pool:
+                first = pool.submit(post, name)
+                harness.eventually((tmp_path / f"held-{name}").exists)
+                yield
+                running = f'lading_predictions_running{{api="iris"}} {count + 1}.0'
+                harness.eventually(lambda: running in server.client.get("/metrics").text)
+                (tmp_path / f"go-{name}").touch()
+                assert first.result().json()["do"] == name
+
         def batch(*dos: str):
             with ThreadPoolExecutor(8) as pool:
-                first = pool.submit(post, "sleep")
-                time.sleep(0.1)
-                answers = list(pool.map(post, dos))
-                assert first.result().json()["do"] == "sleep"
-                return answers
+                with busy(len(dos)):
+                    answers = pool.map(post, dos)
+                return list(answers)
 
         answers = [answer.json() for answer in batch("a", "b", "c")]
         assert [(answer["do"], answer["x"]) for answer in answers] == [("a", "a"), ("b", "b"), ("c", "c")]
@@ -263,14 +313,12 @@ def test_server_side_batching_of_cortex(tmp_path: Path):
         assert (answer.status_code, answer.text) == (500, "error: please return a list when using server side batching, got <class 'dict'>")
         for answer in batch("a", "raise"):
             assert (answer.status_code, answer.text) == (500, "internal server error")
-        with ThreadPoolExecutor(4) as pool:
-            first = pool.submit(post, "sleep")
-            time.sleep(0.1)
-            broken = pool.submit(server.client.post, "/iris", content=b"{", headers={"content-type": "application/json"})
-            right = pool.submit(post, "a")
+        with ThreadPoolExecutor(2) as pool:
+            with busy(2):
+                broken = pool.submit(server.client.post, "/iris", content=b"{", headers={"content-type": "application/json"})
+                right = pool.submit(post, "a")
             assert broken.result().status_code == 400
             assert right.result().json()["do"] == "a"
-            assert first.result().status_code == 200
 
 
 @pytest.mark.parametrize("version", VERSIONS)
