@@ -304,7 +304,7 @@ def test_models_come_from_an_s3_server_and_are_fetched_again_when_they_change(tm
             assert _ask(worker, ["a"])[0] == "two"
             assert _ask(worker, ["b"])[0] == "b"
             client.put_object(Bucket="models", Key="m/a/3/text", Body=b"three")
-            harness.eventually(lambda: _ask(worker, ["a"])[0] == "three", 20)
+            harness.eventually(lambda: _ask(worker, ["a"])[0] == "three")
             assert _ask(worker, ["a", "1"])[0] == "one"
             assert sorted(path.read_text() for path in (tmp_path / "fetched").rglob("text")) == ["b", "one", "three", "two"]
     finally:
@@ -391,7 +391,7 @@ def test_models_come_from_a_web_server_that_lists_their_versions(web, tmp_path):
         assert _ask(worker, []) == "two"
         assert _ask(worker, [None, "1"]) == "one"
         _text_model(folder / "m" / "10", "ten")
-        harness.eventually(lambda: _ask(worker, []) == "ten", 20)
+        harness.eventually(lambda: _ask(worker, []) == "ten")
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.13"])
@@ -403,7 +403,7 @@ def test_one_file_comes_from_the_web_without_fsspec(version, web, tmp_path):
     with running(tmp_path, _LISTED, style="cortex", cortex=cortex, **options) as worker:
         assert _ask(worker, []) == "first"
         (folder / "model.txt").write_text("the second")
-        harness.eventually(lambda: _ask(worker, []) == "the second", 20)
+        harness.eventually(lambda: _ask(worker, []) == "the second")
 
 
 def test_an_address_with_nothing_there_is_said_to_be_so(web, tmp_path):
@@ -443,7 +443,7 @@ def test_models_come_from_google_cloud_storage(tmp_path):
             assert _ask(worker, []) == "two"
             assert _ask(worker, [None, "1"]) == "one"
             put("m/2/text", "two, corrected")
-            harness.eventually(lambda: _ask(worker, []) == "two, corrected", 20)
+            harness.eventually(lambda: _ask(worker, []) == "two, corrected")
     finally:
         server.terminate()
         server.wait(60)

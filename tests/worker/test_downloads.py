@@ -29,7 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/announced":
             self.send_header("Content-Length", "5000")
         self.end_headers()
-        for _ in range(50):
+        for _ in range(50 if self.path != "/slow" else 600):
             self.wfile.write(b"x" * 100)
             if self.path == "/slow":
                 time.sleep(0.1)
@@ -147,7 +147,7 @@ def test_a_download_that_drips_has_an_end(tmp_path, site: str):
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"took longer than 0\.5 seconds"):
         download(site + "/slow", str(tmp_path / "place"), None, limits)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
     assert list(tmp_path.iterdir()) == []
 
 

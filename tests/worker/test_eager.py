@@ -65,6 +65,6 @@ def test_a_worker_that_nobody_asks_takes_no_time(tmp_path: Path):
 
         before = spent()
         time.sleep(0.5)
-        assert spent() - before <= 2
+        assert spent() - before <= 10  # looking all the time would be 50
         assert worker.predict(text="again").output == "again"
         assert worker.quit() == 0

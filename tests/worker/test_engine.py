@@ -160,7 +160,7 @@ def test_exit_handlers_run(rude, tmp_path):
 @pytest.mark.parametrize("how", ["exit_beside_a_thread", "exit_with_endless_handlers"])
 def test_nothing_holds_the_end(rude, how):
     rude.send(do=how, code=5)
-    assert rude.end(seconds=6) == 5
+    assert rude.end() == 5
 
 
 def test_os_exit(rude):
@@ -205,14 +205,14 @@ def test_the_working_directory_may_change_or_vanish(rude, tmp_path):
 
 def test_a_thread_of_the_model_does_not_hold_the_end(rude):
     rude.predict(do="thread")
-    assert rude.quit(seconds=5) == 0
+    assert rude.quit() == 0
 
 
 def test_a_child_does_not_hold_our_sockets(rude):
     child = int(rude.predict(do="child").output)
     rude.send(do="os_exit", code=2)
-    assert rude.answer(seconds=5) is None
-    assert rude.control.next(seconds=5) is None
+    assert rude.answer() is None
+    assert rude.control.next() is None
     assert is_alive(child)
 
 
@@ -239,8 +239,8 @@ def test_no_child_of_multiprocessing_hides_the_end(tmp_path, method):
         worker.send(method=method)
         frame = worker.slots[0].next()
         assert frame is not None
-        assert worker.answer(seconds=5) is None
-        assert worker.control.next(seconds=5) is None
+        assert worker.answer() is None
+        assert worker.control.next() is None
         assert is_alive(int(frame.body))
 
 
@@ -312,7 +312,7 @@ def test_quit_runs_exit_handlers(tmp_path):
 def test_the_worker_ends_with_the_front_and_takes_what_the_model_started(tmp_path, rude):
     child = int(rude.predict(do="child").output)
     rude.control.socket.close()
-    rude.end(5)
+    rude.end()
     eventually(lambda: not is_alive(child))
 
 

@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/short":
             self._answer(b"only a part", 100)
         elif path.startswith("/together"):
-            self.server.barrier.wait(10)
+            self.server.barrier.wait(60)
             self._answer(path.encode())
         elif path == "/break":
             self.wfile.write(b"this is no answer\r\n\r\n")
@@ -330,7 +330,7 @@ def test_slow_downloads_can_be_canceled(tmp_path, site, slot, count):
         answer = worker.answer(slot)
         assert answer is not None
         assert answer.status == "canceled"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         site.barrier.abort()
         assert json.loads(worker.predict(images=["data:,x"], note="data:,y", key="s", slot=slot).body)[1] == "y"
 
@@ -353,7 +353,7 @@ def test_slow_downloads_of_an_asynchronous_predictor_can_be_canceled(tmp_path, s
         answer = worker.answer()
         assert answer is not None
         assert answer.status == "canceled"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         assert worker.predict(image="data:,again").output == "again"
         site.barrier.abort()
 
