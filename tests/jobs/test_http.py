@@ -51,7 +51,7 @@ TASK = """
                 raise SystemExit(config["exit"])
 """
 ASYNC = """
-    import time
+    import os, time
 
     class PythonPredictor:
         def __init__(self, config):
@@ -59,6 +59,8 @@ ASYNC = """
 
         def predict(self, payload, request_id):
             time.sleep(payload.get("sleep", 0))
+            while "until" in payload and not os.path.exists(payload["until"]):
+                time.sleep(0.02)
             return {"got": payload} if "bad" not in payload else 1 / 0
 """
 
@@ -172,7 +174,7 @@ def test_a_server_that_stops_while_a_job_enqueues_goes_on_later(tmp_path):
         job = _submit(server, workers=1, item_list={"items": [0] * 200_000, "batch_size": 100})["job_id"]
         began = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20
     with running(tmp_path, **spec) as server:
         status = wait_over(server, "many", job)
         assert (status["status"], status["batch_metrics"]["succeeded"]) == ("status_succeeded", 2000)
@@ -290,7 +292,7 @@ def test_a_task_that_ends_its_process_has_run_once_and_its_exit_code_says_how(se
         _until(lambda log=log: log.read_text().count("task prints") == 1)
 
 
-def test_an_asynchronous_request_is_kept_worked_off_and_asked_for(server):
+def test_an_asynchronous_request_is_kept_worked_off_and_asked_for(server, tmp_path):
     taken = server.client.post("/later", json={"a": 1}, headers={"x-request-id": "mine"})
     assert (taken.status_code, taken.headers["content-type"], taken.json()) == (200, "application/json", {"id": "mine"})
     _until(lambda: server.client.get("/later/mine").json()["status"] == "completed")
@@ -300,8 +302,9 @@ def test_an_asynchronous_request_is_kept_worked_off_and_asked_for(server):
     failed = server.client.post("/later", json={"bad": 1}).json()["id"]
     _until(lambda: server.client.get(f"/later/{failed}").json()["status"] == "failed")
     assert server.client.get(f"/later/{failed}").json()["error"] == "division by zero"
-    slow = server.client.post("/later", json={"sleep": 0.5}).json()["id"]
+    slow = server.client.post("/later", json={"until": str(tmp_path / "go")}).json()["id"]
     _until(lambda: server.client.get(f"/later/{slow}").json()["status"] == "in_progress")
+    (tmp_path / "go").touch()
     _until(lambda: server.client.get(f"/later/{slow}").json()["status"] == "completed")
     assert server.client.get("/later/unknown").status_code == 404
     assert server.client.post("/later", content=b"1").status_code == 400
@@ -314,7 +317,9 @@ def test_the_root_names_every_api_and_browsers_may_ask(server):
     asked = server.client.options("/many", headers={"access-control-request-headers": "x-a"})
     assert asked.headers["lading-idempotency-key"] == "honored"
     assert (asked.status_code, asked.headers["access-control-allow-headers"]) == (204, "x-a")
-    assert len(server.client.get("/many").json()["jobs"]) > 3
+    job = _submit(server, workers=1, item_list={"items": ["one"], "batch_size": 1})["job_id"]
+    assert job in {one["job_id"] for one in server.client.get("/many").json()["jobs"]}
+    wait_over(server, "many", job)
 
 
 def test_a_job_goes_on_after_the_server_was_killed(tmp_path):
