@@ -23,6 +23,7 @@ from lading.service.log import ServiceLog
 from lading.service.prediction import PredictionService
 from tests.jobs import support as cortex
 from tests.service.support import STANDIN, is_alive, worker
+from tests.service.test_descendants import wait_until
 
 
 def served(root: Path, name: str = "model", **config) -> ServedApi:
@@ -77,16 +78,18 @@ def test_what_others_take_the_place_of_may_finish_and_what_is_taken_away_has_its
         async with fleet_of(api, drain_seconds=0.3) as fleet:
             old = fleet.services[0]
             await old.pool.wait_settled()
-            long = begun(old, do="sleep", seconds=1.5)
+            long = begun(old, do="until", file=str(tmp_path / "go"))
             new = await fleet.replace(api)
             assert fleet.retiring == [old]
             assert new.find(long.id) is long
+            await asyncio.sleep(0.6)  # longer than what is taken away has
+            (tmp_path / "go").touch()
             assert (await long.answer).status is Status.SUCCEEDED
             await until(lambda: not fleet.retiring)
             assert new.find(long.id) is long
             removed = begun(new, do="sleep", seconds=30)
             fleet.remove(new)
-            answer = await asyncio.wait_for(removed.answer, 10)
+            answer = await asyncio.wait_for(removed.answer, 20)
             assert (answer.status, fleet.services) == (Status.FAILED, [])
 
     run(test)
@@ -118,7 +121,7 @@ def test_a_setup_that_hangs_is_told_and_gives_way_to_a_later_one(tmp_path):
             await old.pool.wait_settled()
             hung = asyncio.create_task(fleet.replace(hanging))
             await until(lambda: any("model: the new workers are still setting up after 0.4 s" in event.message for event in said))
-            async with asyncio.timeout(1), fleet.turn:
+            async with asyncio.timeout(20), fleet.turn:
                 assert fleet.services == [old]
             new = await fleet.replace(api)
             assert fleet.services == [new]
@@ -155,14 +158,14 @@ def test_what_is_asked_for_while_a_refresh_hangs_is_done_and_a_signal_ends_the_s
         for name in names:
             (tmp_path / f"hang-{name}").touch()
         hanging = {name: threads.submit(client.refresh, name) for name in names}
-        time.sleep(0.5)
+        wait_until(lambda: len(server.workers()) == 4, server.talk)  # the old ones, and the new ones that hang
         assert client.delete_api("one")["message"] == "deleted one"
         with pytest.raises(LadingError, match="its new workers were given up before they were ready"):
-            hanging["one"].result(5)
+            hanging["one"].result(30)
         assert not hanging["two"].done()
         began = time.monotonic()
         server.process.terminate()
         with pytest.raises(LadingError, match="its new workers were given up before they were ready"):
-            hanging["two"].result(5)
+            hanging["two"].result(20)
         assert server.process.wait(60) == 0
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 20  # for predictions that run it would be 30 s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,12 +54,20 @@ async def _rounds(count: int) -> tuple[list[int], int]:
     for _ in range(count):
         sent = await _ask(gateway)
         assert (sent[0]["status"], sent[1]["body"]) == (200, b"fine")
-    await asyncio.sleep(0.05)
-    left = [one.in_flight for one in upstreams] + [gateway.room.used]
+    left = await _settled(lambda: [one.in_flight for one in upstreams] + [gateway.room.used])
     for one in servers:
         one.close()
     await asyncio.sleep(0.05)
     return left, together
+
+
+async def _settled(look: Callable[[], list[int]]) -> list[int]:
+    """What there is in the end, which is nothing a moment after the last answer."""
+    for _ in range(1000):
+        if not any(look()):
+            break
+        await asyncio.sleep(0.01)
+    return look()
 
 
 def test_two_attempts_that_are_answered_at_once_leave_nothing_behind():
@@ -108,8 +117,8 @@ async def _refused(method: str, status: bytes) -> tuple[int, int]:
     gateway = Gateway([Upstream("127.0.0.1", server.sockets[0].getsockname()[1])], Limits(deadline=0.5))
     sent = await _ask(gateway, method)
     server.close()
-    await asyncio.sleep(0.05)
-    return sent[0]["status"], gateway.room.used
+    (left,) = await _settled(lambda: [gateway.room.used])
+    return sent[0]["status"], left
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
