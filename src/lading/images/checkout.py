@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_SECONDS = 5
+_SECONDS = 60
 _BRIEF = re.compile(r"(?:[^/:@]+@)?(?P<host>[^/:@]+):(?P<path>(?!//).+)")
 """``user@host:path``, as git writes an SSH address."""
 
