@@ -17,18 +17,22 @@ from tests.service.support import Server, free_port
 from tests.support import postgres
 
 BATCH = """
-    import os, time
+    import glob, os, time
 
     class PythonPredictor:
         def __init__(self, config, job_spec):
             self.config, self.spec = config, job_spec
             assert "LADING_JOBS" not in os.environ
+            open("%s-here-%d" % (config["out"], os.getpid()), "w").close()
 
         def note(self, text):
             with open(self.config["out"], "a") as stream:
                 stream.write(text + "\\n")
 
         def predict(self, payload, batch_id):
+            until = time.monotonic() + 30
+            while len(glob.glob(self.config["out"] + "-here-*")) < self.config.get("workers", 1) and time.monotonic() < until:
+                time.sleep(0.02)
             time.sleep(self.config.get("sleep", 0.02))
             if "bad" in payload:
                 raise ValueError("bad item")
@@ -57,6 +61,8 @@ ASYNC = """
             time.sleep(payload.get("sleep", 0))
             return {"got": payload, "pid": os.getpid()}
 """
+BOTH = {"workers": 2}
+"""Configuration of a job whose items wait until it has two workers, however long the second one takes to start."""
 LEASE = 2.0
 """Seconds, instead of the usual 30."""
 
@@ -132,7 +138,7 @@ def kill(server: Server) -> None:
 def test_two_servers_work_one_job_off_and_either_tells_how_it_is(hosts):
     one, two = hosts.start(), hosts.start()
     time.sleep(1.2)  # both have looked around, so that shares are fair
-    job = submit(one, [*(f"{number}" for number in range(100)), "bad"])
+    job = submit(one, [*(f"{number}" for number in range(100)), "bad"], config=BOTH)
     status = wait_over(two, "many", job)
     assert status["status"] == "status_completed_with_failures"
     assert (status["batch_metrics"]["succeeded"], status["batch_metrics"]["failed"]) == (100, 1)
@@ -148,7 +154,7 @@ def test_two_servers_work_one_job_off_and_either_tells_how_it_is(hosts):
 def test_what_a_killed_server_had_is_done_by_the_others(hosts):
     one, two = hosts.start("B"), hosts.start("B")
     time.sleep(1.2)
-    job = submit(one, [f"{number}" for number in range(150)])
+    job = submit(one, [f"{number}" for number in range(150)], config=BOTH)
     wait_until(lambda: len({words[2] for words in hosts.notes()}) == 2)
     kill(one)
     status = wait_over(two, "many", job)
@@ -170,7 +176,7 @@ def test_a_job_whose_server_was_killed_right_after_taking_it_is_done_by_another(
 def test_a_server_that_is_stopped_gives_its_part_back_at_once(hosts):
     one, two = hosts.start("B"), hosts.start("B")
     time.sleep(1.2)
-    job = submit(one, [f"{number}" for number in range(150)])
+    job = submit(one, [f"{number}" for number in range(150)], config=BOTH)
     wait_until(lambda: len({words[2] for words in hosts.notes()}) == 2)
     one.process.terminate()
     assert one.process.wait(60) == 0
@@ -199,7 +205,9 @@ def test_a_job_that_takes_too_long_ends_wherever_it_is(hosts):
 
 def test_an_asynchronous_request_is_answered_by_any_server(hosts):
     one, two = hosts.start("A"), hosts.start("A")
-    keys = [str((one, two)[number % 2].client.post("/later", json={"n": number, "sleep": 0.05}).json()["id"]) for number in range(20)]
+    for server in (one, two):
+        server.wait_for("READY")
+    keys = [str((one, two)[number % 2].client.post("/later", json={"n": number, "sleep": 0.1}).json()["id"]) for number in range(20)]
     answers = []
     for server, key in zip([one, two] * 10, reversed(keys), strict=True):
 
