@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -23,6 +24,7 @@ from lading.service.container import _with_environment, as_json
 from lading.service.job import _surely
 from tests.deploy.support import CORTEX, SPLIT, deployment_of
 from tests.support import postgres
+from tests.support.ports import free_port
 
 JOBS = {
     "cortex.yaml": """\
@@ -85,8 +87,6 @@ def test_jobs_are_kept_where_the_variable_says_unless_it_is_a_database(tmp_path:
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """The variables of a container whose image serves `JOBS`."""
-    import socket
-
     spec = deployment_of(tmp_path / "project", JOBS).service
 
     def placed(api: ServedApi) -> ServedApi:
@@ -94,10 +94,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
     spec = replace(spec, job_apis=tuple(map(placed, spec.job_apis)), jobs_folder=str(tmp_path / "jobs"))
     (tmp_path / "service.json").write_text(json.dumps(as_json(spec)))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return {**os.environ, "LADING_SERVICE": str(tmp_path / "service.json"), "PORT": str(port)}
+    return {**os.environ, "LADING_SERVICE": str(tmp_path / "service.json"), "PORT": str(free_port())}
 
 
 def start(environ: dict[str, str], api: str, submission: Any) -> subprocess.Popen[str]:
@@ -187,7 +184,8 @@ def end_at_once(job: subprocess.Popen[str]) -> None:
         everything.append(pid)
         queue += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     for pid in everything:
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with the one above it
+            os.kill(pid, signal.SIGKILL)
     job.communicate()
 
 

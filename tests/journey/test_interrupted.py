@@ -55,7 +55,7 @@ def test_while_predict_sets_up(project, index, lading, tmp_path):
     assert lading("install", folder).code == 0
 
     def started():
-        for _ in range(200):
+        for _ in range(1200):
             if (folder / "started").exists():
                 return True
             time.sleep(0.05)

@@ -117,12 +117,13 @@ def test_only_what_uses_a_changed_file_is_served_anew(project, served):
         wait_until(lambda: ask(service, "/two")["labels"] == "dog", service)
         wait_until(lambda: not is_alive(one["pid"]) and not is_alive(two["pid"]), service)
         # A file that nobody uses, one that is ignored, and what a predictor writes itself, change nothing.
-        two = ask(service, "/two")
+        two, set_up = ask(service, "/two"), (folder / "state.txt").read_text()
+        assert set_up.startswith("set up\n" * 3)
         (folder / "notes.py").write_text("NAME = 'z'\n")
         (folder / "counter.txt").write_text("1")
         time.sleep(2.5)
         assert ask(service, "/two")["pid"] == two["pid"]
-        assert (folder / "state.txt").read_text() == "set up\n" * 3
+        assert (folder / "state.txt").read_text() == set_up
         assert "tools.py changed: one gets new workers" in service.log
 
 
@@ -396,7 +397,7 @@ def test_an_installation_ends_with_the_server(project, served, index, tmp_path, 
         assert ask(service, "/one") == 1  # served while packages are looked for
         began = time.monotonic()
         assert service.stop(number) == (130 if number == signal.SIGINT else 0)
-        assert time.monotonic() - began < 10, service.log
+        assert time.monotonic() - began < 30, service.log
         wait_until(lambda: not [pid for pid in service.workers if is_alive(pid)], service)
         assert (folder / "pylock.lading.toml").read_text() == lock
         assert "Traceback" not in service.log

@@ -143,7 +143,7 @@ def test_a_signal_lets_what_runs_finish_and_leaves_no_process(project, served, n
 
         thread = threading.Thread(target=ask)
         thread.start()
-        while service.client.get("/health-check").json()["status"] != "BUSY":
+        while not answers and service.client.get("/health-check").json()["status"] != "BUSY":
             pass
         assert service.stop(number) == (0 if number == signal.SIGTERM else 130)
         thread.join(60)
@@ -185,7 +185,7 @@ def test_a_setup_that_fails_is_shown_by_the_health_check_with_its_log(project, s
 
         import httpx
 
-        for _ in range(400):
+        for _ in range(1200):
             try:
                 health = service.client.get("/health-check").json()
             except httpx.TransportError:

@@ -26,6 +26,7 @@ class Predictor(BasePredictor):
     def setup(self):
         time.sleep(float(os.environ.get("SETUP", "0")))
         self.running, self.most, self.lock = 0, 0, threading.Lock()
+        self.three = threading.Barrier(3)
 
     def predict(self, do: str = "pid", seconds: float = 0.3, file: Path = None) -> str:
         with self.lock:
@@ -33,6 +34,8 @@ class Predictor(BasePredictor):
             self.most = max(self.most, self.running)
         if do == "sleep":
             time.sleep(seconds)
+        if do == "meet":
+            self.three.wait(25)
         with self.lock:
             self.running -= 1
         return {"pid": str(os.getpid()), "most": str(self.most)}.get(do, file.read_text() if file else do)
@@ -87,8 +90,8 @@ def ask(service, **given):
     return service.client.post("/predictions", json={"input": given})
 
 
-def all_at_once(service, count: int) -> None:
-    threads = [threading.Thread(target=ask, args=(service,), kwargs={"do": "sleep"}) for _ in range(count)]
+def three_at_once(service) -> None:
+    threads = [threading.Thread(target=ask, args=(service,), kwargs={"do": "meet"}) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -111,7 +114,7 @@ def test_workers_and_limits_are_what_the_options_say(project, served):
 @pytest.mark.parametrize(("words", "variables"), [(["--threads", "3"], {}), ([], {"COG_MAX_CONCURRENCY": "3"})])
 def test_threads_share_a_process(project, served, words: list[str], variables: dict[str, str]):
     with served(project(PROJECT), *words, **variables) as service:
-        all_at_once(service, 3)
+        three_at_once(service)
         assert ask(service, do="most").json()["output"] == "3"
         assert len(children_of(service.process.pid)) == 1
 
@@ -133,7 +136,7 @@ def test_variables_of_the_server_may_stand_where_the_models_do(project, served):
     """In Cog's images there is one environment: what `environment` and `-e` set reaches the server, and `-e` wins."""
     configured = {**PROJECT, "cog.yaml": PROJECT["cog.yaml"] + "environment:\n  - COG_MAX_CONCURRENCY=1\n  - LOG_FORMAT=json\n"}
     with served(project(configured), "-e", "COG_MAX_CONCURRENCY=3") as service:
-        all_at_once(service, 3)
+        three_at_once(service)
         assert ask(service, do="most").json()["output"] == "3"
         assert all(json.loads(line)["level"] for line in service.log.splitlines() if line.startswith("{"))
         assert '"message": "my-model on' in service.log
