@@ -7,7 +7,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Self
 
 import psycopg
+
+from tests.support.ports import free_port
 
 _numbers = itertools.count(1)
 PASSWORD = "pw-of-the-database"
@@ -54,9 +55,7 @@ class Postgres:
         self.programs, self.user = folder, _user()
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-"))
         self.process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()  # still ours while it is stopped
 
     def __enter__(self) -> Self:
         if self.user is not None:
