@@ -16,7 +16,7 @@ from lading.cli.images import container_limits
 from lading.model.cluster import ClusterSettings, Compute, Limits
 from lading.model.project import ProjectKind
 from lading.model.service import ServedApi, ServiceSpec, WorkerSpec
-from lading.service.limits import CPU, MEMORY, Hierarchies, LimitGroup, keep_to_processors
+from lading.service.limits import CPU, MEMORY, Hierarchies, LimitGroup, _words, keep_to_processors
 from lading.service.process import environment_of
 from lading.service.resources import share_gpus, told, without_limits
 from tests.worker.test_whole_server import predict, serving
@@ -143,22 +143,26 @@ def real(controller: str) -> None:
         pytest.skip(f"this machine lets us make no control group for {controller}")
 
 
-def groups() -> set[Path]:
-    places = Hierarchies.read().places_for([MEMORY, CPU])
-    return {group for place in places.values() for group in place.folder.glob("lading-*")}
+def groups_of(pids: list[int]) -> set[Path]:
+    """The groups that were made for these workers; other servers have groups there, too."""
+    found = {group for place in Hierarchies.read().places_for([MEMORY, CPU]).values() for group in place.folder.glob("lading-*")}
+    return {group for group in found if set(map(str, pids)) & set(_words(group / "cgroup.procs"))}
 
 
 def test_a_worker_that_uses_up_its_memory_is_told_from_one_that_crashes(tmp_path):
     real(MEMORY)
-    before = groups()
     with serving(tmp_path, EATER, limits=Limits(memory=150 << 20)) as server:
+        made = groups_of(server.workers())
+        assert len(made) == 1
         assert predict(server, do="eat", megabytes=40).json()["status"] == "succeeded"
         answer = predict(server, do="eat", megabytes=400).json()
         assert "it ran out of memory; its limit (compute.mem) is 150 MiB" in answer["error"]
         until = time.monotonic() + 60
         while predict(server, do="eat", megabytes=40).json().get("status") != "succeeded":
             assert time.monotonic() < until
-    assert groups() <= before
+        made |= groups_of(server.workers())
+        assert len(made) == 2
+    assert [group for group in made if group.exists()] == []
 
 
 def test_a_worker_gets_no_more_processor_time_than_it_may_use(tmp_path):
