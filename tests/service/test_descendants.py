@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lading.service.descendants import VARIABLE, ControlGroup, kill_marked, own_group
+from lading.service.limits import _words
 from tests.service.support import is_alive
 from tests.worker.test_whole_server import predict, serving
 
@@ -89,7 +90,8 @@ def test_a_process_without_variables_ends_by_its_control_group(tmp_path):
     with serving(tmp_path, _CODE) as server:
         predict(server, do="bare")
         wait_until(lambda: len(daemons() - before) == 1)
-        groups = {place for place in group.glob("lading-*") if str(server.workers()[0]) in (place / "cgroup.procs").read_text().split()}
+        (worker,) = map(str, server.workers())
+        groups = {place for place in group.glob("lading-*") if worker in _words(place / "cgroup.procs")}
         assert len(groups) == 1
         predict(server, do="exit")
         wait_until(lambda: not daemons() - before)

@@ -16,6 +16,7 @@ from pathlib import Path
 VARIABLE = "LADING_WORKER"
 _ROUNDS = 20  # a process may fork while it is looked for
 _PAUSE = 0.01
+_ENDING_ROUNDS = 100  # on a machine with much to do, what was killed takes its time to be gone
 _PROC = Path("/proc")
 
 
@@ -77,7 +78,7 @@ class ControlGroup:
 
     def end(self) -> None:
         """Kill what is left in it, and remove it."""
-        for _ in range(_ROUNDS):
+        for _ in range(_ENDING_ROUNDS):
             self._kill()
             try:
                 self._folder.rmdir()
