@@ -58,6 +58,13 @@ class Service:
             time.sleep(0.05)
         raise AssertionError(f"not ready:\n{self.log}")
 
+    def wait_for_log(self, text: str, seconds: float = 60) -> None:
+        """Wait until it has said something: what it says is written a moment after it happened."""
+        until = time.monotonic() + seconds
+        while text not in self.log:
+            assert time.monotonic() < until, self.log
+            time.sleep(0.02)
+
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal and wait for the end."""
         self.workers = children_of(self.process.pid)

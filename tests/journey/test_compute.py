@@ -29,9 +29,9 @@ def test_what_is_limited_is_told_and_may_be_left_out(project, served, monkeypatc
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     folder = project(PROJECT)
     with served(folder) as service:
-        assert "a: compute: mem 512 MiB, cpu 1.5" in service.log
+        for words in ("a: compute: mem 512 MiB, cpu 1.5", "limited", "a: shm_size 1 MiB"):
+            service.wait_for_log(words)
         assert "compute-limited" in service.log or "compute-not-limited" in service.log
-        assert "a: shm_size 1 MiB" in service.log
     with served(folder, "--workers", "2") as service:
         assert "a limit that its 2 processes share evenly" in service.log or "compute-not-limited" in service.log
         assert service.client.post("/a", json={}).json() == {"threads": "1"}

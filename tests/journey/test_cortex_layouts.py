@@ -131,7 +131,7 @@ def test_an_api_is_called_by_grpc_with_what_the_project_declares_and_no_more(pro
         }
     )
     with served(folder) as service:
-        assert "predictor.protobuf_path needs it" in service.log
+        service.wait_for_log("predictor.protobuf_path needs it")
         channel = grpc.insecure_channel(f"127.0.0.1:{service.port}")
         assert channel.unary_unary("/shouter.Shouter/Predict")(b"\x0a\x02hi") == b"\x0a\x02HI"
         channel.close()

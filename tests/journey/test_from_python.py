@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import httpx
 import pytest
@@ -84,6 +85,14 @@ def test_what_the_user_must_change_arrives_as_problems(project, index):
     assert json.loads(done.stdout)
 
 
+def wait_ready(url: str) -> None:
+    """A server listens before its model is set up."""
+    until = time.monotonic() + 60
+    while (told := httpx.get(f"{url}/health-check", timeout=30).json())["status"] != "READY":
+        assert time.monotonic() < until, told
+        time.sleep(0.05)
+
+
 def test_serving_from_a_program(project, index):
     from tests.service.support import free_port
 
@@ -99,11 +108,12 @@ def test_serving_from_a_program(project, index):
     try:
         told = next((line for line in process.stdout if str(port) in line), None)
         assert told, process.communicate()[1]
+        wait_ready(f"http://127.0.0.1:{port}")
         answer = httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"name": "Ada"}}, timeout=30)
         assert answer.json()["output"] == "Hello, Ada!"
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 

@@ -139,7 +139,7 @@ def test_variables_of_the_server_may_stand_where_the_models_do(project, served):
         three_at_once(service)
         assert ask(service, do="most").json()["output"] == "3"
         assert all(json.loads(line)["level"] for line in service.log.splitlines() if line.startswith("{"))
-        assert '"message": "my-model on' in service.log
+        service.wait_for_log('"message": "my-model on')
 
 
 def test_cogs_variable_names_the_training_of_a_folder_without_configuration(project, served, lading):
@@ -154,7 +154,7 @@ def test_cogs_variable_names_the_training_of_a_folder_without_configuration(proj
 def test_the_page_to_try_it_on_has_a_port_of_its_own_and_browsers_are_shown_it(project, served):
     port = free_port()
     with served(project(PROJECT), "--playground-port", str(port)) as service:
-        assert f"a page to try it on: http://127.0.0.1:{port}/" in service.log
+        service.wait_for_log(f"a page to try it on: http://127.0.0.1:{port}/")
         page = httpx.get(f"http://127.0.0.1:{port}/", headers={"accept": "text/html,*/*;q=0.8"}, follow_redirects=True)
         assert (page.status_code, page.url.path, "Try it" in page.text) == (200, "/docs", True)
         assert httpx.post(f"http://127.0.0.1:{port}/predictions", json={"input": {"do": "x"}}).json()["output"] == "x"
