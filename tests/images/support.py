@@ -215,7 +215,6 @@ class RunningRegistry:
     def __init__(self, folder: Path, *, login: bool = False) -> None:
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
-        program = which("docker-registry")
         folder.mkdir(parents=True)
         auth = ""
         if login:
@@ -224,20 +223,30 @@ class RunningRegistry:
             auth = f"auth: {{htpasswd: {{realm: test, path: {folder / 'htpasswd'}}}}}\n"
         config = f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\nhttp: {{addr: '{self.host}'}}\n{auth}"
         (folder / "config.yml").write_text(config)
+        self.command = [which("docker-registry"), "serve", str(folder / "config.yml")]
         self.log = (folder / "log").open("w")
-        self.process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=self.log, stderr=self.log)
 
-    def __enter__(self) -> Self:
+    def begin(self) -> None:
+        """Serve, with what it had before."""
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log)
         until = time.monotonic() + 60
         while time.monotonic() < until and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return self
+                return
             time.sleep(0.05)
         raise AssertionError("docker-registry does not answer")
 
-    def __exit__(self, *error: object) -> None:
+    def end(self) -> None:
+        """Serve no more."""
         self.process.terminate()
         self.process.wait(60)
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.end()
         self.log.close()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lading.jobs.engine import Done, JobEngine
+from lading.jobs.engine import Done, JobEngine, to_its_end
 from lading.jobs.sqlite import SqliteJobStore
 from lading.jobs.store import Item, Job, Leased
 
@@ -59,5 +59,27 @@ def test_a_server_that_ends_waits_for_workers_that_are_being_stopped(tmp_path: P
         assert crew.stopped
         assert stopping is None or await stopping
         store.close()
+
+    asyncio.run(run())
+
+
+def test_a_cancelation_counts_though_the_work_fails_afterwards() -> None:
+    """Else a job whose workers did not stop well would be over, and not go on with the next server."""
+
+    async def run() -> None:
+        begun = asyncio.Event()
+
+        async def work() -> None:
+            begun.set()
+            await asyncio.sleep(0.1)
+            raise RuntimeError("of the work")
+
+        waiting = asyncio.create_task(to_its_end(work()))
+        await begun.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(RuntimeError, match="of the work"):
+            await to_its_end(work())
 
     asyncio.run(run())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
@@ -49,9 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
-    gc.set_threshold(
-        100_000
-    )  # a build makes records by the ten thousand, and nearly none that goes before its end: looking for cycles is 4 % of it
     with nullcontext() if arguments.dockerfile else imaging.in_use(), ExitStack() as stack:
         return _build(arguments, output, stack)
 
@@ -67,10 +63,12 @@ def _build(arguments: argparse.Namespace, output: Output, stack: ExitStack) -> i
         one = replace(options, platform=pipeline_options(arguments, arguments.project).platform)
         with ending_orderly():
             project = pipeline.read(one, output.reporter)
+            name = arguments.tag or imaging.default_name(project)
+            if not arguments.dockerfile:
+                goal = goal or _goal(arguments, name, output, stack)
             planned = pipeline.plan(project, one, output.reporter)
             locked = pipeline.lock(planned, project, one, output.reporter)
             report_locked(locked, output, without=("commands-not-run",))
-            name = arguments.tag or imaging.default_name(project)
             weights, imported = imaging.prepare_weights(project, one, output.reporter, fetch=not arguments.dockerfile)
             output.decisions(imported)
             asked = imaging.BuildOptions(
@@ -85,12 +83,11 @@ def _build(arguments: argparse.Namespace, output: Output, stack: ExitStack) -> i
                 weights=weights,
             )
             recipe = imaging.make_recipe(locked, project, one, asked)
-            if arguments.dockerfile:
+            if goal is None:
                 from lading.images.dockerfile import render
 
                 output.data(render(recipe).rstrip())
                 return 0
-            goal = goal or _goal(arguments, name, output, stack)
             built.append(imaging.build(recipe, reporter=output.reporter, pushing=goal.pushing))
     assert goal is not None
     _finish(built, goal, output)

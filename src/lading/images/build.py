@@ -8,10 +8,11 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from lading.environments.threads import threads
 from lading.frameworks.tags import minor_of
 from lading.images import bill, front, sbom
 from lading.images.arrange import LARGE_FILE, MOST, MOST_OF_FILES, Group, arrange, arrange_files, require_few
@@ -32,7 +33,7 @@ from lading.images.packages import Package, choose_packages
 from lading.images.project import ProjectFilesFound, find_files
 from lading.images.recipe import PORT, SERVICE, SHARE, VENV, WEIGHTS, EnvironmentRecipe, Recipe, WeightSet
 from lading.images.sameness import bytecode_left_out, choose_compiler, compressor_decisions
-from lading.images.secrets import files_with_secrets, scan, values_of
+from lading.images.secrets import files_with_secrets, scan, scan_layer, values_of
 from lading.images.source import Builder
 from lading.images.splice import Wheel, write_wheels
 from lading.images.store import Store
@@ -98,11 +99,16 @@ class _Environment:
     prefix: Prefix | None = None
     compiler: Interpreter | None = None
 
+    @property
+    def layers(self) -> list[Layer]:
+        """Those that are there before its packages': of conda's prefix, or of a Python."""
+        return [*(self.prefix.layers if self.prefix else ()), *([self.python.layer] if self.python.layer else ())]
+
 
 def build_image(recipe: Recipe, store: Store, reporter: Reporter = silent, offer: Offer | None = None) -> Built:
     """The image of a recipe, all its blobs in the store; the caller holds `Store.in_use`, until the image has a name.
 
-    ``offer`` gets layers that will be in the image as soon as they are made, but for those that may hold a secret until the image was searched.
+    ``offer`` gets the layers below the project's own as soon as they are made and were searched for secrets.
 
     Raises:
         LadingError: if the base or a package cannot be had, a step fails, or the image would hold a secret.
@@ -135,17 +141,17 @@ class _Build:
         self.decisions += compressor_decisions(self.recipe.compression, zlib.ZLIB_RUNTIME_VERSION)
         self.reporter(Event(step=STEP, phase=Phase.STARTED))
         try:
-            with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
-                jobs = self._jobs(environments, files, pool)
+            with threads(max(2, os.cpu_count() or 1)) as pool:
+                there = [*below, *(layer for one in environments for layer in one.layers)]
+                jobs = [_Job(partial(self._ready, layer), layer.descriptor.size) for layer in there]
+                jobs += self._jobs(environments, files, pool)
                 if not steps.after:
                     jobs.append(_Job(lambda: self._bill([*base.layers, *below], environments), _SLOW * _BILL))
                 made = _done(pool, jobs)
         except BaseException:
             self.reporter(Event(step=STEP, phase=Phase.FAILED))
             raise
-        prefixes = [layer for one in environments if one.prefix for layer in one.prefix.layers]
-        layers = self._ordered((*base.layers, *below, *prefixes, *(one.python.layer for one in environments), *made))
-        layers = self._stepped(layers, environments)
+        layers = self._stepped(self._ordered((*base.layers, *made)), environments)
         if steps.after:
             layers = self._ordered((*layers, self._bill(layers, environments)))
         require_few(len(layers), base.name, len(base.layers))
@@ -394,11 +400,11 @@ class _Build:
                 ),
                 size,
             ),
-            _Job(lambda: front.code_layer(self.store, code, self.recipe.compression)),
+            _Job(lambda: self._ready(front.code_layer(self.store, code, self.recipe.compression))),
         ]
         if python.layer is not None:
             layer = python.layer
-            jobs.append(_Job(lambda: layer))
+            jobs.append(_Job(lambda: self._ready(layer)))
         if self.recipe.bytecode:
             if not compilers.get(minor) and self._host(minor) is None and minor not in compilers:
                 self.decisions.append(bytecode_left_out(minor, "the server's bytecode"))
@@ -503,7 +509,12 @@ class _Build:
     def _layer(self, kind: Kind, title: str, inputs: list[str], write: Callable[[LayerWriter], None]) -> Layer:
         layer = self.store.layer(kind, title, inputs, self.recipe.compression, write)
         self.reporter(Event(step=STEP, phase=Phase.PROGRESS, message=f"{kind}: {title}"))
-        if not self.values and kind is not Kind.PROJECT:
+        return self._ready(layer)
+
+    def _ready(self, layer: Layer) -> Layer:
+        """A layer that was searched for secrets, on its way to where it is wanted; the project's own waits for the image as a whole."""
+        scan_layer(layer, self.values, self.store)
+        if layer.kind is not Kind.PROJECT:
             self._offer([layer])
         return layer
 
@@ -578,8 +589,16 @@ class _Build:
 
 
 def _done(pool: ThreadPoolExecutor, jobs: Sequence[_Job]) -> list[Layer]:
-    """Do jobs, those with most work first, so that none comes last alone; their layers, in the order of the jobs."""
+    """Do jobs, those with most work first, so that none comes last alone; their layers, in the order of the jobs. One that fails ends all."""
     tasks = {index: pool.submit(jobs[index].make) for index in sorted(range(len(jobs)), key=lambda index: -jobs[index].work)}
+    try:
+        over = wait(tasks.values(), return_when=FIRST_EXCEPTION).done
+        for index in range(len(jobs)):
+            if tasks[index] in over:
+                tasks[index].result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
     return [tasks[index].result() for index in range(len(jobs))]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import BinaryIO
 
 from lading.environments.threads import threads
@@ -56,9 +56,9 @@ class Pushing:
                 self._session = None
 
     def offer(self, layer: Layer, base: str | None = None) -> None:
-        """Begin to send a layer that is in the store; whether that succeeds is seen by `publish`. ``base`` is as that of an image."""
-        assert self._session is not None
-        self._send(self._session, layer.descriptor, self.store, [base])
+        """Begin to send a layer that is in the store; `publish` sends what did not arrive. ``base`` is as that of an image."""
+        if self._session is not None and not self._session.failed:
+            self._send(self._session, layer.descriptor, self.store, [base])
 
     def publish(self, images: tuple[Image, ...], reference: str) -> str:
         """See `lading.images.media.Destination`.
@@ -67,13 +67,12 @@ class Pushing:
             LadingError: if the registry refuses, or cannot be reached.
         """
         target = check_name(reference, Origin("-t"))
-        blobs = _blobs(images)
+        blobs, bases = _blobs(images), [image.base for image in images]
         self._total = sum(descriptor.size for descriptor in blobs)
         self.reporter(Event(step=STEP, phase=Phase.STARTED, message=str(target)))
         try:
-            with self._opened(target) if self._session is None else nullcontext(self._session) as session:
-                bases = [image.base for image in images]
-                for task in [self._send(session, descriptor, held, bases) for descriptor, held in blobs.items()]:
+            with self._ahead_or_anew(target, blobs, bases) as session:
+                for task in self._send_all(session, blobs, bases):
                     task.result()
                 digest = self._manifests(session.registry, images, target)
                 self._attach(session.registry, images)
@@ -85,6 +84,19 @@ class Pushing:
         self.reporter(Event(step=STEP, phase=Phase.FINISHED, message=f"{target}: {len(blobs)} blobs ({done}){refused}"))
         return digest
 
+    def _ahead_or_anew(
+        self, target: Reference, blobs: Mapping[Descriptor, Blobs], bases: Sequence[str | None]
+    ) -> AbstractContextManager[_Session]:
+        """What is sending already, if all of it arrives; else a registry that failed once is asked again: it may be back."""
+        session = self._session
+        if session is not None and session.target == target:
+            tasks = self._send_all(session, blobs, bases)
+            wait(tasks)
+            if not any(task.exception() for task in tasks):
+                return nullcontext(session)
+        self.sent, self._done = dict.fromkeys(self.sent, 0), 0
+        return self._opened(target)
+
     @contextmanager
     def _opened(self, target: Reference) -> Iterator[_Session]:
         with Registry(target, insecure=self.insecure) as registry, threads(_AT_ONCE) as pool:
@@ -94,6 +106,9 @@ class Pushing:
                 pool.shutdown(wait=False, cancel_futures=True)
                 registry.break_off()
                 raise
+
+    def _send_all(self, session: _Session, blobs: Mapping[Descriptor, Blobs], bases: Sequence[str | None]) -> list[Future[None]]:
+        return [self._send(session, descriptor, held, bases) for descriptor, held in blobs.items()]
 
     def _send(self, session: _Session, descriptor: Descriptor, blobs: Blobs, bases: Sequence[str | None]) -> Future[None]:
         """A blob, unless it is on its way already."""
@@ -113,9 +128,15 @@ class Pushing:
             self.refused = error.problems[0].what
 
     def _push(self, session: _Session, descriptor: Descriptor, blobs: Blobs, bases: Sequence[str | None]) -> None:
-        known = descriptor.digest in session.there.result()
-        neighbours = self._neighbours(session.target, bases, descriptor)
-        how = "there" if known else session.registry.push(descriptor, blobs, neighbours, self._heard)
+        if session.failed:  # by a password that is wrong, say: it need not be tried once for each layer
+            raise CancelledError
+        try:
+            known = descriptor.digest in session.there.result()
+            neighbours = self._neighbours(session.target, bases, descriptor)
+            how = "there" if known else session.registry.push(descriptor, blobs, neighbours, self._heard)
+        except BaseException:
+            session.failed = True
+            raise
         with self._lock:
             self.sent[how] += 1
         self._remember(session.target, descriptor)
@@ -149,11 +170,12 @@ class Pushing:
 
 
 class _Session:
-    """One registry while blobs go to it, each by one task; ``there`` are those that it has in the image of the same name."""
+    """One registry while blobs go to it, each by one task, until one ``failed``; ``there`` are those that it has in the image of the same name."""
 
     def __init__(self, target: Reference, registry: Registry, pool: ThreadPoolExecutor) -> None:
         self.target, self.registry, self.pool = target, registry, pool
         self.tasks: dict[str, Future[None]] = {}
+        self.failed = False
         # One question instead of one for each blob: an image of the same name has most of them, mostly.
         self.there = pool.submit(registry.held_by, target.tag)
 

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import re
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,6 +30,7 @@ _NAMED = re.compile(
     r"""(?im)^[^=:\n]*(?:password|passwd|token|secret|(?:api|access|private)_?key)["']?[ \t]*[=:][ \t]*["']?((?!-----|\$)[^\s"',]+)"""
 )
 _LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{32,}")
+_MARKING = threading.Lock()
 _MOST_LONG = 4
 """Long words of one file: those of a key are found together or not at all, and each costs a search of every layer."""
 
@@ -95,31 +97,35 @@ def scan(image: Image, values: Mapping[bytes, str], store: Store, base: bytes = 
         for value, name in values.items():
             if value in content:
                 raise LadingError(_leak(name, place))
-    if not values:
-        return
-    mark = _mark(values, store.root)
     own = [layer for layer in image.layers if layer.kind is not Kind.BASE]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        list(pool.map(lambda layer: _scan_layer(image, layer, values, store, mark), own))
+        list(pool.map(lambda layer: scan_layer(layer, values, store), own))
 
 
-def _scan_layer(image: Image, layer: Layer, values: Mapping[bytes, str], store: Store, mark: bytes) -> None:
-    key = hmac.new(mark, layer.diff_id.encode(), hashlib.sha256).hexdigest()
+def scan_layer(layer: Layer, values: Mapping[bytes, str], store: Store) -> None:
+    """Search a layer of the store for secret values, unless it was found clean of the same ones before.
+
+    Raises:
+        LadingError: naming the secret (never its value), the layer and the file.
+    """
+    if not values:
+        return
+    key = hmac.new(_mark(values, store.root), layer.diff_id.encode(), hashlib.sha256).hexdigest()
     if store.note("scanned", key) is not None:
         return
     longest = max(map(len, values))
     tail = b""
-    for piece in uncompressed(image.blobs, layer.descriptor):
+    for piece in uncompressed(store, layer.descriptor):
         data = tail + piece
         for value, name in values.items():
             if value in data:
-                raise LadingError(_leak(name, _where(image, layer, value)))
+                raise LadingError(_leak(name, _where(layer, value, store)))
         tail = data[-longest:]
     store.keep_note("scanned", key, True)
 
 
-def _where(image: Image, layer: Layer, value: bytes) -> str:
-    with open_entries(image.blobs, layer.descriptor) as archive:
+def _where(layer: Layer, value: bytes, store: Store) -> str:
+    with open_entries(store, layer.descriptor) as archive:
         for entry in archive:
             content = archive.extractfile(entry) if entry.isfile() else None
             if content is not None and value in content.read():
@@ -130,10 +136,11 @@ def _where(image: Image, layer: Layer, value: bytes) -> str:
 def _mark(values: Mapping[bytes, str], root: Path) -> bytes:
     """What says "clean of these values" without telling anything about them: keyed with a file that only this user reads."""
     place = root / "scan.key"
-    if not place.exists():
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as stream:
-            stream.write(os.urandom(32))
+    with _MARKING:
+        if not place.exists():
+            descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(descriptor, "wb") as stream:
+                stream.write(os.urandom(32))
     return hmac.new(place.read_bytes(), b"\0".join(sorted(values)), hashlib.sha256).digest()
 
 
@@ -141,7 +148,7 @@ def _leak(name: str, place: str) -> Problem:
     return Problem(
         rule="secret-in-image",
         what=f"The image would hold a secret: the value of {name} is in {place}.",
-        why="Everybody who gets an image can read all of its layers; nothing was published.",
+        why="Everybody who gets an image can read all of its layers; no image was published.",
         instead="Remove it from the file, or name the file in .dockerignore; give the value when the container starts: -e NAME=VALUE.",
         code=ExitCode.BUILD,
     )

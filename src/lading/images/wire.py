@@ -25,6 +25,8 @@ Sink = Callable[[http.client.HTTPResponse], None]
 TRANSIENT = (OSError, http.client.HTTPException)
 TRIES = 5
 _SECONDS = 60.0
+_SECONDS_TO_CONNECT = 10.0
+"""Until a server takes the connection, and again for the handshake of TLS: nothing can cut that short."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 BUSY = (429, 500, 502, 503, 504)
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
@@ -42,6 +44,26 @@ class Answer:
     def header(self, name: str) -> str:
         """A header's value, empty where it is missing."""
         return self.headers.get(name, "")
+
+
+class _Plain(http.client.HTTPConnection):
+    """A connection that ``made`` hears of when it is there."""
+
+    made: Callable[[http.client.HTTPConnection], None]
+
+    def connect(self) -> None:
+        super().connect()
+        self.made(self)
+
+
+class _Encrypted(http.client.HTTPSConnection):
+    """The same, with TLS."""
+
+    made: Callable[[http.client.HTTPConnection], None]
+
+    def connect(self) -> None:
+        super().connect()
+        self.made(self)
 
 
 class Wire:
@@ -200,18 +222,19 @@ class Wire:
         return response
 
     def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
-        kept: dict[str, http.client.HTTPConnection] = self._local.__dict__.setdefault("connections", {})
+        kept: dict[str, _Plain | _Encrypted] = self._local.__dict__.setdefault("connections", {})
         key = f"{scheme}://{netloc}"
         if key not in kept:
             proxy = find_proxy(scheme, netloc)
             server = proxy.netloc if proxy else netloc
             if scheme == "https":
-                made = http.client.HTTPSConnection(server, timeout=_SECONDS, context=ssl.create_default_context(), blocksize=1 << 20)
+                made = _Encrypted(server, timeout=_SECONDS_TO_CONNECT, context=ssl.create_default_context(), blocksize=1 << 20)
                 if proxy:
                     made.set_tunnel(netloc, headers={"Proxy-Authorization": proxy.login} if proxy.login else {})
                 kept[key] = made
             else:
-                kept[key] = http.client.HTTPConnection(server, timeout=_SECONDS, blocksize=1 << 20)
+                kept[key] = _Plain(server, timeout=_SECONDS_TO_CONNECT, blocksize=1 << 20)
+            kept[key].made = self._made
             with self._lock:
                 self._all.append(kept[key])
         return kept[key]
@@ -229,9 +252,17 @@ class Wire:
         with self._lock:
             self._is_cut = True
             for connection in self._all:
-                sock = connection.sock
-                with contextlib.suppress(OSError, AttributeError):
-                    sock.shutdown(socket.SHUT_RDWR)
+                if connection.sock is not None:
+                    # Not its own method: after that of TLS another thread would send what is left of its data without encryption.
+                    with contextlib.suppress(OSError):
+                        socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+    def _made(self, connection: http.client.HTTPConnection) -> None:
+        """A connection that is there: it may take longer to answer than it took to be made, unless it comes too late."""
+        connection.sock.settimeout(_SECONDS)
+        with self._lock:
+            if self._is_cut:
+                raise CancelledError
 
     def drop(self) -> None:
         """Close this thread's connections: after a failure none of them is in a known state."""

@@ -196,13 +196,13 @@ async def to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
     task, canceled = asyncio.ensure_future(work), None
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.wait([task])
         except asyncio.CancelledError as error:
             canceled = error
     if canceled is None:
         return task.result()
     if not task.cancelled():
-        task.exception()  # seen
+        task.exception()  # seen: the cancelation comes first
     raise canceled
 
 
