@@ -175,6 +175,27 @@ def test_a_base_that_is_no_image_is_named(manifest: Any, config: Any, tmp_path: 
     assert caught.value.problems[0].rule == "base-damaged"
 
 
+@pytest.mark.parametrize("changed", ["manifest", "configuration"])
+def test_a_base_that_was_changed_in_its_folder_is_named(changed: str, tmp_path: Path) -> None:
+    """An index that names a manifest, which names a configuration: each is what its digest says, or is not used."""
+    config = canonical({**_CONFIG, "rootfs": {"diff_ids": []}})
+    manifest = canonical({"config": _described(config), "layers": []})
+    system, _, architecture = host_platform().partition("/")
+    entry = {**_described(manifest), "mediaType": MANIFEST, "platform": {"os": system, "architecture": architecture}}
+    inner = canonical({"manifests": [entry]})
+    index = {"schemaVersion": 2, "manifests": [{**_described(inner), "mediaType": INDEX}]}
+    layout = write(tmp_path / "layout", {"oci-layout": '{"imageLayoutVersion": "1.0.0"}', "index.json": canonical(index)})
+    blobs = {digest_of(blob).removeprefix("sha256:"): blob for blob in (config, manifest, inner)}
+    write(layout / "blobs/sha256", blobs)
+    assert load_base(str(layout), host_platform(), Store(tmp_path / "store")).config
+    other = {"manifest": manifest, "configuration": config}[changed]
+    write(layout / "blobs/sha256", {digest_of(other).removeprefix("sha256:"): other + b" "})
+    with pytest.raises(LadingError) as caught:
+        load_base(str(layout), host_platform(), Store(tmp_path / "store"))
+    assert caught.value.problems[0].rule == "layout-damaged"
+    assert changed in caught.value.problems[0].what
+
+
 def _stolen(tmp_path: Path, place: str) -> str:
     """A digest that is the path of a file of this machine, from a folder of blobs."""
     secret = write(tmp_path, {"secret.json": canonical(_CONFIG | {"config": {"Labels": {"stolen": "x"}}})}) / "secret.json"

@@ -191,14 +191,29 @@ def _described(content: bytes, blobs: Blobs, text: str, platform: str, store: St
     record = json.loads(content)
     if "manifests" in record:
         entry = _for_platform(record["manifests"], platform, text)
-        with blobs.open(entry["digest"]) as stream:
-            return _from_manifest(stream.read(), blobs, text, platform, store)
-    with blobs.open(record["config"]["digest"]) as stream:
-        config = json.loads(stream.read())
+        return _from_manifest(_document(blobs, entry["digest"], "manifest"), blobs, text, platform, store)
+    config = json.loads(_document(blobs, record["config"]["digest"], "configuration"))
     _same_platform(config, platform, text)
     for descriptor in [Descriptor.from_json(layer) for layer in record["layers"]]:  # all of them are looked at before one is copied
         _take(blobs, descriptor, store)
     return Base(name=text, digest=digest_of(content), platform=platform, layers=_layers(record, config, text), config=config)
+
+
+def _document(blobs: Blobs, digest: str, what: str) -> bytes:
+    with blobs.open(digest) as stream:
+        content = stream.read()
+    if digest_of(content) != digest:
+        raise LadingError(_changed(what, digest))
+    return content
+
+
+def _changed(what: str, digest: str) -> Problem:
+    return Problem(
+        rule="layout-damaged",
+        what=f"The base's {what} {digest} has another content than its digest says.",
+        instead="Copy the base image again.",
+        code=ExitCode.BUILD,
+    )
 
 
 def _take(blobs: Blobs, descriptor: Descriptor, store: Store) -> None:
@@ -212,14 +227,7 @@ def _take(blobs: Blobs, descriptor: Descriptor, store: Store) -> None:
             target.write(piece)
         target.flush()
         if f"sha256:{digest.hexdigest()}" != descriptor.digest:
-            raise LadingError(
-                Problem(
-                    rule="layout-damaged",
-                    what=f"The base's layer {descriptor.digest} has another content than its digest says.",
-                    instead="Copy the base image again.",
-                    code=ExitCode.BUILD,
-                )
-            )
+            raise LadingError(_changed("layer", descriptor.digest))
         store.adopt(path, descriptor.digest)
 
 
