@@ -95,6 +95,7 @@ def _refused(server: Server, body: Any, place: str = "/many") -> tuple[str, str]
 
 
 def test_a_list_of_items_is_worked_off_in_batches(server, root):
+    (root / "out").unlink(missing_ok=True)
     job = _submit(server, workers=2, item_list={"items": [1, {"a": "ö"}, [2], None, "x"], "batch_size": 2}, config={"mark": "job"})
     assert {"job_id", "api_name", "kind", "workers", "config", "timeout", "total_batch_count", "start_time", "sqs_url"} <= set(job)
     assert (job["api_name"], job["kind"], job["workers"], job["total_batch_count"]) == ("many", "BatchAPI", 2, 3)
