@@ -39,7 +39,7 @@ ENGINES = ("buildah", "podman", "docker")
 _CERTIFICATES = "/run/lading/ca.pem"
 _NAMING_CERTIFICATES = ("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
 _LONGEST = 50
-_LAST_WORDS_SECONDS = 0.2
+_LAST_WORDS_SECONDS = 1
 """buildah passes on what a command prints, and drops what it has not passed on when the command has ended: of one that failed, why."""
 _NO_OVERLAY = re.compile(
     r"(?:mount\w*|creating|invalid)\b.*\boverlay|overlay\b.*\b(?:mount|not supported)|invalid (?:mount|volume) option", re.IGNORECASE
