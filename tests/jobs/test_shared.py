@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from tests.jobs.support import api, start, wait_for_answers, wait_over
-from tests.service.support import Server, free_port
+from tests.service.support import Server, children_of, free_port
 from tests.support import postgres
 
 BATCH = """
@@ -189,7 +189,7 @@ def test_any_server_stops_a_job(hosts):
     job = submit(one, [f"{number}" for number in range(400)])
     wait_until(hosts.notes)
     assert two.client.delete("/many", params={"jobID": job}).json()["message"] == f"stopped job {job}"
-    time.sleep(1.5)
+    wait_until(lambda: not [child for server in (one, two) for child in children_of(server.process.pid)])
     before = len(hosts.notes())
     time.sleep(0.5)
     assert len(hosts.notes()) == before < 400
