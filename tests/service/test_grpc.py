@@ -376,7 +376,7 @@ def test_a_stream_that_its_client_breaks_off_does_not_end_for_the_model(server, 
 def test_a_stream_that_is_broken_off_while_the_server_is_held_up_does_not_end_for_the_model():
     """A loop that is held up finds gRPC's two words of a client that left, the end of its messages and that it left, at once with timers that are due."""
     ends: list[str] = []
-    left = asyncio.Event()
+    begun, left = asyncio.Event(), asyncio.Event()
 
     async def taking(messages: Any, _context: Any) -> bytes:
         async def feed() -> None:
@@ -387,6 +387,7 @@ def test_a_stream_that_is_broken_off_while_the_server_is_held_up_does_not_end_fo
             ends.append("whole")
 
         feeding = asyncio.create_task(feed())
+        begun.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -402,9 +403,10 @@ def test_a_stream_that_is_broken_off_while_the_server_is_held_up_does_not_end_fo
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             call = channel.stream_unary("/a/b")()
             await call.write(b"x")
-            await asyncio.sleep(0.01)
+            await asyncio.wait_for(begun.wait(), 60)
             call.cancel()
             await asyncio.wait_for(left.wait(), 60)
+            begun.clear()
             left.clear()
 
     async def run() -> None:
