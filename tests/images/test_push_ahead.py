@@ -216,7 +216,7 @@ def test_a_registry_that_comes_back_gets_the_image(tmp_path: Path) -> None:
         pushing = Pushing(store)
         with pushing.ahead(name):
             pushing.offer(layer)
-            _until(lambda: pushing._session is not None and pushing._session.failed)
+            _until(lambda: pushing._session is not None and pushing._session.error is not None)
             registry.begin()
             image = _image(store, layer)
             pushing.publish((image,), name)

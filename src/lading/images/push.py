@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import BinaryIO
 
@@ -57,7 +57,7 @@ class Pushing:
 
     def offer(self, layer: Layer, base: str | None = None) -> None:
         """Begin to send a layer that is in the store; `publish` sends what did not arrive. ``base`` is as that of an image."""
-        if self._session is not None and not self._session.failed:
+        if self._session is not None and self._session.error is None:
             self._send(self._session, layer.descriptor, self.store, [base])
 
     def publish(self, images: tuple[Image, ...], reference: str) -> str:
@@ -72,8 +72,7 @@ class Pushing:
         self.reporter(Event(step=STEP, phase=Phase.STARTED, message=str(target)))
         try:
             with self._ahead_or_anew(target, blobs, bases) as session:
-                for task in self._send_all(session, blobs, bases):
-                    task.result()
+                self._require_all(session, blobs, bases)
                 digest = self._manifests(session.registry, images, target)
                 self._attach(session.registry, images)
         except BaseException:
@@ -90,9 +89,8 @@ class Pushing:
         """What is sending already, if all of it arrives; else a registry that failed once is asked again: it may be back."""
         session = self._session
         if session is not None and session.target == target:
-            tasks = self._send_all(session, blobs, bases)
-            wait(tasks)
-            if not any(task.exception() for task in tasks):
+            self._send_all(session, blobs, bases)
+            if session.error is None:
                 return nullcontext(session)
         self.sent, self._done = dict.fromkeys(self.sent, 0), 0
         return self._opened(target)
@@ -107,8 +105,14 @@ class Pushing:
                 registry.break_off()
                 raise
 
-    def _send_all(self, session: _Session, blobs: Mapping[Descriptor, Blobs], bases: Sequence[str | None]) -> list[Future[None]]:
-        return [self._send(session, descriptor, held, bases) for descriptor, held in blobs.items()]
+    def _send_all(self, session: _Session, blobs: Mapping[Descriptor, Blobs], bases: Sequence[str | None]) -> None:
+        """Send blobs, and wait until they are there, or one ends with an error."""
+        wait([self._send(session, descriptor, held, bases) for descriptor, held in blobs.items()], return_when=FIRST_EXCEPTION)
+
+    def _require_all(self, session: _Session, blobs: Mapping[Descriptor, Blobs], bases: Sequence[str | None]) -> None:
+        self._send_all(session, blobs, bases)
+        if session.error is not None:
+            raise session.error
 
     def _send(self, session: _Session, descriptor: Descriptor, blobs: Blobs, bases: Sequence[str | None]) -> Future[None]:
         """A blob, unless it is on its way already."""
@@ -128,14 +132,14 @@ class Pushing:
             self.refused = error.problems[0].what
 
     def _push(self, session: _Session, descriptor: Descriptor, blobs: Blobs, bases: Sequence[str | None]) -> None:
-        if session.failed:  # by a password that is wrong, say: it need not be tried once for each layer
+        if session.error is not None:  # a password that is wrong, say, need not be tried once for each layer
             raise CancelledError
         try:
             known = descriptor.digest in session.there.result()
             neighbours = self._neighbours(session.target, bases, descriptor)
             how = "there" if known else session.registry.push(descriptor, blobs, neighbours, self._heard)
-        except BaseException:
-            session.failed = True
+        except BaseException as error:
+            session.error = session.error or error
             raise
         with self._lock:
             self.sent[how] += 1
@@ -170,12 +174,15 @@ class Pushing:
 
 
 class _Session:
-    """One registry while blobs go to it, each by one task, until one ``failed``; ``there`` are those that it has in the image of the same name."""
+    """One registry while blobs go to it, each by one task, until one ends with an ``error``.
+
+    ``there`` are those that it has in the image of the same name.
+    """
 
     def __init__(self, target: Reference, registry: Registry, pool: ThreadPoolExecutor) -> None:
         self.target, self.registry, self.pool = target, registry, pool
         self.tasks: dict[str, Future[None]] = {}
-        self.failed = False
+        self.error: BaseException | None = None
         # One question instead of one for each blob: an image of the same name has most of them, mostly.
         self.there = pool.submit(registry.held_by, target.tag)
 
