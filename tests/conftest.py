@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from tests.support.index import LocalIndex
 # How long an example takes depends on what else the machine does; a test that hangs meets pytest's own timeout.
 settings.register_profile("lading", deadline=None)
 settings.load_profile("lading")
+
+# A shell without job control starts what runs in the background with Ctrl-C ignored, and each process inherits that: tests of Ctrl-C want it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LEAKS = ("UV_", "PIP_", "LADING_", "VIRTUAL_ENV", "CONDA_", "NETRC", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "XDG_")
 

@@ -11,6 +11,7 @@ import pytest
 
 from lading.environments.store import list_environments
 from lading.model.problems import ExitCode, LadingError
+from lading.resolvers.conda_client import unreachable
 from tests.conda.conftest import MINOR, Channels, Project, conda_of
 from tests.support.conda_channel import Served
 
@@ -75,6 +76,20 @@ def test_certificates_of_the_condarc_are_trusted(project: Project, channels: Cha
         project.write({".condarc": f"{channel}ssl_verify: {certificates.authority}.gone\n"})
         problem = project.problem(upgrade=True)
     assert (problem.rule, problem.code) == ("condarc-certificates-missing", ExitCode.NETWORK)
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ("invalid peer certificate: UnknownIssuer", "conda-certificate-refused"),
+        ("Connection refused (os error 111)", "conda-channel-unreachable"),
+        ("HTTP status client error (403 Forbidden) for url (x)", "conda-channel-refused"),
+        ("HTTP status client error (404 Not Found) for url (x)", "conda-channel-not-found"),
+    ],
+)
+def test_digits_of_an_address_are_no_status(said: str, rule: str):
+    error = Exception(f"error sending request for url (https://127.0.0.1:24031/channel-404/linux-64/repodata.json): {said}")
+    assert unreachable("https://127.0.0.1:24031/channel-404", error, None, offline=False).rule == rule
 
 
 @pytest.mark.parametrize("kind", ["password", "token"])

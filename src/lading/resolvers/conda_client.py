@@ -192,7 +192,9 @@ def unreachable(channel: str, error: Exception, origin: Origin | None, *, offlin
             code=ExitCode.NETWORK,
             detail=said,
         )
-    if "401" in first or "403" in first:
+    answered = re.search(r"HTTP status client error \((\d+)", first)  # these digits may stand in an address as well
+    status = answered[1] if answered else ""
+    if status in ("401", "403"):
         return Problem(
             rule="conda-channel-refused",
             what=f"The channel {shown} asks for credentials, or does not accept the ones that it got.",
@@ -213,7 +215,7 @@ def unreachable(channel: str, error: Exception, origin: Origin | None, *, offlin
             instead="Check the channel's spelling; the page of a proxy or of a login looks like this, too.",
             code=ExitCode.NETWORK,
         )
-    if "404" in first or "could not find subdir" in first:
+    if status == "404" or "could not find subdir" in first:
         return Problem(
             rule="conda-channel-not-found",
             what=f"There is no channel at {shown}.",

@@ -21,7 +21,10 @@ _KNOWN: tuple[tuple[str, _Describe], ...] = (
     (r"The build backend returned an error", unbuilt.build_failed),
     (r"Hash mismatch for `(?P<name>[^`]+?)(?:==[^`]*|@[^`]*)?`", unbuilt.hash_mismatch),
     (r"Git operation failed", unbuilt.git_failed),
-    (r"An index (?:URL )?\((?P<url>\S+)\) (?:returned a|could not be queried).*?(?P<status>401|403)", outages.password_asked),
+    (
+        r"An index (?:URL )?\((?P<url>\S+)\) (?:returned a|could not be queried).*?(?P<status>401|403)\s+(?:Unauthorized|Forbidden)",
+        outages.password_asked,
+    ),
     (r"HTTP status client error \((?P<status>401|403|407)[^)]*\) for url \((?P<url>\S+)\)", outages.password_asked),
     (r"HTTP status client error \((?P<status>4\d\d[^)]*)\) for url \((?P<url>\S+)\)", outages.not_there),
     (r"HTTP status server error \((?P<status>[^)]*)\) for url \((?P<url>\S+)\)", outages.failing),
