@@ -346,7 +346,10 @@ def test_a_job_goes_on_after_the_server_was_killed(tmp_path):
 
 @pytest.mark.slow
 def test_the_server_and_its_workers_are_killed_again_and_again_and_nothing_is_lost(tmp_path):
-    """What is started may be started again, and ends once: each number was seen, and the store counts each once."""
+    """What is started may be started again, and ends once: each number was seen, and the store counts each once.
+
+    An item that a kill hits three times counts as the fault behind it, and fails; by chance that may come to a few.
+    """
     chance = random.Random(5)
     config = {"out": str(tmp_path / "out"), "mark": "m"}
     slow = BATCH.replace("def predict(self, payload, batch_id):", "def predict(self, payload, batch_id):\n            time.sleep(0.01)")
@@ -372,9 +375,12 @@ def test_the_server_and_its_workers_are_killed_again_and_again_and_nothing_is_lo
             break
         assert rounds < 100
     assert rounds > 5
-    assert (status["status"], status["batch_metrics"]["succeeded"], status["batch_metrics"]["failed"]) == ("status_succeeded", total, 0)
-    seen = [line.split()[0] for line in (tmp_path / "out").read_text().splitlines() if not line.startswith("complete")]
-    assert {str(number) for number in range(total)} <= set(seen)
+    succeeded, failed = (status["batch_metrics"][name] for name in ("succeeded", "failed"))
+    assert status["status"] == ("status_completed_with_failures" if failed else "status_succeeded")
+    assert succeeded + failed == total
+    assert failed <= 3
+    seen = {line.split()[0] for line in (tmp_path / "out").read_text().splitlines() if not line.startswith("complete")}
+    assert len({str(number) for number in range(total)} - seen) <= failed
 
 
 def test_a_second_server_of_the_same_jobs_is_refused(server, root):
