@@ -369,12 +369,12 @@ def destination(text: str | None, name: str) -> tuple[Destination, str]:
     )
 
 
-def pushing_for(reporter: Reporter = silent) -> Pushing:
-    """What sends images of the local store to the registry that their name names."""
+def pushing_for(reporter: Reporter = silent, *, insecure: bool | None = None) -> Pushing:
+    """What sends images of the local store to the registry that their name names; ``insecure`` is as for `lading.images.registry.Registry`."""
     from lading.images.push import Pushing
     from lading.images.store import Store as LocalStore
 
-    return Pushing(LocalStore(), reporter)
+    return Pushing(LocalStore(), reporter, insecure=insecure)
 
 
 def stored(name: str, platform: str | None = None) -> tuple[Image, ...]:

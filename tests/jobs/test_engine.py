@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lading.jobs.engine import Done, JobEngine, to_its_end
+from lading.jobs.engine import Done, JobEngine
 from lading.jobs.sqlite import SqliteJobStore
 from lading.jobs.store import Item, Job, Leased
+from lading.model.tasks import to_its_end
 
 
 class _Crew:

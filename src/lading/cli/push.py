@@ -20,14 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """See `lading.cli.run.Verb`."""
-    from lading.images.push import Pushing
     from lading.images.reference import require_registry
-    from lading.images.store import Store
 
     name = arguments.target or arguments.image
     images = imaging.stored(arguments.image)
     require_registry(name, Origin("NAME"))
-    pushing = Pushing(Store(), output.reporter, insecure=True if arguments.insecure else None)
+    pushing = imaging.pushing_for(output.reporter, insecure=True if arguments.insecure else None)
     digest = pushing.publish(images, name)
     if output.as_json:
         output.json({"name": name, "digest": digest, **pushing.sent, "sbom": list(pushing.attached)})

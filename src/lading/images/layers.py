@@ -33,9 +33,11 @@ _MEMBER_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _TOGETHER = 1 << 20
 """How much is gathered before it is compressed: 1 MiB, far more than deflate's window."""
 _FEW = 4 << 10
+"""How much is compressed with a small window: 4 KiB, which is that window."""
 _PIECE = 1 << 18
 """How much is inflated at once: 256 KiB, which the allocator keeps at hand; larger pieces come anew from the system, page by page."""
 _HASHED_ALONE = 64 << 20
+"""From how much on a layer is hashed by a thread of its own: 64 MiB."""
 _AHEAD = 16
 """How many pieces wait to be hashed at most."""
 

@@ -56,14 +56,8 @@ class _Plain(http.client.HTTPConnection):
         self.made(self)
 
 
-class _Encrypted(http.client.HTTPSConnection):
-    """The same, with TLS."""
-
-    made: Callable[[http.client.HTTPConnection], None]
-
-    def connect(self) -> None:
-        super().connect()
-        self.made(self)
+class _Encrypted(_Plain, http.client.HTTPSConnection):
+    """The same, with TLS, whose handshake is over when it is there."""
 
 
 class Wire:
@@ -222,7 +216,7 @@ class Wire:
         return response
 
     def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
-        kept: dict[str, _Plain | _Encrypted] = self._local.__dict__.setdefault("connections", {})
+        kept: dict[str, _Plain] = self._local.__dict__.setdefault("connections", {})
         key = f"{scheme}://{netloc}"
         if key not in kept:
             proxy = find_proxy(scheme, netloc)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from lading.jobs.leases import CRASHES
 from lading.jobs.store import Item, ItemState, Job, JobStatus, JobStore, Leased, Outcome, StoreLostError
 from lading.jobs.submission import SubmissionError
+from lading.model.tasks import to_its_end
 
 LEASE_SECONDS = 60.0
 """How long an item belongs to who leased it; the engine prolongs what still runs."""
@@ -186,24 +187,6 @@ class JobEngine:
         if not done.ok:
             return JobStatus.WORKER_ERROR, f"on_job_complete: {done.error}"
         return (JobStatus.COMPLETED_WITH_FAILURES if now.failed else JobStatus.SUCCEEDED), None
-
-
-async def to_its_end(work: Coroutine[Any, Any, Any]) -> Any:
-    """What work gives. It goes on however often who waits for it is canceled, and a cancelation counts when it has ended.
-
-    A job that was stopped is canceled once more when its server ends, and that must not leave workers behind which were being stopped.
-    """
-    task, canceled = asyncio.ensure_future(work), None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            canceled = error
-    if canceled is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # seen: the cancelation comes first
-    raise canceled
 
 
 def until(given_up: threading.Event, items: Iterator[Item]) -> Iterator[Item]:

@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any, Protocol
 
-from lading.jobs.engine import Crew, CrewLostError, JobEngine, Shift, to_its_end, until
+from lading.jobs.engine import Crew, CrewLostError, JobEngine, Shift, until
 from lading.jobs.store import Item, Job, JobStatus, JobStore, StoreLostError
 from lading.jobs.submission import SubmissionError
+from lading.model.tasks import to_its_end
 
 SHARED_LEASE_SECONDS = 30.0
 """How long others wait before they take over what a server held that says nothing any more."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from lading.model.problems import LadingError
 from lading.model.service import ServedApi
+from lading.model.tasks import to_its_end
 from lading.service.pool import Health, WorkerPool
 from lading.service.prediction import PredictionService
 from lading.service.worker import SetupFailed
@@ -54,7 +55,6 @@ class Fleet:
         self._coming: dict[str, asyncio.Event] = {}
         self._replacing: set[asyncio.Task[Any]] = set()
         self._retiring: dict[asyncio.Task[None], PredictionService] = {}
-        self._stopping: set[asyncio.Future[None]] = set()
 
     @property
     def retiring(self) -> list[PredictionService]:
@@ -82,7 +82,7 @@ class Fleet:
             async with self.turn:
                 self._take_place(new, given_up)
         except BaseException:
-            await self._stop(new)
+            await to_its_end(new.stop())
             raise
         finally:
             self._replacing.discard(task)
@@ -147,14 +147,7 @@ class Fleet:
                 service.log.say("info", f"{name}: {what}, and may finish", api=name)
                 await _finished(service, None)
         finally:
-            await self._stop(service)
-
-    def _stop(self, service: PredictionService) -> asyncio.Future[None]:
-        """End a service, which goes on though who waits for it is canceled."""
-        task = asyncio.ensure_future(service.stop())
-        self._stopping.add(task)
-        task.add_done_callback(self._stopping.discard)
-        return asyncio.shield(task)
+            await to_its_end(service.stop())
 
     async def close(self) -> None:
         """End at once what was retired and still works, and what is not ready yet."""
@@ -163,8 +156,8 @@ class Fleet:
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
-        # One that was canceled before it began has stopped nothing, and one that was stopping something waits for it no more.
-        await asyncio.gather(*(service.stop() for service in retired), *self._stopping, return_exceptions=True)
+        # One that was canceled before it began has stopped nothing.
+        await asyncio.gather(*(service.stop() for service in retired), return_exceptions=True)
 
 
 async def _finished(service: PredictionService, seconds: float | None) -> bool:
